@@ -1,1 +1,27 @@
-//! upstream
+//! The only outbound door of the product.
+//!
+//! Whatever leaves (proxied requests, OAuth, external stores, mail) leaves through here: resolve → guard → connect →
+//! verify → pool. The order cannot be changed from outside: a socket is opened to a [`GuardedAddr`] only, which only the
+//! [`Guard`] makes, and names are never looked up a second time, so what was checked is what is dialled.
+
+mod chain;
+mod connect;
+mod dial;
+mod error;
+mod guard;
+mod resolve;
+mod stream;
+mod tls;
+mod trust;
+
+pub use chain::{
+    MAX_NO_PROXY_ENTRIES, NoProxy, ProxyConfigError, ProxyCredentials, TargetNames, UpstreamProxy,
+};
+pub use connect::{ATTEMPT_DELAY, MAX_ADDRESSES};
+pub use dial::{DialRequest, Dialed, Dialer, DialerOptions, Limits};
+pub use error::{Sent, UpstreamError, UpstreamErrorKind};
+pub use guard::{Guard, GuardedAddr};
+pub use resolve::{CachingResolver, ResolveError, Resolver, Resolving, SystemResolver};
+pub use stream::Stream;
+pub use tls::{AlpnOffer, MAX_TLS_PROFILES, Negotiated, TlsProfiles};
+pub use trust::{ExtraRoots, Trust, TrustEnvironment, TrustError, TrustOptions, TrustSource};

@@ -1,0 +1,365 @@
+//! Connections to upstreams, kept per (vault, scheme, authority).
+//!
+//! Never shared between vaults, so a TLS session, an h2 connection and whatever state an upstream ties to one stay
+//! within the tenant that made them. Everything is bounded: connections per route and in total, idle ones, h2 streams
+//! per connection, and the wait for any of them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use agent_vault_policy::{Authority, Scheme};
+use bytes::Bytes;
+use http::{HeaderValue, uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::client::conn::{http1, http2};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::error::{ErrorKind, UpstreamError};
+
+/// A request body on its way to an upstream.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// Why a body could not be read to its end.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Idle HTTP/1.1 connections kept per route.
+const MAX_IDLE_PER_ROUTE: usize = 64;
+/// Idle HTTP/1.1 connections kept in total.
+const MAX_IDLE: usize = 1024;
+/// Open connections per route; a request waits for one beyond that.
+pub(crate) const MAX_CONNECTIONS_PER_ROUTE: usize = 512;
+/// Streams that we put on one h2 connection before opening another.
+const MAX_STREAMS_PER_CONNECTION: usize = 100;
+/// Routes remembered at once; beyond it a new one gets connections of its own that are not kept.
+const MAX_ROUTES: usize = 16 * 1024;
+/// How long a connection may lie idle.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a request waits when a route has all its connections busy.
+pub(crate) const CONNECTION_WAIT: Duration = Duration::from_secs(10);
+
+/// Where a request goes and for whom: the key of the pool.
+#[derive(Debug, Clone)]
+pub struct Route {
+    key: RouteKey,
+    host: HeaderValue,
+    authority: uri::Authority,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct RouteKey {
+    vault: Uuid,
+    scheme: Scheme,
+    authority: Authority,
+}
+
+impl Route {
+    /// A route for one vault's traffic to one authority.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] when the authority has no form in a request.
+    pub fn new(vault: Uuid, scheme: Scheme, authority: Authority) -> Result<Self, UpstreamError> {
+        let text = authority.host_header(scheme);
+        let unfit = || UpstreamError::unsent(ErrorKind::Protocol, "the host cannot be sent");
+        Ok(Self {
+            host: HeaderValue::from_str(&text).map_err(|_| unfit())?,
+            authority: text.parse().map_err(|_| unfit())?,
+            key: RouteKey {
+                vault,
+                scheme,
+                authority,
+            },
+        })
+    }
+
+    /// The vault whose traffic this is.
+    #[must_use]
+    pub fn vault(&self) -> Uuid {
+        self.key.vault
+    }
+
+    /// Clear text or TLS.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.key.scheme
+    }
+
+    /// Host and port; TLS verifies the host.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.key.authority
+    }
+
+    /// The `Host` field, without the scheme's default port.
+    pub(crate) fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    /// The `:authority` of an HTTP/2 request.
+    pub(crate) fn uri_authority(&self) -> &uri::Authority {
+        &self.authority
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Route {}
+
+impl std::hash::Hash for Route {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+/// An idle or leased HTTP/1.1 connection.
+pub(crate) struct Http1 {
+    pub(crate) sender: http1::SendRequest<Body>,
+    pub(crate) place: Place,
+}
+
+/// A shared HTTP/2 connection.
+pub(crate) struct Http2 {
+    pub(crate) sender: http2::SendRequest<Body>,
+    /// Whether the peer's SETTINGS allow extended CONNECT (RFC 8441); false until it has said so.
+    pub(crate) extended_connect: Arc<AtomicBool>,
+    in_flight: AtomicUsize,
+    idle_since: Mutex<Instant>,
+    _place: Place,
+}
+
+/// One of a route's connections; given back on drop.
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    freed: Arc<Notify>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.freed.notify_one();
+    }
+}
+
+/// A stream on a shared connection; counted until dropped.
+pub(crate) struct Stream(pub(crate) Arc<Http2>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
+            *lock(&self.0.idle_since) = Instant::now();
+        }
+    }
+}
+
+impl Http2 {
+    pub(crate) fn new(
+        sender: http2::SendRequest<Body>,
+        extended_connect: Arc<AtomicBool>,
+        place: Place,
+    ) -> Self {
+        Self {
+            sender,
+            extended_connect,
+            in_flight: AtomicUsize::new(0),
+            idle_since: Mutex::new(Instant::now()),
+            _place: place,
+        }
+    }
+
+    fn stream(connection: &Arc<Self>) -> Option<Stream> {
+        if connection.sender.is_closed() {
+            return None;
+        }
+        if connection.in_flight.fetch_add(1, Ordering::Relaxed) >= MAX_STREAMS_PER_CONNECTION {
+            connection.in_flight.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Stream(Arc::clone(connection)))
+    }
+}
+
+/// What a route is known to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Unknown,
+    Http1,
+    Http2,
+}
+
+/// The connections of one route.
+pub(crate) struct Lane {
+    idle: Mutex<Vec<(Http1, Instant)>>,
+    shared: Mutex<Vec<Arc<Http2>>>,
+    speaks: Mutex<Speaks>,
+    /// Held while dialling towards an upstream that may share a connection, so that a burst makes one, not many.
+    pub(crate) dialing: tokio::sync::Mutex<()>,
+    places: Arc<Semaphore>,
+    freed: Arc<Notify>,
+}
+
+/// A connection from the pool.
+pub(crate) enum Pooled {
+    Http1(Http1),
+    Http2(Stream),
+}
+
+impl Lane {
+    fn new() -> Self {
+        Self {
+            idle: Mutex::new(Vec::new()),
+            shared: Mutex::new(Vec::new()),
+            speaks: Mutex::new(Speaks::Unknown),
+            dialing: tokio::sync::Mutex::new(()),
+            places: Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_ROUTE)),
+            freed: Arc::new(Notify::new()),
+        }
+    }
+
+    pub(crate) fn speaks(&self) -> Speaks {
+        *lock(&self.speaks)
+    }
+
+    pub(crate) fn set_speaks(&self, speaks: Speaks) {
+        *lock(&self.speaks) = speaks;
+    }
+
+    /// Takes a connection that is ready for a request now.
+    pub(crate) fn take(&self) -> Option<Pooled> {
+        {
+            let mut shared = lock(&self.shared);
+            shared.retain(|connection| !connection.sender.is_closed());
+            if let Some(stream) = shared.iter().find_map(Http2::stream) {
+                return Some(Pooled::Http2(stream));
+            }
+        }
+        self.take_http1().map(Pooled::Http1)
+    }
+
+    /// Takes a stream on a connection whose peer allows extended CONNECT.
+    pub(crate) fn take_extended(&self) -> Option<Stream> {
+        lock(&self.shared)
+            .iter()
+            .filter(|connection| connection.extended_connect.load(Ordering::Acquire))
+            .find_map(Http2::stream)
+    }
+
+    fn take_http1(&self) -> Option<Http1> {
+        let mut idle = lock(&self.idle);
+        // Newest first: the most likely to be alive. One that is still finishing its last exchange is passed over.
+        let mut index = idle.len();
+        while index > 0 {
+            index -= 1;
+            let Some((connection, _)) = idle.get(index) else {
+                break;
+            };
+            if connection.sender.is_closed() {
+                idle.swap_remove(index);
+            } else if connection.sender.is_ready() {
+                return Some(idle.swap_remove(index).0);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn share(&self, connection: &Arc<Http2>) -> Option<Stream> {
+        let stream = Http2::stream(connection);
+        lock(&self.shared).push(Arc::clone(connection));
+        stream
+    }
+
+    /// Waits for the right to open a connection, or for one to come back.
+    pub(crate) async fn place(&self) -> Option<PlaceOr> {
+        let deadline = Instant::now() + CONNECTION_WAIT;
+        loop {
+            let freed = self.freed.notified();
+            if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
+                return Some(PlaceOr::Place(Place {
+                    _permit: permit,
+                    freed: Arc::clone(&self.freed),
+                }));
+            }
+            if let Some(pooled) = self.take() {
+                return Some(PlaceOr::Pooled(pooled));
+            }
+            tokio::time::timeout_at(deadline, freed).await.ok()?;
+        }
+    }
+
+    fn sweep(&self, now: Instant) -> bool {
+        lock(&self.idle).retain(|(connection, since)| {
+            !connection.sender.is_closed() && now.duration_since(*since) < IDLE_TIMEOUT
+        });
+        lock(&self.shared).retain(|connection| {
+            let busy = connection.in_flight.load(Ordering::Relaxed) > 0;
+            let fresh = now.duration_since(*lock(&connection.idle_since)) < IDLE_TIMEOUT;
+            !connection.sender.is_closed() && (busy || fresh)
+        });
+        self.places.available_permits() < MAX_CONNECTIONS_PER_ROUTE
+    }
+}
+
+/// Either leave to open a connection, or one that came back meanwhile.
+pub(crate) enum PlaceOr {
+    Place(Place),
+    Pooled(Pooled),
+}
+
+/// All lanes.
+#[derive(Default)]
+pub(crate) struct Pool {
+    lanes: Mutex<HashMap<Arc<Route>, Arc<Lane>>>,
+    idle: AtomicUsize,
+}
+
+impl Pool {
+    pub(crate) fn lane(&self, route: &Arc<Route>) -> Arc<Lane> {
+        let mut lanes = lock(&self.lanes);
+        if let Some(lane) = lanes.get(route) {
+            return Arc::clone(lane);
+        }
+        let lane = Arc::new(Lane::new());
+        if lanes.len() < MAX_ROUTES {
+            lanes.insert(Arc::clone(route), Arc::clone(&lane));
+        }
+        lane
+    }
+
+    /// Puts a connection back after a response that was read to its end.
+    pub(crate) fn put_back(&self, lane: &Lane, connection: Http1) {
+        if connection.sender.is_closed() || self.idle.load(Ordering::Relaxed) >= MAX_IDLE {
+            return;
+        }
+        let mut idle = lock(&lane.idle);
+        if idle.len() < MAX_IDLE_PER_ROUTE {
+            idle.push((connection, Instant::now()));
+            lane.freed.notify_one();
+        }
+    }
+
+    /// Closes what has lain idle for too long and forgets lanes that nothing uses.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        let mut kept = 0;
+        lock(&self.lanes).retain(|_, lane| {
+            let open = lane.sweep(now);
+            kept += lock(&lane.idle).len();
+            open || Arc::strong_count(lane) > 1
+        });
+        self.idle.store(kept, Ordering::Relaxed);
+    }
+
+    /// Forgets every connection of a vault.
+    pub(crate) fn forget(&self, vault: Uuid) {
+        lock(&self.lanes).retain(|route, _| route.vault() != vault);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

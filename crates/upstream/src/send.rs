@@ -1,0 +1,485 @@
+//! Sending one request: find or open a connection, speak the version that it speaks, retry only what was not sent.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use agent_vault_policy::Scheme;
+use http::header::{CONNECTION, HOST, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{Request, Response, Uri, Version, uri};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::dial::{AlpnOffer, DialRequest, Dialed, Dialer, Negotiated};
+use crate::error::{ErrorKind, UpstreamError};
+use crate::pool::{Body, Http1, Http2, Lane, Place, PlaceOr, Pool, Pooled, Route, Speaks, Stream};
+
+/// Longest wait for a response head after the request was sent.
+const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+/// Largest response head, in bytes (h1) or as an h2 header list.
+const MAX_HEAD_BYTES: usize = 256 * 1024;
+/// Most header fields in a response.
+const MAX_HEADERS: usize = 256;
+/// Flow-control windows towards an upstream, in bytes: per stream and per connection.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Bytes that one h2 stream may have waiting to be sent.
+const MAX_SEND_BUFFER: usize = 256 * 1024;
+/// How often a busy h2 connection is pinged, and how long the answer may take.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often idle connections are looked over.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
+/// Attempts on connections that turn out to be closed before anything was sent.
+const MAX_UNSENT_ATTEMPTS: usize = 4;
+
+/// The only way out: sends requests over guarded, verified, pooled connections.
+pub struct Upstream {
+    dialer: Dialer,
+    pool: Arc<Pool>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+/// An upstream's answer and the connection that it still occupies.
+pub struct Answer {
+    /// Status, headers and the body as it arrives.
+    pub response: Response<Incoming>,
+    /// Keeps the connection; see [`Lease::finish`].
+    pub lease: Lease,
+}
+
+/// A connection in use by one exchange. Dropped without [`Lease::finish`], an HTTP/1.1 connection is closed.
+pub struct Lease(Held);
+
+enum Held {
+    Http1 {
+        connection: Box<Http1>,
+        lane: Arc<Lane>,
+        pool: Arc<Pool>,
+    },
+    Http2(Stream),
+    /// An upgraded connection, never pooled.
+    Dedicated(Box<Http1>),
+}
+
+impl Lease {
+    /// The exchange ended as the protocol wants it: the connection may serve another.
+    pub fn finish(self) {
+        if let Held::Http1 {
+            connection,
+            lane,
+            pool,
+        } = self.0
+        {
+            pool.put_back(&lane, *connection);
+        }
+    }
+
+    /// True when the exchange runs on a shared HTTP/2 connection.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        matches!(self.0, Held::Http2(_))
+    }
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Held::Http1 { .. } => "Lease(h1)",
+            Held::Http2(_) => "Lease(h2)",
+            Held::Dedicated(_) => "Lease(dedicated)",
+        })
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream").finish_non_exhaustive()
+    }
+}
+
+/// Runs hyper's own tasks on our tracker, so that each has an owner.
+#[derive(Clone)]
+struct Executor(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(async move {
+            future.await;
+        });
+    }
+}
+
+impl Upstream {
+    /// Takes the dialer and starts looking after idle connections until [`Upstream::close`].
+    #[must_use]
+    pub fn new(dialer: Dialer) -> Self {
+        let upstream = Self {
+            dialer,
+            pool: Arc::new(Pool::default()),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        };
+        let pool = Arc::clone(&upstream.pool);
+        let closing = upstream.closing.clone();
+        upstream.tasks.spawn(async move {
+            let mut tick = tokio::time::interval(SWEEP_INTERVAL);
+            loop {
+                tokio::select! {
+                    () = closing.cancelled() => break,
+                    _ = tick.tick() => pool.sweep(),
+                }
+            }
+        });
+        upstream
+    }
+
+    /// Closes every connection and waits until their tasks are gone.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Forgets the idle connections of a vault that is gone.
+    pub fn forget(&self, vault: Uuid) {
+        self.pool.forget(vault);
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    ///
+    /// The request's URI carries path and query; scheme and authority come from `route`. Over HTTP/1.1 `Host` is set
+    /// from the route, over HTTP/2 it becomes `:authority`. A request is tried again only while it was certainly not
+    /// sent (RFC 9110 section 9.2.2 leaves the rest to the client).
+    ///
+    /// # Errors
+    /// [`UpstreamError`]; its kind says what failed and whether anything was sent.
+    pub async fn send(
+        &self,
+        route: &Arc<Route>,
+        request: Request<Body>,
+    ) -> Result<Answer, UpstreamError> {
+        let lane = self.pool.lane(route);
+        let mut request = request;
+        for _ in 0..MAX_UNSENT_ATTEMPTS {
+            let connection = match lane.take() {
+                Some(pooled) => pooled,
+                None => self.open(route, &lane).await?,
+            };
+            match self.send_on(connection, &lane, route, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Unsent(returned)) => request = *returned,
+                Err(Failure::Failed(error)) => return Err(error),
+            }
+        }
+        Err(UpstreamError::unsent(
+            ErrorKind::Closed,
+            "the upstream closed each connection before the request could be sent",
+        ))
+    }
+
+    /// Opens a connection of its own over HTTP/1.1 and sends an upgrade request on it.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] as for [`Upstream::send`]; nothing is retried.
+    pub async fn upgrade(
+        &self,
+        route: &Arc<Route>,
+        request: Request<Body>,
+    ) -> Result<Answer, UpstreamError> {
+        let lane = self.pool.lane(route);
+        let place = match lane.place().await {
+            Some(PlaceOr::Place(place)) => place,
+            Some(PlaceOr::Pooled(_)) | None => return Err(saturated()),
+        };
+        let dialed = self.dial(route, AlpnOffer::Http1Only).await?;
+        let mut connection = self.handshake_http1(dialed, place).await?;
+        let mut request = for_http1(request, route);
+        request
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        let response = within_head_timeout(connection.sender.send_request(request))
+            .await?
+            .map_err(|error| UpstreamError::from_hyper(error, true))?;
+        Ok(Answer {
+            response,
+            lease: Lease(Held::Dedicated(Box::new(connection))),
+        })
+    }
+
+    /// Sends an extended CONNECT (RFC 8441) on a pooled connection whose peer is known to allow it.
+    ///
+    /// `None` when there is no such connection: a fresh one has not heard the peer's SETTINGS yet, so the caller
+    /// upgrades over HTTP/1.1 instead, as browsers do.
+    pub async fn extended_connect(
+        &self,
+        route: &Arc<Route>,
+        request: Request<Body>,
+    ) -> Result<Answer, ExtendedConnect> {
+        let lane = self.pool.lane(route);
+        let Some(stream) = lane.take_extended() else {
+            return Err(ExtendedConnect::Unavailable(Box::new(request)));
+        };
+        match self
+            .send_on(Pooled::Http2(stream), &lane, route, request)
+            .await
+        {
+            Ok(answer) => Ok(answer),
+            Err(Failure::Unsent(request)) => Err(ExtendedConnect::Unavailable(request)),
+            Err(Failure::Failed(error)) => Err(ExtendedConnect::Failed(error)),
+        }
+    }
+
+    async fn send_on(
+        &self,
+        pooled: Pooled,
+        lane: &Arc<Lane>,
+        route: &Arc<Route>,
+        request: Request<Body>,
+    ) -> Result<Answer, Failure> {
+        match pooled {
+            Pooled::Http1(mut connection) => {
+                let request = for_http1(request, route);
+                let sent = within_head_timeout(connection.sender.try_send_request(request))
+                    .await
+                    .map_err(Failure::Failed)?;
+                match sent {
+                    Ok(response) => Ok(Answer {
+                        response,
+                        lease: Lease(Held::Http1 {
+                            connection: Box::new(connection),
+                            lane: Arc::clone(lane),
+                            pool: Arc::clone(&self.pool),
+                        }),
+                    }),
+                    Err(mut error) => Err(match error.take_message() {
+                        Some(request) => Failure::Unsent(Box::new(request)),
+                        None => Failure::Failed(UpstreamError::from_hyper(error.into_error(), true)),
+                    }),
+                }
+            }
+            Pooled::Http2(stream) => {
+                let request = for_http2(request, route).map_err(Failure::Failed)?;
+                let mut sender = stream.0.sender.clone();
+                let sent = within_head_timeout(sender.try_send_request(request))
+                    .await
+                    .map_err(Failure::Failed)?;
+                match sent {
+                    Ok(response) => Ok(Answer {
+                        response,
+                        lease: Lease(Held::Http2(stream)),
+                    }),
+                    Err(mut error) => Err(match error.take_message() {
+                        Some(request) => Failure::Unsent(Box::new(request)),
+                        None => Failure::Failed(UpstreamError::from_hyper(error.into_error(), true)),
+                    }),
+                }
+            }
+        }
+    }
+
+    async fn open(&self, route: &Arc<Route>, lane: &Arc<Lane>) -> Result<Pooled, UpstreamError> {
+        // Where connections may be shared, one request dials and the others wait for what it finds.
+        let alone = if lane.speaks() == Speaks::Http1 {
+            None
+        } else {
+            let guard = lane.dialing.lock().await;
+            if let Some(pooled) = lane.take() {
+                return Ok(pooled);
+            }
+            if lane.speaks() == Speaks::Http1 {
+                None
+            } else {
+                Some(guard)
+            }
+        };
+        let place = match lane.place().await {
+            Some(PlaceOr::Place(place)) => place,
+            Some(PlaceOr::Pooled(pooled)) => return Ok(pooled),
+            None => return Err(saturated()),
+        };
+        let offer = match route.scheme() {
+            Scheme::Https => AlpnOffer::Http2AndHttp1,
+            Scheme::Http => AlpnOffer::Http1Only,
+        };
+        let dialed = self.dial(route, offer).await?;
+        let opened = match dialed.negotiated {
+            Negotiated::Http1 => {
+                lane.set_speaks(Speaks::Http1);
+                Pooled::Http1(self.handshake_http1(dialed, place).await?)
+            }
+            Negotiated::Http2 => {
+                lane.set_speaks(Speaks::Http2);
+                let connection = Arc::new(self.handshake_http2(dialed, place).await?);
+                match lane.share(&connection) {
+                    Some(stream) => Pooled::Http2(stream),
+                    None => {
+                        return Err(UpstreamError::unsent(
+                            ErrorKind::Closed,
+                            "the upstream closed the connection at once",
+                        ));
+                    }
+                }
+            }
+        };
+        drop(alone);
+        Ok(opened)
+    }
+
+    async fn dial(&self, route: &Route, alpn: AlpnOffer) -> Result<Dialed, UpstreamError> {
+        self.dialer
+            .dial(DialRequest {
+                vault: route.vault(),
+                scheme: route.scheme(),
+                authority: route.authority(),
+                alpn,
+            })
+            .await
+    }
+
+    async fn handshake_http1(&self, dialed: Dialed, place: Place) -> Result<Http1, UpstreamError> {
+        let (sender, connection) = http1::Builder::new()
+            .preserve_header_case(true)
+            .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEAD_BYTES)
+            .handshake::<_, Body>(TokioIo::new(dialed.io))
+            .await
+            .map_err(|error| UpstreamError::from_hyper(error, false))?;
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                ended = connection.with_upgrades() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "upstream connection ended");
+                    }
+                }
+                () = closing.cancelled() => {}
+            }
+        });
+        Ok(Http1 { sender, place })
+    }
+
+    async fn handshake_http2(&self, dialed: Dialed, place: Place) -> Result<Http2, UpstreamError> {
+        let (sender, mut connection) = http2::Builder::new(Executor(self.tasks.clone()))
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(MAX_SEND_BUFFER)
+            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .handshake::<_, Body>(TokioIo::new(dialed.io))
+            .await
+            .map_err(|error| UpstreamError::from_hyper(error, false))?;
+        let extended = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&extended);
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            // The setting can be read only where the connection is driven, so it is published after each poll.
+            let drive = poll_fn(|cx| {
+                let polled = Pin::new(&mut connection).poll(cx);
+                flag.store(
+                    connection.is_extended_connect_protocol_enabled(),
+                    Ordering::Release,
+                );
+                polled
+            });
+            tokio::select! {
+                ended = drive => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "upstream connection ended");
+                    }
+                }
+                () = closing.cancelled() => {}
+            }
+        });
+        Ok(Http2::new(sender, extended, place))
+    }
+}
+
+/// Why an extended CONNECT did not happen.
+#[derive(Debug)]
+pub enum ExtendedConnect {
+    /// No connection is known to allow it; the request comes back unsent.
+    Unavailable(Box<Request<Body>>),
+    /// It was tried and failed.
+    Failed(UpstreamError),
+}
+
+enum Failure {
+    Unsent(Box<Request<Body>>),
+    Failed(UpstreamError),
+}
+
+fn saturated() -> UpstreamError {
+    UpstreamError::unsent(
+        ErrorKind::Saturated,
+        "every connection to this upstream is in use",
+    )
+}
+
+async fn within_head_timeout<T>(sent: impl Future<Output = T>) -> Result<T, UpstreamError> {
+    tokio::time::timeout(RESPONSE_HEAD_TIMEOUT, sent)
+        .await
+        .map_err(|_| {
+            UpstreamError::maybe_sent(
+                ErrorKind::Timeout,
+                "the upstream did not answer within five minutes",
+            )
+        })
+}
+
+/// Origin-form, with `Host` from the route (RFC 9112 section 3.2).
+fn for_http1(request: Request<Body>, route: &Route) -> Request<Body> {
+    let mut request = request;
+    *request.version_mut() = Version::HTTP_11;
+    if request.uri().scheme().is_some() {
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or_else(|| Uri::from_static("/"), |target| Uri::from(target.clone()));
+        *request.uri_mut() = target;
+    }
+    request.headers_mut().insert(HOST, route.host().clone());
+    if request.headers().contains_key(TE) {
+        request
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("TE"));
+    }
+    request
+}
+
+/// `:scheme` and `:authority` from the route, no connection-specific fields (RFC 9113 section 8.2.2).
+fn for_http2(request: Request<Body>, route: &Route) -> Result<Request<Body>, UpstreamError> {
+    let mut request = request;
+    *request.version_mut() = Version::HTTP_2;
+    let target = request
+        .uri()
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
+    let uri = Uri::builder()
+        .scheme(route.scheme().as_str())
+        .authority(route.uri_authority().clone())
+        .path_and_query(target)
+        .build()
+        .map_err(|_| UpstreamError::unsent(ErrorKind::Protocol, "the target cannot be sent"))?;
+    *request.uri_mut() = uri;
+    let headers = request.headers_mut();
+    headers.remove(HOST);
+    headers.remove(CONNECTION);
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(UPGRADE);
+    Ok(request)
+}

@@ -1,0 +1,16 @@
+//! The outbound door seen from outside, over loopback sockets.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says aloud what it skipped"
+)]
+
+mod chain;
+mod config;
+mod direct;
+mod fixture;
+mod resolving;
+mod tls;
+mod trust;
