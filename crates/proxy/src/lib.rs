@@ -1,1 +1,4 @@
 //! proxy
+
+pub mod scrub;
+pub mod websocket;
