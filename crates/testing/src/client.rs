@@ -106,54 +106,67 @@ impl Tunnel {
     }
 }
 
-/// Asks the proxy at `proxy` for a tunnel to `authority` with `proxy_authorization`, if any.
-///
-/// # Errors
-/// When the connection breaks before there is an answer.
-pub async fn connect(
-    proxy: SocketAddr,
-    authority: &str,
-    proxy_authorization: Option<&str>,
-    spawner: &Spawner,
-) -> Result<Tunnel, BoxError> {
-    connect_over(dial(proxy).await?, authority, proxy_authorization, spawner).await
+/// A connection to a proxy that has no tunnel yet. After a refusal it can be asked again.
+pub struct ProxyConnection {
+    sender: http1::SendRequest<RequestBody>,
 }
 
-/// The same over a stream that is there already.
-///
-/// # Errors
-/// As [`connect`].
-pub async fn connect_over(
-    stream: impl ByteStream + 'static,
-    authority: &str,
-    proxy_authorization: Option<&str>,
-    spawner: &Spawner,
-) -> Result<Tunnel, BoxError> {
-    let (mut sender, driver) = http1::Builder::new()
-        .handshake::<_, RequestBody>(TokioIo::new(stream))
-        .await?;
-    spawner.spawn(driver.with_upgrades());
-    let mut request = Request::new(empty());
-    *request.method_mut() = Method::CONNECT;
-    *request.uri_mut() = authority.parse()?;
-    request.headers_mut().insert("host", authority.parse()?);
-    if let Some(value) = proxy_authorization {
-        request
-            .headers_mut()
-            .insert("proxy-authorization", value.parse()?);
+impl ProxyConnection {
+    /// Connects to the proxy at `proxy`.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn open(proxy: SocketAddr, spawner: &Spawner) -> Result<Self, BoxError> {
+        Self::over(dial(proxy).await?, spawner).await
     }
-    let response = sender.send_request(request).await?;
-    if response.status().is_success() {
-        let upgraded = hyper::upgrade::on(response).await?;
-        return Ok(Tunnel::Open(Box::new(TokioIo::new(upgraded))));
+
+    /// Uses a stream that is there already.
+    ///
+    /// # Errors
+    /// When it breaks at once.
+    pub async fn over(
+        stream: impl ByteStream + 'static,
+        spawner: &Spawner,
+    ) -> Result<Self, BoxError> {
+        let (sender, driver) = http1::Builder::new()
+            .handshake(TokioIo::new(stream))
+            .await?;
+        spawner.spawn(driver.with_upgrades());
+        Ok(Self { sender })
     }
-    let (head, body) = response.into_parts();
-    let body = body.collect().await?.to_bytes();
-    Ok(Tunnel::Refused(Refusal {
-        status: head.status,
-        headers: head.headers,
-        body,
-    }))
+
+    /// Asks for a tunnel to `authority`, with `proxy_authorization` if there is one.
+    ///
+    /// # Errors
+    /// When the connection breaks before there is an answer.
+    pub async fn connect(
+        &mut self,
+        authority: &str,
+        proxy_authorization: Option<&str>,
+    ) -> Result<Tunnel, BoxError> {
+        let mut request = Request::new(empty());
+        *request.method_mut() = Method::CONNECT;
+        *request.uri_mut() = authority.parse()?;
+        request.headers_mut().insert("host", authority.parse()?);
+        if let Some(value) = proxy_authorization {
+            request
+                .headers_mut()
+                .insert("proxy-authorization", value.parse()?);
+        }
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
+        if response.status().is_success() {
+            let upgraded = hyper::upgrade::on(response).await?;
+            return Ok(Tunnel::Open(Box::new(TokioIo::new(upgraded))));
+        }
+        let (head, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Tunnel::Refused(Refusal {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }))
+    }
 }
 
 /// Makes a TLS handshake over `stream` for `name`, and tells whether `h2` was negotiated.
@@ -241,6 +254,8 @@ impl Answer {
 pub struct Http {
     sender: Sender,
     tasks: Tasks,
+    /// The driver of the connection below a tunnel.
+    below: Option<Tasks>,
     extended_connect: watch::Receiver<bool>,
 }
 
@@ -289,6 +304,7 @@ impl Http {
         Ok(Self {
             sender,
             tasks,
+            below: None,
             extended_connect,
         })
     }
@@ -305,14 +321,17 @@ impl Http {
         config: &Arc<ClientConfig>,
     ) -> Result<Self, BoxError> {
         let tasks = Tasks::new();
-        let tunnel = match connect(proxy, authority, proxy_authorization, &tasks.spawner()).await? {
+        let mut connection = ProxyConnection::open(proxy, &tasks.spawner()).await?;
+        let tunnel = match connection.connect(authority, proxy_authorization).await? {
             Tunnel::Open(stream) => stream,
             Tunnel::Refused(refusal) => {
                 return Err(format!("the proxy refused the tunnel: {refusal:?}").into());
             }
         };
         let (stream, h2) = tls(tunnel, host_of(authority), config).await?;
-        Self::begin(stream, h2).await
+        let mut http = Self::begin(stream, h2).await?;
+        http.below = Some(tasks);
+        Ok(http)
     }
 
     /// Connects to `addr` without a proxy, over TLS for `name`.
@@ -457,6 +476,9 @@ impl Http {
     pub async fn close(self) {
         drop(self.sender);
         self.tasks.stop().await;
+        if let Some(below) = self.below {
+            below.stop().await;
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -103,6 +104,19 @@ impl Home {
         command.kill_on_drop(true);
         command
     }
+}
+
+/// A TCP port of 127.0.0.1 that was free a moment ago. Only for programs that cannot take port 0 and tell.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener
+        .local_addr()
+        .expect("the address of a listening socket")
+        .port()
 }
 
 impl Default for Home {

@@ -408,7 +408,9 @@ where
                 self.recorded.change(|state| {
                     if let Some(data) = frame.data_ref() {
                         let room = cap.saturating_sub(state.body.len()).min(data.len());
-                        state.body.extend(data.iter().take(room));
+                        state
+                            .body
+                            .extend_from_slice(data.get(..room).unwrap_or_default());
                         state.body_length += data.len() as u64;
                     } else if let Some(trailers) = frame.trailers_ref() {
                         state.trailers = Some(trailers.clone());

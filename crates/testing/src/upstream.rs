@@ -152,7 +152,7 @@ impl UpstreamBuilder {
         self
     }
 
-    /// Adds a DNS name or an address to the certificate, beside `localhost`, `127.0.0.1` and `::1`.
+    /// Adds a DNS name or an address to the certificate, beside `localhost`, `127.0.0.1`, `::1` and the address it listens on.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.names.push(name.into());
@@ -284,7 +284,10 @@ impl UpstreamBuilder {
         let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"]
             .map(str::to_owned)
             .to_vec();
+        names.push(self.listen.ip().to_string());
         names.extend(self.names.iter().cloned());
+        names.sort();
+        names.dedup();
         let identity = match self.certificate {
             Certificate::Trusted => ca.issue(&names, Validity::CURRENT),
             Certificate::Expired => ca.issue(&names, Validity::EXPIRED),

@@ -347,6 +347,7 @@ impl Script {
         if let Some(greeting) = &self.greeting {
             socket.send_text(greeting).await?;
         }
+        let mut closing = false;
         while let Some(message) = socket.next().await? {
             recorded.push_message(message.clone());
             match message {
@@ -358,6 +359,7 @@ impl Script {
                     continue;
                 }
                 Message::Pong(_) => continue,
+                Message::Close(_) if closing => return socket.shutdown().await,
                 Message::Close(close) => {
                     let (code, reason) = close.unwrap_or((1000, String::new()));
                     socket.send_close(code, &reason).await?;
@@ -366,6 +368,7 @@ impl Script {
             }
             if let Some(code) = self.close {
                 socket.send_close(code, "as asked").await?;
+                closing = true;
             }
         }
         socket.shutdown().await
