@@ -1,1 +1,25 @@
-//! broker
+//! What the proxy may know: the snapshot of vaults, principals and rules, held in memory.
+//!
+//! Small and hot. `control` puts records in after each committed write, the proxy reads. No SQL, no sockets, no
+//! waiting: every answer here comes from memory, and a write that `control` has acknowledged is in the very next one.
+//!
+//! The types carry the argument. [`Broker::authenticate`] is the only maker of a [`Principal`], [`Broker::admit`]
+//! turns it into a [`Admission`] for one request, [`Admission::decide`] is the only maker of a [`Permit`], and only a
+//! permit opens credentials ([`Permit::grant`]).
+
+mod directory;
+mod grant;
+mod limits;
+mod principal;
+mod record;
+mod vault;
+
+pub use directory::{Broker, BrokerOptions};
+pub use grant::{Grant, GrantError};
+pub use limits::{LimitSettings, Refusal as LimitRefusal, ScopeLimits, Slot};
+pub use principal::{Actor, ActorKind, AuthRefusal, Principal, VaultRole};
+pub use record::{
+    AgentRecord, Image, SealedCredential, SessionKind, SessionRecord, VaultRecord,
+    credential_context,
+};
+pub use vault::{Admission, Permit, Verdict};

@@ -1,4 +1,204 @@
-//! proxy
+//! The data plane: what happens to an agent's bytes on their way to an upstream and back.
+//!
+//! The stages, in order; [`exchange`](mod@exchange) runs those of one request:
+//!
+//! 1. [`listener`] accepts connections on one port, within bounds.
+//! 2. [`authenticate`] finds the principal behind `Proxy-Authorization`.
+//! 3. [`tunnel`] answers `CONNECT` and keeps what the client sent early.
+//! 4. [`intercept`] reads the ClientHello, compares its name, terminates TLS.
+//! 5. [`head`] parses the destination, which every field must name alike.
+//! 6. decide: the vault's rules, compiled, in [`agent_vault_broker::Admission::decide`].
+//! 7. [`inject`] builds the outgoing request.
+//! 8. send: [`agent_vault_upstream::Upstream`], the only way out; [`upgrade`] for WebSockets.
+//! 9. [`scrub`] masks what was injected in what comes back.
+//! 10. [`relay`] streams it, timed by progress; [`connection`] ends it when the token is revoked.
+//! 11. [`journal`] records it, however it ended.
+//!
+//! [`respond`] is where an error becomes a response, [`limits`] where every bound stands. No SQL, no management plane.
 
+mod authenticate;
+mod connection;
+mod exchange;
+mod head;
+mod inject;
+mod intercept;
+mod interim;
+mod journal;
+mod limits;
+mod listener;
+mod relay;
+mod respond;
 pub mod scrub;
+mod tunnel;
+mod upgrade;
 pub mod websocket;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_vault_broker::Broker;
+use agent_vault_ca::LeafIssuer;
+use agent_vault_upstream::Upstream;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioTimer;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use journal::{Journal, LogDecision, LogRecord, LogSink};
+
+use authenticate::FailureBudget;
+use inject::Budget;
+use limits::{
+    CONNECTION_WINDOW, MAX_CONNECTIONS, MAX_HANDSHAKES, MAX_HEAD_BYTES, MAX_HEADERS,
+    MAX_LOCAL_RESETS, MAX_PENDING_RESETS, MAX_SEND_BUFFER, MAX_STREAMS, PING_INTERVAL,
+    PING_TIMEOUT, STREAM_WINDOW,
+};
+
+/// The clock of the data plane.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What an operator may set.
+#[derive(Clone)]
+pub struct ProxyOptions {
+    /// Where the management plane is, for the help in refusals.
+    pub base_url: Option<Arc<str>>,
+    /// Cap on a request body in bytes; `None` for none.
+    pub max_request_bytes: Option<u64>,
+    /// Cap on a response body in bytes; `None` for none.
+    pub max_response_bytes: Option<u64>,
+    /// Failed authentications per address and token within the window; `None` for no limit.
+    pub max_auth_failures: Option<u32>,
+    /// The window of `max_auth_failures`.
+    pub auth_failure_window: Duration,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl fmt::Debug for ProxyOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxyOptions")
+            .field("base_url", &self.base_url)
+            .field("max_request_bytes", &self.max_request_bytes)
+            .field("max_response_bytes", &self.max_response_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the stages share.
+pub(crate) struct Shared {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) issuer: Arc<LeafIssuer>,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) journal: Journal,
+    pub(crate) options: ProxyOptions,
+    pub(crate) failures: FailureBudget,
+    pub(crate) budget: Budget,
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) handshakes: Semaphore,
+    pub(crate) http1: http1::Builder,
+    pub(crate) http2: http2::Builder<Executor>,
+    pub(crate) tasks: TaskTracker,
+    /// No new exchange begins; open ones may end.
+    pub(crate) closing: CancellationToken,
+    /// Everything ends now.
+    pub(crate) aborting: CancellationToken,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.options.clock)()
+    }
+}
+
+/// Runs hyper's tasks on the proxy's tracker, so that each has an owner.
+#[derive(Clone)]
+pub(crate) struct Executor(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(async move {
+            future.await;
+        });
+    }
+}
+
+/// The proxy, ready to serve.
+pub struct Proxy(Arc<Shared>);
+
+impl Proxy {
+    /// Puts the data plane together. `closing` begins its end.
+    #[must_use]
+    pub fn new(
+        broker: Arc<Broker>,
+        issuer: Arc<LeafIssuer>,
+        upstream: Arc<Upstream>,
+        journal: Journal,
+        options: ProxyOptions,
+        closing: CancellationToken,
+    ) -> Self {
+        let tasks = TaskTracker::new();
+        Self(Arc::new(Shared {
+            broker,
+            issuer,
+            upstream,
+            journal,
+            failures: FailureBudget::new(options.max_auth_failures, options.auth_failure_window),
+            budget: Budget::new(),
+            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            handshakes: Semaphore::new(MAX_HANDSHAKES),
+            http1: serve_http1(),
+            http2: serve_http2(&tasks),
+            options,
+            tasks,
+            closing,
+            aborting: CancellationToken::new(),
+        }))
+    }
+
+    /// Serves `listener` until the proxy closes and its connections have ended, which takes at most a few seconds.
+    pub async fn serve(self, listener: TcpListener) {
+        listener::serve(self.0, listener).await;
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").finish_non_exhaustive()
+    }
+}
+
+fn serve_http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // Head and keep-alive times are kept by `connection`, which tells the two apart.
+    builder
+        .header_read_timeout(None)
+        .preserve_header_case(true)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD_BYTES);
+    builder
+}
+
+fn serve_http2(tasks: &TaskTracker) -> http2::Builder<Executor> {
+    let mut builder = http2::Builder::new(Executor(tasks.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .enable_connect_protocol()
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::error::{ErrorKind, UpstreamError};
+use crate::error::{UpstreamError, UpstreamErrorKind as ErrorKind};
 
 /// A request body on its way to an upstream.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -121,7 +121,7 @@ impl std::hash::Hash for Route {
 /// An idle or leased HTTP/1.1 connection.
 pub(crate) struct Http1 {
     pub(crate) sender: http1::SendRequest<Body>,
-    pub(crate) place: Place,
+    pub(crate) _place: Place,
 }
 
 /// A shared HTTP/2 connection.

@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::dial::{AlpnOffer, DialRequest, Dialed, Dialer, Negotiated};
-use crate::error::{ErrorKind, UpstreamError};
+use crate::dial::{DialRequest, Dialed, Dialer};
+use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
 use crate::pool::{Body, Http1, Http2, Lane, Place, PlaceOr, Pool, Pooled, Route, Speaks, Stream};
+use crate::tls::{AlpnOffer, Negotiated};
 
 /// Longest wait for a response head after the request was sent.
 const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(300);
@@ -64,9 +65,13 @@ enum Held {
         lane: Arc<Lane>,
         pool: Arc<Pool>,
     },
-    Http2(Stream),
+    Http2 {
+        _stream: Stream,
+    },
     /// An upgraded connection, never pooled.
-    Dedicated(Box<Http1>),
+    Dedicated {
+        _connection: Box<Http1>,
+    },
 }
 
 impl Lease {
@@ -85,7 +90,7 @@ impl Lease {
     /// True when the exchange runs on a shared HTTP/2 connection.
     #[must_use]
     pub fn is_http2(&self) -> bool {
-        matches!(self.0, Held::Http2(_))
+        matches!(self.0, Held::Http2 { .. })
     }
 }
 
@@ -93,8 +98,8 @@ impl std::fmt::Debug for Lease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
             Held::Http1 { .. } => "Lease(h1)",
-            Held::Http2(_) => "Lease(h2)",
-            Held::Dedicated(_) => "Lease(dedicated)",
+            Held::Http2 { .. } => "Lease(h2)",
+            Held::Dedicated { .. } => "Lease(dedicated)",
         })
     }
 }
@@ -203,7 +208,7 @@ impl Upstream {
             Some(PlaceOr::Place(place)) => place,
             Some(PlaceOr::Pooled(_)) | None => return Err(saturated()),
         };
-        let dialed = self.dial(route, AlpnOffer::Http1Only).await?;
+        let dialed = self.dial(route, AlpnOffer::Http1).await?;
         let mut connection = self.handshake_http1(dialed, place).await?;
         let mut request = for_http1(request, route);
         request
@@ -211,10 +216,12 @@ impl Upstream {
             .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         let response = within_head_timeout(connection.sender.send_request(request))
             .await?
-            .map_err(|error| UpstreamError::from_hyper(error, true))?;
+            .map_err(|error| failed(error, Sent::MaybeSent))?;
         Ok(Answer {
             response,
-            lease: Lease(Held::Dedicated(Box::new(connection))),
+            lease: Lease(Held::Dedicated {
+                _connection: Box::new(connection),
+            }),
         })
     }
 
@@ -265,7 +272,7 @@ impl Upstream {
                     }),
                     Err(mut error) => Err(match error.take_message() {
                         Some(request) => Failure::Unsent(Box::new(request)),
-                        None => Failure::Failed(UpstreamError::from_hyper(error.into_error(), true)),
+                        None => Failure::Failed(failed(error.into_error(), Sent::MaybeSent)),
                     }),
                 }
             }
@@ -278,11 +285,11 @@ impl Upstream {
                 match sent {
                     Ok(response) => Ok(Answer {
                         response,
-                        lease: Lease(Held::Http2(stream)),
+                        lease: Lease(Held::Http2 { _stream: stream }),
                     }),
                     Err(mut error) => Err(match error.take_message() {
                         Some(request) => Failure::Unsent(Box::new(request)),
-                        None => Failure::Failed(UpstreamError::from_hyper(error.into_error(), true)),
+                        None => Failure::Failed(failed(error.into_error(), Sent::MaybeSent)),
                     }),
                 }
             }
@@ -310,16 +317,16 @@ impl Upstream {
             None => return Err(saturated()),
         };
         let offer = match route.scheme() {
-            Scheme::Https => AlpnOffer::Http2AndHttp1,
-            Scheme::Http => AlpnOffer::Http1Only,
+            Scheme::Https => AlpnOffer::Any,
+            Scheme::Http => AlpnOffer::Http1,
         };
         let dialed = self.dial(route, offer).await?;
         let opened = match dialed.negotiated {
-            Negotiated::Http1 => {
+            None | Some(Negotiated::Http1) => {
                 lane.set_speaks(Speaks::Http1);
                 Pooled::Http1(self.handshake_http1(dialed, place).await?)
             }
-            Negotiated::Http2 => {
+            Some(Negotiated::Http2) => {
                 lane.set_speaks(Speaks::Http2);
                 let connection = Arc::new(self.handshake_http2(dialed, place).await?);
                 match lane.share(&connection) {
@@ -355,7 +362,7 @@ impl Upstream {
             .max_header_size(MAX_HEAD_BYTES)
             .handshake::<_, Body>(TokioIo::new(dialed.io))
             .await
-            .map_err(|error| UpstreamError::from_hyper(error, false))?;
+            .map_err(|error| failed(error, Sent::NotSent))?;
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             tokio::select! {
@@ -367,7 +374,10 @@ impl Upstream {
                 () = closing.cancelled() => {}
             }
         });
-        Ok(Http1 { sender, place })
+        Ok(Http1 {
+            sender,
+            _place: place,
+        })
     }
 
     async fn handshake_http2(&self, dialed: Dialed, place: Place) -> Result<Http2, UpstreamError> {
@@ -381,7 +391,7 @@ impl Upstream {
             .keep_alive_timeout(PING_TIMEOUT)
             .handshake::<_, Body>(TokioIo::new(dialed.io))
             .await
-            .map_err(|error| UpstreamError::from_hyper(error, false))?;
+            .map_err(|error| failed(error, Sent::NotSent))?;
         let extended = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&extended);
         let closing = self.closing.clone();
@@ -422,9 +432,31 @@ enum Failure {
     Failed(UpstreamError),
 }
 
+/// Names what hyper met, without its words about our own side.
+fn failed(error: hyper::Error, sent: Sent) -> UpstreamError {
+    let (kind, message) = if error.is_parse() {
+        (
+            ErrorKind::Protocol,
+            "the upstream's answer is not valid HTTP",
+        )
+    } else if error.is_timeout() {
+        (ErrorKind::Timeout, "the upstream stopped answering")
+    } else if error.is_user() {
+        (ErrorKind::Closed, "the request body broke off")
+    } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        (
+            ErrorKind::Closed,
+            "the upstream closed the connection before it answered",
+        )
+    } else {
+        (ErrorKind::Closed, "the exchange with the upstream failed")
+    };
+    UpstreamError::new(kind, sent, message).with_source(error)
+}
+
 fn saturated() -> UpstreamError {
     UpstreamError::unsent(
-        ErrorKind::Saturated,
+        ErrorKind::Busy,
         "every connection to this upstream is in use",
     )
 }
@@ -433,8 +465,9 @@ async fn within_head_timeout<T>(sent: impl Future<Output = T>) -> Result<T, Upst
     tokio::time::timeout(RESPONSE_HEAD_TIMEOUT, sent)
         .await
         .map_err(|_| {
-            UpstreamError::maybe_sent(
+            UpstreamError::new(
                 ErrorKind::Timeout,
+                Sent::MaybeSent,
                 "the upstream did not answer within five minutes",
             )
         })

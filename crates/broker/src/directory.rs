@@ -1,0 +1,347 @@
+//! The snapshot, and the broker that swaps it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agent_vault_seal::{Keyring, TokenHash};
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::limits::{LimitSettings, ScopeLimits};
+use crate::principal::{Actor, ActorKind, AuthRefusal, Principal, VaultRole};
+use crate::record::{AgentRecord, Image, SessionKind, SessionRecord, VaultRecord};
+use crate::vault::{Admission, Vault};
+
+/// Most scopes whose limits are remembered; beyond it those that no connection uses are forgotten.
+const MAX_SCOPES: usize = 10_000;
+
+/// One consistent state. Parts are shared between snapshots, so a change copies one table of pointers.
+#[derive(Default, Clone)]
+struct Directory {
+    vaults: Arc<HashMap<Uuid, Arc<Vault>>>,
+    vault_names: Arc<HashMap<Arc<str>, Uuid>>,
+    agents: Arc<HashMap<Uuid, Arc<AgentRecord>>>,
+    sessions: Arc<HashMap<TokenHash, Arc<SessionRecord>>>,
+}
+
+/// How the broker is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct BrokerOptions {
+    /// The PROXY tier.
+    pub limits: LimitSettings,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash, Clone)]
+enum ScopeKey {
+    Agent(Uuid, Uuid),
+    Session(Arc<str>),
+}
+
+/// The proxy's view of the world. Cheap to read, swapped whole on each write.
+pub struct Broker {
+    current: ArcSwap<Directory>,
+    writer: Mutex<()>,
+    keyring: Arc<Keyring>,
+    options: BrokerOptions,
+    scopes: Mutex<HashMap<ScopeKey, Arc<ScopeLimits>>>,
+    /// Counts changes that may have ended a principal, so that open tunnels look again.
+    revocations: watch::Sender<u64>,
+}
+
+impl Broker {
+    /// An empty broker that opens credentials with `keyring`.
+    #[must_use]
+    pub fn new(keyring: Arc<Keyring>, options: BrokerOptions) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(Directory::default()),
+            writer: Mutex::new(()),
+            keyring,
+            options,
+            scopes: Mutex::new(HashMap::new()),
+            revocations: watch::Sender::new(0),
+        }
+    }
+
+    /// Replaces everything: at start, and when another process has written to the same database.
+    pub fn replace_all(&self, image: Image) {
+        let vaults: HashMap<Uuid, Arc<Vault>> = image
+            .vaults
+            .into_iter()
+            .map(|record| (record.id, self.compile(record)))
+            .collect();
+        let next = Directory {
+            vault_names: Arc::new(names(&vaults)),
+            vaults: Arc::new(vaults),
+            agents: Arc::new(
+                image
+                    .agents
+                    .into_iter()
+                    .map(|agent| (agent.id, Arc::new(agent)))
+                    .collect(),
+            ),
+            sessions: Arc::new(
+                image
+                    .sessions
+                    .into_iter()
+                    .map(|session| (session.token, Arc::new(session)))
+                    .collect(),
+            ),
+        };
+        let _writer = self.lock();
+        self.current.store(Arc::new(next));
+        self.announce();
+    }
+
+    /// Puts a vault in, or replaces it after any change to its name, services, settings or credentials.
+    pub fn put_vault(&self, record: VaultRecord) {
+        let vault = self.compile(record);
+        self.change(|next| {
+            let vaults = Arc::make_mut(&mut next.vaults);
+            vaults.insert(vault.id, vault);
+            next.vault_names = Arc::new(names(vaults));
+        });
+    }
+
+    /// Forgets a vault and every session bound to it.
+    pub fn drop_vault(&self, id: Uuid) {
+        self.change(|next| {
+            let vaults = Arc::make_mut(&mut next.vaults);
+            vaults.remove(&id);
+            next.vault_names = Arc::new(names(vaults));
+            Arc::make_mut(&mut next.sessions).retain(
+                |_, session| !matches!(session.kind, SessionKind::Scoped { vault, .. } if vault == id),
+            );
+        });
+    }
+
+    /// Puts an agent in, or replaces it after any change to its name, state or grants.
+    pub fn put_agent(&self, record: AgentRecord) {
+        self.change(|next| {
+            Arc::make_mut(&mut next.agents).insert(record.id, Arc::new(record));
+        });
+    }
+
+    /// Forgets an agent and its own tokens.
+    pub fn drop_agent(&self, id: Uuid) {
+        self.change(|next| {
+            Arc::make_mut(&mut next.agents).remove(&id);
+            Arc::make_mut(&mut next.sessions).retain(
+                |_, session| !matches!(session.kind, SessionKind::Agent { agent } if agent == id),
+            );
+        });
+    }
+
+    /// Puts a session in.
+    pub fn put_session(&self, record: SessionRecord) {
+        self.change(|next| {
+            Arc::make_mut(&mut next.sessions).insert(record.token, Arc::new(record));
+        });
+    }
+
+    /// Forgets every session for which `ended` is true.
+    pub fn drop_sessions(&self, ended: impl Fn(&SessionRecord) -> bool) {
+        self.change(|next| {
+            Arc::make_mut(&mut next.sessions).retain(|_, session| !ended(session));
+        });
+    }
+
+    /// Tells each open tunnel and stream when to present its principal again. Bounded: only the newest count is kept.
+    #[must_use]
+    pub fn revocations(&self) -> watch::Receiver<u64> {
+        self.revocations.subscribe()
+    }
+
+    /// Finds the principal behind a token. `hint` is the vault name from the proxy URL's password field.
+    ///
+    /// # Errors
+    /// [`AuthRefusal`]; the same answer whether a named vault is missing or merely closed to this token.
+    pub fn authenticate(
+        &self,
+        token: &str,
+        hint: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Principal, AuthRefusal> {
+        let token = TokenHash::of(token);
+        let directory = self.current.load();
+        let session = directory
+            .sessions
+            .get(&token)
+            .filter(|session| is_live(session, now))
+            .ok_or(AuthRefusal::Invalid)?;
+        match &session.kind {
+            SessionKind::User => Err(AuthRefusal::NoVault),
+            SessionKind::Scoped {
+                vault,
+                role,
+                minted_by,
+            } => {
+                let known = directory.vaults.get(vault).ok_or(AuthRefusal::Invalid)?;
+                if hint.is_some_and(|hint| hint != &*known.name) {
+                    return Err(AuthRefusal::Mismatch);
+                }
+                let public_id: Arc<str> = Arc::from(session.public_id.as_str());
+                Ok(Principal {
+                    token,
+                    actor: minted_by.clone(),
+                    vault: *vault,
+                    role: *role,
+                    label: session.label.as_deref().map(Arc::from),
+                    limits: self.scope(ScopeKey::Session(Arc::clone(&public_id))),
+                    session: public_id,
+                })
+            }
+            SessionKind::Agent { agent } => {
+                let agent = directory
+                    .agents
+                    .get(agent)
+                    .filter(|agent| agent.active)
+                    .ok_or(AuthRefusal::Invalid)?;
+                let (vault, role) = choose_vault(&directory, agent, hint)?;
+                Ok(Principal {
+                    token,
+                    session: Arc::from(session.public_id.as_str()),
+                    actor: Some(Actor {
+                        kind: ActorKind::Agent,
+                        id: agent.id,
+                        name: Arc::from(agent.name.as_str()),
+                    }),
+                    vault,
+                    role,
+                    label: session.label.as_deref().map(Arc::from),
+                    limits: self.scope(ScopeKey::Agent(agent.id, vault)),
+                })
+            }
+        }
+    }
+
+    /// Checks that a principal is still good and gives its vault as it is now. For every request, inside tunnels too.
+    ///
+    /// # Errors
+    /// [`AuthRefusal`] once the token, the grant, the agent or the vault is gone, or the token has expired.
+    pub fn admit(&self, principal: &Principal, now: Timestamp) -> Result<Admission, AuthRefusal> {
+        let directory = self.current.load();
+        let session = directory
+            .sessions
+            .get(&principal.token)
+            .filter(|session| is_live(session, now))
+            .ok_or(AuthRefusal::Invalid)?;
+        let bound = match &session.kind {
+            SessionKind::User => false,
+            SessionKind::Scoped { vault, .. } => *vault == principal.vault,
+            SessionKind::Agent { agent } => directory.agents.get(agent).is_some_and(|agent| {
+                agent.active
+                    && agent
+                        .grants
+                        .iter()
+                        .any(|(vault, _)| *vault == principal.vault)
+            }),
+        };
+        if !bound {
+            return Err(AuthRefusal::Denied);
+        }
+        let vault = directory
+            .vaults
+            .get(&principal.vault)
+            .ok_or(AuthRefusal::Invalid)?;
+        Ok(Admission {
+            vault: Arc::clone(vault),
+        })
+    }
+
+    /// When a principal's token ends, if it does.
+    #[must_use]
+    pub fn expiry(&self, principal: &Principal) -> Option<Timestamp> {
+        self.current
+            .load()
+            .sessions
+            .get(&principal.token)
+            .and_then(|session| session.expires_at)
+    }
+
+    fn compile(&self, record: VaultRecord) -> Arc<Vault> {
+        Arc::new(Vault::new(record, Arc::clone(&self.keyring)))
+    }
+
+    fn change(&self, edit: impl FnOnce(&mut Directory)) {
+        let _writer = self.lock();
+        let mut next = Directory::clone(&self.current.load());
+        edit(&mut next);
+        self.current.store(Arc::new(next));
+        self.announce();
+    }
+
+    fn announce(&self) {
+        self.revocations
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn scope(&self, key: ScopeKey) -> Arc<ScopeLimits> {
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(limits) = scopes.get(&key) {
+            return Arc::clone(limits);
+        }
+        if scopes.len() >= MAX_SCOPES {
+            scopes.retain(|_, limits| Arc::strong_count(limits) > 1);
+        }
+        let limits = Arc::new(ScopeLimits::new(self.options.limits));
+        if scopes.len() < MAX_SCOPES {
+            scopes.insert(key, Arc::clone(&limits));
+        }
+        limits
+    }
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").finish_non_exhaustive()
+    }
+}
+
+/// A token is dead once now is strictly after its expiry.
+fn is_live(session: &SessionRecord, now: Timestamp) -> bool {
+    session.expires_at.is_none_or(|end| now <= end)
+}
+
+fn names(vaults: &HashMap<Uuid, Arc<Vault>>) -> HashMap<Arc<str>, Uuid> {
+    vaults
+        .values()
+        .map(|vault| (Arc::clone(&vault.name), vault.id))
+        .collect()
+}
+
+fn choose_vault(
+    directory: &Directory,
+    agent: &AgentRecord,
+    hint: Option<&str>,
+) -> Result<(Uuid, VaultRole), AuthRefusal> {
+    let live = || {
+        agent
+            .grants
+            .iter()
+            .filter(|(vault, _)| directory.vaults.contains_key(vault))
+    };
+    if let Some(hint) = hint {
+        let wanted = directory.vault_names.get(hint).ok_or(AuthRefusal::Denied)?;
+        return live()
+            .find(|(vault, _)| vault == wanted)
+            .copied()
+            .ok_or(AuthRefusal::Denied);
+    }
+    let mut grants = live();
+    match (grants.next(), grants.next()) {
+        (Some(only), None) => Ok(*only),
+        (None, _) => Err(AuthRefusal::NoVault),
+        (Some(_), Some(_)) => Err(AuthRefusal::Ambiguous {
+            vaults: live()
+                .filter_map(|(vault, _)| directory.vaults.get(vault))
+                .map(|vault| vault.name.to_string())
+                .collect(),
+        }),
+    }
+}

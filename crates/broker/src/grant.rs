@@ -1,0 +1,115 @@
+//! Opened credentials of one rule.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use agent_vault_policy::{CredentialKey, Rule, SubstitutionError, Values};
+use agent_vault_seal::SecretBytes;
+use http::{HeaderName, HeaderValue};
+
+use crate::record::credential_context;
+use crate::vault::Vault;
+
+/// The values that one rule injects, opened. Zeroized when the vault changes and the last request lets go.
+pub struct Grant {
+    values: Vec<(CredentialKey, SecretBytes)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    key_names: Arc<[String]>,
+    companion: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Grant {
+    pub(crate) fn open(rule: &Rule, vault: &Vault) -> Result<Self, GrantError> {
+        let owner = vault.id.to_string();
+        let mut values = Vec::new();
+        for key in rule.keys().iter().cloned() {
+            let Some(stored) = vault.credentials.get(&key) else {
+                return Err(GrantError::Missing { key });
+            };
+            let context = credential_context(&owner, key.as_str(), stored.version);
+            match vault.keyring.open(&context, &stored.sealed) {
+                Ok(value) => values.push((key, value)),
+                Err(_) => return Err(GrantError::Unreadable { key }),
+            }
+        }
+        let mut grant = Self {
+            values,
+            headers: Vec::new(),
+            key_names: rule.keys().iter().map(ToString::to_string).collect(),
+            companion: OnceLock::new(),
+        };
+        grant.headers = rule
+            .auth_headers(&grant)
+            .map_err(GrantError::Substitution)?;
+        Ok(grant)
+    }
+
+    /// The headers to set, each marked sensitive.
+    #[must_use]
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// The keys that were opened.
+    pub fn keys(&self) -> impl Iterator<Item = &CredentialKey> {
+        self.values.iter().map(|(key, _)| key)
+    }
+
+    /// The names of the keys, for the log.
+    #[must_use]
+    pub fn key_names(&self) -> &Arc<[String]> {
+        &self.key_names
+    }
+
+    /// The opened values. A caller holds them no longer than the request.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretBytes> {
+        self.values.iter().map(|(_, value)| value)
+    }
+
+    /// Something that is costly to build from these values (a search automaton), built once and kept as long as they.
+    pub fn companion<T: Any + Send + Sync>(
+        &self,
+        build: impl FnOnce(&Self) -> T,
+    ) -> Option<Arc<T>> {
+        let any = self.companion.get_or_init(|| Arc::new(build(self)));
+        Arc::clone(any).downcast::<T>().ok()
+    }
+}
+
+impl Values for Grant {
+    fn value(&self, key: &CredentialKey) -> Option<&[u8]> {
+        self.values
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.expose())
+    }
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("keys", &self.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a rule's credentials could not be used. Nothing goes out then.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum GrantError {
+    /// The rule names a key that the vault does not hold.
+    #[error("the vault holds no credential `{key}`")]
+    Missing {
+        /// The key.
+        key: CredentialKey,
+    },
+    /// The sealed row does not open: it was moved, damaged, or sealed with another key.
+    #[error("the credential `{key}` cannot be opened")]
+    Unreadable {
+        /// The key.
+        key: CredentialKey,
+    },
+    /// The value cannot stand where the rule puts it.
+    #[error(transparent)]
+    Substitution(SubstitutionError),
+}

@@ -1,0 +1,148 @@
+//! One vault as the proxy sees it, and the decision on one request.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use agent_vault_policy::{
+    CredentialKey, Decision, Denial, Facts, Rule, RuleSet, Service, UnmatchedPolicy,
+};
+use agent_vault_seal::Keyring;
+use uuid::Uuid;
+
+use crate::grant::{Grant, GrantError};
+use crate::record::{SealedCredential, VaultRecord};
+
+/// A vault in the snapshot: compiled rules, sealed values, and what has been opened of them so far.
+pub(crate) struct Vault {
+    pub(crate) id: Uuid,
+    pub(crate) name: Arc<str>,
+    rules: Result<RuleSet, Arc<str>>,
+    pub(crate) credentials: HashMap<CredentialKey, SealedCredential>,
+    pub(crate) keyring: Arc<Keyring>,
+    /// One cell per rule: opened at the first request that the rule decides, dropped with this snapshot.
+    grants: Vec<OnceLock<Result<Arc<Grant>, GrantError>>>,
+}
+
+impl Vault {
+    pub(crate) fn new(record: VaultRecord, keyring: Arc<Keyring>) -> Self {
+        let placeholders: BTreeMap<CredentialKey, String> =
+            record.placeholders.into_iter().collect();
+        let compile = |services: Vec<Service>, unmatched: UnmatchedPolicy| {
+            RuleSet::compile(services, unmatched, &placeholders)
+        };
+        let rules = record
+            .services
+            .map(|services| compile(services, record.unmatched))
+            .map_err(Arc::from);
+        let count = rules.as_ref().map_or(0, |rules| rules.services().len());
+        Self {
+            id: record.id,
+            name: record.name.into(),
+            rules,
+            credentials: record.credentials.into_iter().collect(),
+            keyring,
+            grants: (0..count).map(|_| OnceLock::new()).collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A principal that is good at this moment, with its vault as it is at this moment. For one request.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    pub(crate) vault: Arc<Vault>,
+}
+
+/// What is to happen with a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// A rule decides: its credential goes on the request.
+    Inject(Permit),
+    /// No rule matches and the vault lets such requests pass: nothing goes on it.
+    Forward,
+    /// Refused by a rule or by the absence of one.
+    Deny(Denial),
+    /// The vault's rules cannot be read: nothing goes out.
+    Broken,
+}
+
+impl Admission {
+    /// Identity of the vault.
+    #[must_use]
+    pub fn vault_id(&self) -> Uuid {
+        self.vault.id
+    }
+
+    /// Name of the vault.
+    #[must_use]
+    pub fn vault_name(&self) -> &Arc<str> {
+        &self.vault.name
+    }
+
+    /// Decides one request.
+    #[must_use]
+    pub fn decide(&self, facts: &Facts<'_>) -> Verdict {
+        let Ok(rules) = &self.vault.rules else {
+            return Verdict::Broken;
+        };
+        match rules.decide(facts) {
+            Decision::Inject(rule) => Verdict::Inject(Permit {
+                rule: Arc::clone(rule),
+                vault: Arc::clone(&self.vault),
+            }),
+            Decision::Forward => Verdict::Forward,
+            Decision::Deny(denial) => Verdict::Deny(denial),
+        }
+    }
+
+    /// The compiled rules, for checks that need the whole set.
+    #[must_use]
+    pub fn rules(&self) -> Option<&RuleSet> {
+        self.vault.rules.as_ref().ok()
+    }
+}
+
+/// Permission of one rule for one request. Only [`Admission::decide`] makes one, and only it opens credentials.
+#[derive(Debug)]
+pub struct Permit {
+    rule: Arc<Rule>,
+    vault: Arc<Vault>,
+}
+
+impl Permit {
+    /// The rule that decided.
+    #[must_use]
+    pub fn rule(&self) -> &Arc<Rule> {
+        &self.rule
+    }
+
+    /// The rule's name, as the log shows it.
+    #[must_use]
+    pub fn rule_name(&self) -> Arc<str> {
+        Arc::from(self.rule.name())
+    }
+
+    /// Opens what this rule needs and nothing else.
+    ///
+    /// The result is kept until the vault changes, so that a busy rule costs one unsealing.
+    ///
+    /// # Errors
+    /// [`GrantError`] when a credential is missing, does not open, or cannot stand in a header.
+    pub fn grant(&self) -> Result<Arc<Grant>, GrantError> {
+        match self.vault.grants.get(self.rule.index()) {
+            Some(cell) => cell
+                .get_or_init(|| Grant::open(&self.rule, &self.vault).map(Arc::new))
+                .clone(),
+            None => Grant::open(&self.rule, &self.vault).map(Arc::new),
+        }
+    }
+}

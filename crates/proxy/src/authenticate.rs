@@ -1,0 +1,198 @@
+//! Who is asking: reads `Proxy-Authorization`, finds the principal, and slows down whoever guesses.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use agent_vault_broker::{Broker, Principal};
+use agent_vault_seal::TokenHash;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::PROXY_AUTHORIZATION;
+use jiff::Timestamp;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::limits::MAX_FAILURE_KEYS;
+use crate::respond::Refusal;
+
+/// What a client presented.
+struct Presented {
+    token: Zeroizing<String>,
+    vault: Option<String>,
+}
+
+impl Presented {
+    /// `Bearer T`, `Basic b64(T)`, `Basic b64(T:)` or `Basic b64(T:VAULT)`; anything else is nothing.
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(PROXY_AUTHORIZATION).iter();
+        let value = values.next()?;
+        if values.next().is_some() {
+            return None;
+        }
+        let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return (!rest.is_empty()).then(|| Self {
+                token: Zeroizing::new(rest.to_owned()),
+                vault: None,
+            });
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = Zeroizing::new(STANDARD.decode(rest).ok()?);
+        let text = std::str::from_utf8(&decoded).ok()?;
+        let (token, vault) = text.split_once(':').unwrap_or((text, ""));
+        (!token.is_empty()).then(|| Self {
+            token: Zeroizing::new(token.to_owned()),
+            vault: (!vault.is_empty()).then(|| vault.to_owned()),
+        })
+    }
+}
+
+/// Finds the principal of a request, or says how to refuse it.
+pub(crate) fn authenticate(
+    broker: &Broker,
+    failures: &FailureBudget,
+    headers: &HeaderMap,
+    peer: IpAddr,
+    now: Timestamp,
+) -> Result<Principal, Refusal> {
+    let Some(presented) = Presented::read(headers) else {
+        failures.check_and_record(peer, None)?;
+        return Err(Refusal::credentials_required());
+    };
+    broker
+        .authenticate(&presented.token, presented.vault.as_deref(), now)
+        .map_err(|refusal| {
+            let token = TokenHash::of(&presented.token);
+            match failures.check_and_record(peer, Some(token)) {
+                Ok(()) => Refusal::unauthenticated(&refusal),
+                Err(exhausted) => exhausted,
+            }
+        })
+}
+
+/// Where a failure came from: an address, and the token that it presented.
+type Source = (IpAddr, Option<TokenHash>);
+
+/// Failed authentications per address and presented token within a sliding window. Success is never counted and never
+/// blocked, and one agent's bad token does not block its neighbours behind the same address.
+#[derive(Debug)]
+pub(crate) struct FailureBudget {
+    max: Option<u32>,
+    window: Duration,
+    seen: Mutex<HashMap<Source, VecDeque<Instant>>>,
+}
+
+impl FailureBudget {
+    pub(crate) fn new(max: Option<u32>, window: Duration) -> Self {
+        Self {
+            max,
+            window,
+            seen: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Counts a failure. Peers on this machine are exempt: container clients arrive through a local forwarder.
+    fn check_and_record(&self, peer: IpAddr, token: Option<TokenHash>) -> Result<(), Refusal> {
+        let Some(max) = self.max else {
+            return Ok(());
+        };
+        if peer.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= MAX_FAILURE_KEYS {
+            seen.retain(|_, times| {
+                times
+                    .back()
+                    .is_some_and(|last| now.duration_since(*last) < self.window)
+            });
+            if seen.len() >= MAX_FAILURE_KEYS {
+                return Err(Refusal::too_many_failures(self.window, max));
+            }
+        }
+        let times = seen.entry((peer, token)).or_default();
+        while times
+            .front()
+            .is_some_and(|first| now.duration_since(*first) >= self.window)
+        {
+            times.pop_front();
+        }
+        if times.len() >= max as usize {
+            let wait = times.front().map_or(self.window, |first| {
+                self.window.saturating_sub(now.duration_since(*first))
+            });
+            return Err(Refusal::too_many_failures(wait, max));
+        }
+        times.push_back(now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn read(value: &str) -> Option<(String, Option<String>)> {
+        let mut headers = HeaderMap::new();
+        headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        Presented::read(&headers).map(|found| (found.token.to_string(), found.vault))
+    }
+
+    #[test]
+    fn every_form_of_the_contract() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        let cases = [
+            ("Bearer tok".to_owned(), Some(("tok", None))),
+            ("bEARER   tok ".to_owned(), Some(("tok", None))),
+            (basic("tok"), Some(("tok", None))),
+            (basic("tok:"), Some(("tok", None))),
+            (basic("tok:v"), Some(("tok", Some("v")))),
+            (basic("tok:v:w"), Some(("tok", Some("v:w")))),
+            (basic(":v"), None),
+            ("Bearer ".to_owned(), None),
+            ("Digest x".to_owned(), None),
+            ("Basic !!!".to_owned(), None),
+            ("Basic".to_owned(), None),
+        ];
+        for (value, wanted) in cases {
+            let wanted = wanted.map(|(t, v)| (t.to_owned(), v.map(str::to_owned)));
+            assert_eq!(read(&value), wanted, "{value}");
+        }
+    }
+
+    #[test]
+    fn two_fields_are_none() {
+        let mut headers = HeaderMap::new();
+        headers.append(PROXY_AUTHORIZATION, HeaderValue::from_static("Bearer a"));
+        headers.append(PROXY_AUTHORIZATION, HeaderValue::from_static("Bearer b"));
+        assert!(Presented::read(&headers).is_none());
+    }
+
+    #[tokio::test]
+    async fn one_bad_token_does_not_block_another_and_loopback_is_exempt() {
+        let budget = FailureBudget::new(Some(3), Duration::from_secs(300));
+        let far: IpAddr = "192.0.2.7".parse().unwrap();
+        let bad = Some(TokenHash::of("bad"));
+        for _ in 0..3 {
+            assert!(budget.check_and_record(far, bad).is_ok());
+        }
+        assert!(budget.check_and_record(far, bad).is_err());
+        assert!(
+            budget
+                .check_and_record(far, Some(TokenHash::of("other")))
+                .is_ok()
+        );
+        let near: IpAddr = "127.0.0.9".parse().unwrap();
+        for _ in 0..10 {
+            assert!(budget.check_and_record(near, bad).is_ok());
+        }
+    }
+}

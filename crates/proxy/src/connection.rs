@@ -1,0 +1,412 @@
+//! One client connection: its clock, its principal, and the loop that drives it to its end.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use agent_vault_broker::Principal;
+use bytes::{Bytes, BytesMut};
+use futures_util::task::AtomicWaker;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::Shared;
+use crate::limits::{HEAD_TIMEOUT, KEEP_ALIVE, WATCH_INTERVAL};
+
+/// What a connection's driver needs to know about it.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    epoch: Instant,
+    peer: IpAddr,
+    exchanges: AtomicU32,
+    /// Milliseconds since `epoch` at which the last exchange ended.
+    idle_since: AtomicU64,
+    /// Milliseconds since `epoch` at which the first byte of an unfinished head came, plus one; zero for none.
+    head_since: AtomicU64,
+    /// Whose connection it is: fixed for a tunnel, the latest for a connection of absolute-form requests.
+    principal: Mutex<Option<Principal>>,
+    interim: Interim,
+}
+
+/// An exchange in progress on a connection.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Watch>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.idle_since.store(self.0.now(), Ordering::Relaxed);
+        self.0.exchanges.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Watch {
+    pub(crate) fn new(peer: IpAddr, principal: Option<Principal>) -> Arc<Self> {
+        Arc::new(Self {
+            epoch: Instant::now(),
+            peer,
+            exchanges: AtomicU32::new(0),
+            idle_since: AtomicU64::new(0),
+            head_since: AtomicU64::new(0),
+            principal: Mutex::new(principal),
+            interim: Interim::default(),
+        })
+    }
+
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    pub(crate) fn interim(&self) -> &Interim {
+        &self.interim
+    }
+
+    /// An exchange begins: its head is complete.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.exchanges.fetch_add(1, Ordering::Relaxed);
+        self.head_since.store(0, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// The requests on this connection are now this principal's.
+    pub(crate) fn belongs_to(&self, principal: &Principal) {
+        *self.principal() = Some(principal.clone());
+    }
+
+    pub(crate) fn principal(&self) -> std::sync::MutexGuard<'_, Option<Principal>> {
+        self.principal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn note_read(&self) {
+        if self.exchanges.load(Ordering::Relaxed) == 0
+            && self.head_since.load(Ordering::Relaxed) == 0
+        {
+            self.head_since.store(self.now() + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn state(&self) -> State {
+        if self.exchanges.load(Ordering::Relaxed) > 0 {
+            return State::Busy;
+        }
+        let now = self.now();
+        let since = |start: u64| Duration::from_millis(now.saturating_sub(start));
+        let head = self.head_since.load(Ordering::Relaxed);
+        if head > 0 && since(head - 1) > HEAD_TIMEOUT {
+            return State::Overdue;
+        }
+        if since(self.idle_since.load(Ordering::Relaxed)) > KEEP_ALIVE {
+            return State::Idle;
+        }
+        State::Busy
+    }
+}
+
+enum State {
+    Busy,
+    /// A head has been on its way for too long.
+    Overdue,
+    /// Nothing has happened for too long.
+    Idle,
+}
+
+/// Interim responses (1xx) for a client, written between its responses.
+///
+/// hyper's server cannot send one, so the bytes enter below it. That is safe only while nothing of another message is
+/// on its way: see [`Watched`].
+#[derive(Debug, Default)]
+pub(crate) struct Interim {
+    waiting: Mutex<BytesMut>,
+    waker: AtomicWaker,
+}
+
+/// Most interim bytes that wait for one client; later ones are dropped, as RFC 9110 section 15.2 lets a proxy do.
+const MAX_INTERIM_BYTES: usize = 64 * 1024;
+
+impl Interim {
+    pub(crate) fn push(&self, head: &[u8]) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() + head.len() <= MAX_INTERIM_BYTES {
+            waiting.extend_from_slice(head);
+        }
+        drop(waiting);
+        self.waker.wake();
+    }
+
+    fn take(&self) -> BytesMut {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Forgets what did not go out before the final response.
+    pub(crate) fn clear(&self) {
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+/// The connection's socket as hyper sees it: notes when bytes come, and slips interim responses in.
+///
+/// They are written only when everything that hyper has written before was also flushed, which hyper does at the end of
+/// each message, and while the exchange's final response has not begun.
+pub(crate) struct Watched<T> {
+    io: T,
+    watch: Arc<Watch>,
+    clean: bool,
+    leaving: Bytes,
+}
+
+impl<T> Watched<T> {
+    pub(crate) fn new(io: T, watch: Arc<Watch>) -> Self {
+        Self {
+            io,
+            watch,
+            clean: true,
+            leaving: Bytes::new(),
+        }
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.io
+    }
+}
+
+impl<T: Write + Unpin> Watched<T> {
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.clean && self.leaving.is_empty() {
+            self.leaving = self.watch.interim.take().freeze();
+        }
+        while !self.leaving.is_empty() {
+            let written = std::task::ready!(Pin::new(&mut self.io).poll_write(cx, &self.leaving))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            drop(self.leaving.split_to(written));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Read + Unpin> Read for Watched<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.remaining();
+        // The cursor is consumed by the read; its room afterwards cannot be asked for, so any readiness counts.
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if before > 0 && matches!(polled, Poll::Ready(Ok(()))) {
+            self.watch.note_read();
+        }
+        polled
+    }
+}
+
+impl<T: Write + Unpin> Write for Watched<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.poll_interim(cx))?;
+        self.clean = false;
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.poll_interim(cx))?;
+        self.clean = false;
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch.interim.waker.register(cx.waker());
+        std::task::ready!(self.poll_interim(cx))?;
+        let polled = Pin::new(&mut self.io).poll_flush(cx);
+        if matches!(polled, Poll::Ready(Ok(()))) {
+            self.clean = true;
+        }
+        polled
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A hyper server connection of either version.
+pub(crate) trait Serving: Future<Output = Result<(), hyper::Error>> {
+    fn finish_soon(self: Pin<&mut Self>);
+}
+
+impl<I, S, B> Serving for hyper::server::conn::http1::UpgradeableConnection<I, S>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: Read + Write + Unpin + Send + 'static,
+    B: hyper::body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn finish_soon(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S, B, E> Serving for hyper::server::conn::http2::Connection<I, S, E>
+where
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: Read + Write + Unpin,
+    B: hyper::body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn finish_soon(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Drives a connection until it ends, goes idle, loses its principal, or the server closes.
+pub(crate) async fn drive<C: Serving>(shared: &Shared, watch: &Arc<Watch>, connection: C) {
+    let mut connection = std::pin::pin!(connection);
+    let mut revocations = shared.broker.revocations();
+    let mut tick = tokio::time::interval_at(Instant::now() + WATCH_INTERVAL, WATCH_INTERVAL);
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "client connection ended");
+                }
+                return;
+            }
+            _ = tick.tick() => match watch.state() {
+                State::Busy => {}
+                State::Overdue => {
+                    tracing::debug!(peer = %watch.peer, "request head took too long");
+                    return;
+                }
+                State::Idle if draining => return,
+                State::Idle => {
+                    draining = true;
+                    connection.as_mut().finish_soon();
+                }
+            },
+            changed = revocations.changed() => if changed.is_err() {
+                return;
+            },
+            () = shared.closing.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().finish_soon();
+            }
+            () = shared.aborting.cancelled() => return,
+        }
+        if is_revoked(shared, watch) {
+            tracing::debug!(peer = %watch.peer, "connection closed: its token was revoked or has expired");
+            return;
+        }
+    }
+}
+
+/// Resolves once the connection's principal is good no longer. For streams that live outside [`drive`].
+pub(crate) async fn revoked(shared: &Shared, watch: &Arc<Watch>) {
+    let mut revocations = shared.broker.revocations();
+    let mut tick = tokio::time::interval(WATCH_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            changed = revocations.changed() => if changed.is_err() {
+                return;
+            },
+            () = shared.aborting.cancelled() => return,
+        }
+        if is_revoked(shared, watch) {
+            return;
+        }
+    }
+}
+
+fn is_revoked(shared: &Shared, watch: &Watch) -> bool {
+    watch
+        .principal()
+        .as_ref()
+        .is_some_and(|principal| shared.broker.admit(principal, shared.now()).is_err())
+}
+
+/// A socket with bytes that were read from it before: what a client sent early, after CONNECT.
+pub(crate) struct Prefixed<T> {
+    prefix: Bytes,
+    io: T,
+}
+
+impl<T> Prefixed<T> {
+    pub(crate) fn new(prefix: Bytes, io: T) -> Self {
+        Self { prefix, io }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Prefixed<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.prefix.is_empty() {
+            let take = self.prefix.len().min(buf.remaining());
+            let early = self.prefix.split_to(take);
+            buf.put_slice(&early);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Prefixed<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}

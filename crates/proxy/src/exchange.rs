@@ -1,0 +1,411 @@
+//! One request and its answer: the stages in order.
+//!
+//! ```text
+//! authenticate → head → limits → decide → inject → send → scrub → relay → (journal, at the end)
+//! ```
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use agent_vault_broker::{Admission, Principal, Slot, Verdict};
+use agent_vault_policy::Facts;
+use agent_vault_upstream::{Answer, Route};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use crate::Shared;
+use crate::authenticate::authenticate;
+use crate::connection::Watch;
+use crate::head::{Head, Kind, Tunnel};
+use crate::inject::{self, Injection, Outgoing, Workshop};
+use crate::interim;
+use crate::journal::{Entry, LogDecision};
+use crate::relay::{Gate, Held, RelayBody, ResponseBody, Source};
+use crate::respond::{Fault, MARKER, Refusal};
+use crate::scrub::{ScrubBody, decode_for_scrub};
+use crate::upgrade;
+
+/// The client side of an exchange: a connection, and the tunnel that it runs in, if it does.
+pub(crate) struct Client {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) tunnel: Option<InTunnel>,
+}
+
+/// What was settled when a tunnel was opened. The principal is presented again by each request.
+pub(crate) struct InTunnel {
+    pub(crate) principal: Principal,
+    pub(crate) tunnel: Tunnel,
+    pub(crate) route: Arc<Route>,
+}
+
+/// A request that has passed every stage up to the upstream's answer.
+struct Answered {
+    answer: Answer,
+    injection: Option<Injection>,
+    slot: Slot,
+    /// The client's half of an accepted WebSocket.
+    upgrade: Option<upgrade::Accepted>,
+}
+
+/// Serves one request. Never fails: what goes wrong is a response.
+pub(crate) async fn exchange(
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let busy = client.watch.busy();
+    let shared = &client.shared;
+    let now = shared.now();
+    let principal = match client.principal(request.headers(), now) {
+        Ok(principal) => principal,
+        Err(refusal) => {
+            tracing::info!(peer = %client.watch.peer(), code = refusal.code, "proxy request refused");
+            return Ok(refusal.into_response(shared.options.base_url.as_ref()));
+        }
+    };
+    let host = client.display(request.uri());
+    let mut entry = Entry::open(&shared.journal, &principal, request.method(), &host, now);
+    let method = request.method().clone();
+    let version = request.version();
+    let mut response = match stages(&client, &principal, &mut entry, request, now).await {
+        Ok(answered) => {
+            let held = Held {
+                entry,
+                busy,
+                slot: answered.slot,
+            };
+            let relayed = match answered.upgrade {
+                Some(accepted) => Ok(upgrade::join(
+                    &client,
+                    accepted,
+                    answered.answer,
+                    answered.injection.as_ref(),
+                    held,
+                )),
+                None => relay(
+                    shared,
+                    &method,
+                    answered.answer,
+                    answered.injection.as_ref(),
+                    held,
+                ),
+            };
+            relayed.unwrap_or_else(|(held, refusal)| refuse(shared, held.entry, refusal))
+        }
+        Err(refusal) => refuse(shared, entry, refusal),
+    };
+    client.watch.interim().clear();
+    // hyper's server writes the version of its connection; ours must not contradict it.
+    *response.version_mut() = version;
+    Ok(response)
+}
+
+impl Client {
+    fn principal(&self, headers: &HeaderMap, now: Timestamp) -> Result<Principal, Refusal> {
+        if let Some(tunnel) = &self.tunnel {
+            return Ok(tunnel.principal.clone());
+        }
+        let shared = &self.shared;
+        let principal = authenticate(
+            &shared.broker,
+            &shared.failures,
+            headers,
+            self.watch.peer(),
+            now,
+        )?;
+        self.watch.belongs_to(&principal);
+        Ok(principal)
+    }
+
+    fn display(&self, uri: &http::Uri) -> Arc<str> {
+        match &self.tunnel {
+            Some(tunnel) => Arc::clone(&tunnel.tunnel.display),
+            None => Arc::from(uri.authority().map_or("", |authority| authority.as_str())),
+        }
+    }
+
+    fn head(&self, parts: &Parts) -> Result<Head, Refusal> {
+        match &self.tunnel {
+            Some(tunnel) => Head::in_tunnel(parts, &tunnel.tunnel),
+            None => Head::absolute(parts),
+        }
+    }
+
+    fn route(&self, admission: &Admission, head: &Head) -> Result<Arc<Route>, Refusal> {
+        if let Some(tunnel) = &self.tunnel {
+            return Ok(Arc::clone(&tunnel.route));
+        }
+        Route::new(admission.vault_id(), head.scheme, head.authority.clone())
+            .map(Arc::new)
+            .map_err(|error| Refusal::upstream(&error, &head.authority.to_string()))
+    }
+}
+
+/// The stages up to the upstream's answer. Each takes what the one before it made.
+async fn stages(
+    client: &Client,
+    principal: &Principal,
+    entry: &mut Entry,
+    request: Request<Incoming>,
+    now: Timestamp,
+) -> Result<Answered, Refusal> {
+    let shared = &client.shared;
+    let admission = shared
+        .broker
+        .admit(principal, now)
+        .map_err(|refusal| Refusal::unauthenticated(&refusal))?;
+    let mut request = request;
+    let client_upgrade = hyper::upgrade::on(&mut request);
+    let (parts, body) = request.into_parts();
+    let head = client.head(&parts)?;
+    entry.set_path(head.target.decoded_path());
+    note_client(entry, &head, client, &parts.headers);
+    let slot = principal.limits().admit().await.map_err(Refusal::limited)?;
+
+    let injection = decide(principal, &admission, &head, &parts, entry)?;
+    let route = client.route(&admission, &head)?;
+    let (gate, opened) = gate(&parts, &body);
+    let workshop = Workshop {
+        budget: &shared.budget,
+        max_request_bytes: shared.options.max_request_bytes,
+        rules: admission.rules(),
+    };
+    let http1 = parts.version <= Version::HTTP_11;
+    let outgoing = inject::build(&workshop, &head, injection.as_ref(), parts, body, gate).await?;
+    let Outgoing {
+        mut request,
+        warnings,
+        overflow,
+    } = outgoing;
+    let decision = if injection.is_some() {
+        LogDecision::Brokered
+    } else {
+        LogDecision::Passed
+    };
+    entry.note(|record| {
+        record.decision = decision;
+        record.warnings = warnings;
+    });
+
+    let sent = if head.kind == Kind::Plain {
+        interim::listen(&mut request, client, injection.as_ref(), http1, opened);
+        shared
+            .upstream
+            .send(&route, request)
+            .await
+            .map(|answer| (answer, None))
+    } else {
+        let looks_inside = injection.as_ref().is_some_and(|injection| {
+            injection.rule().needs_websocket() || injection.scrubber.is_some()
+        });
+        upgrade::handshake(&shared.upstream, &route, request, head.kind, looks_inside)
+            .await
+            .map(|(answer, form)| {
+                let accepted = form.map(|form| upgrade::Accepted {
+                    form,
+                    client: client_upgrade,
+                });
+                (answer, accepted)
+            })
+    };
+    let (answer, upgrade) = sent.map_err(|error| {
+        let cap = overflow.load(Ordering::Relaxed);
+        if cap > 0 {
+            Refusal::request_too_large(cap)
+        } else {
+            tracing::debug!(target = %head.authority, error = ?error, "upstream failed");
+            Refusal::upstream(&error, &head.authority.to_string())
+        }
+    })?;
+    if upgrade.is_none() && answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Refusal::new(
+            StatusCode::BAD_GATEWAY,
+            "upstream_error",
+            Fault::Upstream,
+            "the upstream switched protocols without being asked",
+            "the upstream is at fault; report it to its operator",
+        ));
+    }
+    Ok(Answered {
+        answer,
+        injection,
+        slot,
+        upgrade,
+    })
+}
+
+/// Decides, and opens what the decision allows to be used.
+fn decide(
+    principal: &Principal,
+    admission: &Admission,
+    head: &Head,
+    parts: &Parts,
+    entry: &mut Entry,
+) -> Result<Option<Injection>, Refusal> {
+    let facts = Facts {
+        scheme: head.scheme,
+        authority: &head.authority,
+        target: &head.target,
+        agent: principal.agent(),
+        headers: &parts.headers,
+    };
+    let permit = match admission.decide(&facts) {
+        Verdict::Inject(permit) => permit,
+        Verdict::Forward => return Ok(None),
+        Verdict::Deny(denial) => {
+            entry.note(|record| record.service = denial.service().map(Arc::from));
+            return Err(Refusal::denied(
+                &denial,
+                &head.authority.to_string(),
+                admission.vault_name(),
+            ));
+        }
+        Verdict::Broken => return Err(Refusal::broken_rules(admission.vault_name())),
+    };
+    entry.note(|record| record.service = Some(permit.rule_name()));
+    if parts.method == Method::TRACE {
+        return Err(Refusal::trace());
+    }
+    let injection = Injection::open(permit, admission.vault_name())?;
+    entry.note(|record| record.keys = Some(Arc::clone(injection.grant.key_names())));
+    Ok(Some(injection))
+}
+
+/// A client that waits for `100 Continue` sends its body once the upstream has said so.
+fn gate(parts: &Parts, body: &Incoming) -> (Option<Gate>, Option<oneshot::Sender<()>>) {
+    let expects = parts
+        .headers
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if !expects || body.is_end_stream() {
+        return (None, None);
+    }
+    let (open, opened) = oneshot::channel();
+    (Some(Gate::new(opened)), Some(open))
+}
+
+/// Relays an ordinary answer.
+fn relay(
+    shared: &Shared,
+    method: &Method,
+    answer: Answer,
+    injection: Option<&Injection>,
+    held: Held,
+) -> Result<Response<ResponseBody>, (Held, Refusal)> {
+    let mut held = held;
+    let (mut parts, body) = answer.response.into_parts();
+    parts.extensions.remove::<OnUpgrade>();
+    strip_response(&mut parts.headers, injection.is_some());
+    let cap = shared.options.max_response_bytes;
+    if let Some(cap) = cap
+        && body.size_hint().lower() > cap
+    {
+        return Err((held, Refusal::response_too_large(cap)));
+    }
+    let source = match injection.and_then(|injection| injection.scrubber.as_ref()) {
+        None => Source::Plain(body),
+        Some(scrubber) => {
+            scrubber.scrub_headers(&mut parts.headers);
+            match decode_for_scrub(method, parts.status, &mut parts.headers) {
+                Ok(decoding) => {
+                    Source::Scrubbed(Box::new(ScrubBody::new(body, scrubber, decoding.as_ref())))
+                }
+                Err(error) => {
+                    let refusal = Refusal::new(
+                        StatusCode::BAD_GATEWAY,
+                        "response_not_scrubbable",
+                        Fault::Upstream,
+                        error.to_string(),
+                        "a response that cannot be searched for the credential is not passed on",
+                    );
+                    return Err((held, refusal));
+                }
+            }
+        }
+    };
+    held.entry.answered(parts.status);
+    if is_long_lived(&parts.headers) {
+        held.slot.release();
+    }
+    let body = RelayBody::new(source, cap, answer.lease, held);
+    Ok(Response::from_parts(
+        parts,
+        http_body_util::BodyExt::boxed_unsync(body),
+    ))
+}
+
+/// Streams that last do not take a place from short requests.
+fn is_long_lived(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        value.starts_with(b"text/event-stream") || value.starts_with(b"application/grpc")
+    })
+}
+
+/// Takes off what belongs to the upstream's connection, what only we may say, and cookies that were set for a brokered
+/// identity.
+pub(crate) fn strip_response(headers: &mut HeaderMap, brokered: bool) {
+    inject::strip_connection_fields(headers);
+    headers.remove(MARKER);
+    headers.remove(http::header::PROXY_AUTHENTICATE);
+    if brokered {
+        headers.remove(SET_COOKIE);
+    }
+}
+
+fn refuse(shared: &Shared, entry: Entry, refusal: Refusal) -> Response<ResponseBody> {
+    let mut entry = entry;
+    entry.answered(refusal.status);
+    entry.note(|record| {
+        if !matches!(refusal.fault, Fault::Upstream) {
+            record.decision = LogDecision::Refused;
+        }
+    });
+    tracing::debug!(code = refusal.code, message = %refusal.message, "request refused");
+    entry.complete(refusal.code);
+    refusal.into_response(shared.options.base_url.as_ref())
+}
+
+/// Notes where a request goes and how the client itself authenticates to the upstream, for host discovery.
+fn note_client(entry: &mut Entry, head: &Head, client: &Client, headers: &HeaderMap) {
+    let auth = client_auth(headers);
+    let host = client
+        .tunnel
+        .is_none()
+        .then(|| Arc::from(head.authority.to_string()));
+    entry.note(|record| {
+        record.client_auth = auth;
+        if let Some(host) = host {
+            record.host = host;
+        }
+    });
+}
+
+fn client_auth(headers: &HeaderMap) -> Option<(&'static str, &'static str)> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let scheme = value
+            .as_bytes()
+            .split(|byte| *byte == b' ')
+            .next()
+            .unwrap_or_default();
+        let scheme = if scheme.eq_ignore_ascii_case(b"bearer") {
+            "bearer"
+        } else if scheme.eq_ignore_ascii_case(b"basic") {
+            "basic"
+        } else {
+            "api-key"
+        };
+        return Some((scheme, "Authorization"));
+    }
+    [("x-api-key", "X-Api-Key"), ("api-key", "Api-Key")]
+        .into_iter()
+        .find(|(name, _)| headers.contains_key(*name))
+        .map(|(_, shown)| ("api-key", shown))
+}

@@ -1,0 +1,419 @@
+//! The head of a request, parsed once: where it goes and what it asks for, in types that have one spelling.
+//!
+//! Everything that names a destination must name the same one: the CONNECT target, the TLS server name (compared in
+//! [`crate::intercept`]), `Host`, `:authority` and an absolute-form target. Otherwise a rule would be chosen by one name
+//! and the bytes would go to another.
+
+use std::sync::Arc;
+
+use agent_vault_policy::{Authority, RequestTarget, Scheme};
+use http::header::{CONNECTION, HOST, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, Method, Uri, Version};
+use hyper::ext::Protocol;
+
+use crate::respond::Refusal;
+
+/// Destination and target of a request whose names all agree.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+    pub(crate) target: RequestTarget,
+    pub(crate) kind: Kind,
+}
+
+/// What kind of exchange the request opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A request and its response.
+    Plain,
+    /// A WebSocket over an HTTP/1.1 upgrade (RFC 6455).
+    Upgrade,
+    /// A WebSocket over an HTTP/2 stream (RFC 8441).
+    ExtendedConnect,
+}
+
+/// The destination of a tunnel: the CONNECT target.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+    /// `host:port` for the log.
+    pub(crate) display: Arc<str>,
+}
+
+impl Tunnel {
+    pub(crate) fn new(scheme: Scheme, authority: Authority) -> Self {
+        Self {
+            scheme,
+            display: Arc::from(authority.to_string()),
+            authority,
+        }
+    }
+}
+
+/// Reads the target of a CONNECT request (RFC 9112 section 3.2.3): host and port, nothing else.
+pub(crate) fn connect_target(parts: &Parts) -> Result<Authority, Refusal> {
+    let hint = "CONNECT takes host:port, with a port from 1 to 65535";
+    let target = parts
+        .uri
+        .authority()
+        .filter(|_| parts.uri.scheme().is_none() && parts.uri.path_and_query().is_none())
+        .ok_or_else(|| {
+            Refusal::bad_request("bad_target", "the CONNECT target is not an authority", hint)
+        })?;
+    let authority = Authority::parse(target.as_str()).map_err(|error| {
+        Refusal::bad_request("bad_target", format!("the CONNECT target: {error}"), hint)
+    })?;
+    // Clients send a Host of their own with CONNECT; where they do, it may not name another place.
+    agree(
+        &parts.headers,
+        &authority,
+        Scheme::Https,
+        parts.version,
+        false,
+    )?;
+    Ok(authority)
+}
+
+impl Head {
+    /// A request inside a tunnel.
+    pub(crate) fn in_tunnel(parts: &Parts, tunnel: &Tunnel) -> Result<Self, Refusal> {
+        let hint = "open a tunnel of its own for each destination";
+        let kind = kind(parts)?;
+        let http2 = parts.version == Version::HTTP_2;
+        if let Some(scheme) = parts.uri.scheme_str()
+            && (!http2 || !scheme.eq_ignore_ascii_case(tunnel.scheme.as_str()))
+        {
+            return Err(Refusal::bad_request(
+                "bad_target",
+                "inside a tunnel a request names only its path",
+                hint,
+            ));
+        }
+        match parts.uri.authority() {
+            Some(named) if http2 => {
+                let named =
+                    Authority::parse_with_default(named.as_str(), tunnel.scheme.default_port())
+                        .map_err(|error| {
+                            Refusal::bad_request(
+                                "bad_authority",
+                                format!(":authority: {error}"),
+                                hint,
+                            )
+                        })?;
+                if named != tunnel.authority {
+                    return Err(confused(":authority", &named, &tunnel.authority));
+                }
+            }
+            Some(_) => {
+                return Err(Refusal::bad_request(
+                    "bad_target",
+                    "inside a tunnel a request names only its path",
+                    hint,
+                ));
+            }
+            None => {}
+        }
+        let named_by_authority = http2 && parts.uri.authority().is_some();
+        agree(
+            &parts.headers,
+            &tunnel.authority,
+            tunnel.scheme,
+            parts.version,
+            !named_by_authority,
+        )?;
+        Ok(Self {
+            scheme: tunnel.scheme,
+            authority: tunnel.authority.clone(),
+            target: target(parts)?,
+            kind,
+        })
+    }
+
+    /// A request in absolute-form on the proxy port (RFC 9112 section 3.2.2).
+    pub(crate) fn absolute(parts: &Parts) -> Result<Self, Refusal> {
+        let named = is_forwardable(&parts.uri)?;
+        let authority = Authority::parse_with_default(named.as_str(), Scheme::Http.default_port())
+            .map_err(|error| {
+                Refusal::bad_request("bad_authority", format!("the URL: {error}"), ABSOLUTE_HINT)
+            })?;
+        agree(
+            &parts.headers,
+            &authority,
+            Scheme::Http,
+            parts.version,
+            false,
+        )?;
+        Ok(Self {
+            scheme: Scheme::Http,
+            authority,
+            target: target(parts)?,
+            kind: kind(parts)?,
+        })
+    }
+}
+
+const ABSOLUTE_HINT: &str = "send http:// URLs in absolute-form and use CONNECT for https://";
+
+/// Whether a target on the proxy port is one that a proxy forwards: an absolute `http` URL.
+pub(crate) fn is_forwardable(uri: &Uri) -> Result<&http::uri::Authority, Refusal> {
+    let refused = |message: &str| Refusal::bad_request("bad_target", message, ABSOLUTE_HINT);
+    match uri.scheme_str() {
+        Some(scheme) if scheme.eq_ignore_ascii_case("http") => uri
+            .authority()
+            .ok_or_else(|| refused("the URL has no host")),
+        Some(_) => Err(refused(
+            "this proxy forwards http:// only; TLS is never stripped from another scheme",
+        )),
+        None => Err(refused(
+            "this port is a proxy and serves no pages of its own",
+        )),
+    }
+}
+
+fn target(parts: &Parts) -> Result<RequestTarget, Refusal> {
+    let text = parts
+        .uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    RequestTarget::parse(text).map_err(|error| {
+        Refusal::bad_request(
+            "bad_target",
+            error.to_string(),
+            "percent-encode the path and query",
+        )
+    })
+}
+
+/// `Host` must name the destination, once. `required` is false where another field has named it already.
+fn agree(
+    headers: &HeaderMap,
+    authority: &Authority,
+    scheme: Scheme,
+    version: Version,
+    required: bool,
+) -> Result<(), Refusal> {
+    let hint = "send exactly one Host, the one that the request is for";
+    let mut hosts = headers.get_all(HOST).iter();
+    let Some(host) = hosts.next() else {
+        return if required && version > Version::HTTP_10 {
+            Err(Refusal::bad_request(
+                "bad_host",
+                "the request has no Host",
+                hint,
+            ))
+        } else {
+            Ok(())
+        };
+    };
+    if hosts.next().is_some() {
+        return Err(Refusal::bad_request(
+            "bad_host",
+            "the request has more than one Host",
+            hint,
+        ));
+    }
+    let text = host
+        .to_str()
+        .map_err(|_| Refusal::bad_request("bad_host", "the Host is not text", hint))?;
+    // Where another field has named the port already, Host may leave it out.
+    let default = if required {
+        scheme.default_port()
+    } else {
+        authority.port()
+    };
+    let named = Authority::parse_with_default(text, default)
+        .map_err(|error| Refusal::bad_request("bad_host", format!("the Host: {error}"), hint))?;
+    if named == *authority {
+        Ok(())
+    } else {
+        Err(confused("Host", &named, authority))
+    }
+}
+
+fn confused(field: &str, named: &Authority, meant: &Authority) -> Refusal {
+    let mut refusal = Refusal::bad_request(
+        "destination_mismatch",
+        format!("{field} names {named}, but the request goes to {meant}"),
+        "open a tunnel of its own for each destination",
+    );
+    refusal.status = http::StatusCode::MISDIRECTED_REQUEST;
+    refusal
+}
+
+fn kind(parts: &Parts) -> Result<Kind, Refusal> {
+    if parts.method == Method::CONNECT {
+        // Only RFC 8441 may say CONNECT here, and only for the protocol that we can bridge.
+        return match parts.extensions.get::<Protocol>() {
+            Some(protocol) if protocol.as_str().eq_ignore_ascii_case("websocket") => {
+                Ok(Kind::ExtendedConnect)
+            }
+            _ => Err(Refusal::bad_request(
+                "bad_target",
+                "CONNECT is not served inside a tunnel",
+                "open the tunnel on the proxy port",
+            )),
+        };
+    }
+    Ok(if is_websocket_upgrade(&parts.headers, parts.version) {
+        Kind::Upgrade
+    } else {
+        Kind::Plain
+    })
+}
+
+fn is_websocket_upgrade(headers: &HeaderMap, version: Version) -> bool {
+    version == Version::HTTP_11
+        && headers
+            .get(UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && names_token(headers, "upgrade")
+}
+
+/// Whether a `Connection` field lists `token`.
+fn names_token(headers: &HeaderMap, token: &str) -> bool {
+    headers.get_all(CONNECTION).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderValue, Request, StatusCode};
+
+    fn parts(method: &str, uri: &str, version: Version, hosts: &[&str]) -> Parts {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .version(version)
+            .body(())
+            .unwrap();
+        for host in hosts {
+            request
+                .headers_mut()
+                .append(HOST, HeaderValue::from_str(host).unwrap());
+        }
+        request.into_parts().0
+    }
+
+    fn tunnel(text: &str) -> Tunnel {
+        Tunnel::new(Scheme::Https, Authority::parse(text).unwrap())
+    }
+
+    #[test]
+    fn names_must_agree_inside_a_tunnel() {
+        let h1 = Version::HTTP_11;
+        let h2 = Version::HTTP_2;
+        let api = "api.example.com:443";
+        let cases: &[(&str, &str, Version, &[&str], bool)] = &[
+            ("/x", api, h1, &["api.example.com"], true),
+            ("/x", api, h1, &["API.example.com:443"], true),
+            ("/x", api, h1, &["api.example.com."], true),
+            ("/x", api, h1, &[], false),
+            ("/x", api, h1, &["evil.example"], false),
+            (
+                "/x",
+                api,
+                h1,
+                &["api.example.com", "api.example.com"],
+                false,
+            ),
+            ("/x", api, h1, &["api.example.com:8443"], false),
+            (
+                "/x",
+                "api.example.com:8443",
+                h1,
+                &["api.example.com:8443"],
+                true,
+            ),
+            (
+                "/x",
+                "api.example.com:8443",
+                h1,
+                &["api.example.com"],
+                false,
+            ),
+            (
+                "https://api.example.com/x",
+                api,
+                h1,
+                &["api.example.com"],
+                false,
+            ),
+            ("https://api.example.com/x", api, h2, &[], true),
+            (
+                "https://api.example.com/x",
+                api,
+                h2,
+                &["api.example.com"],
+                true,
+            ),
+            (
+                "https://api.example.com/x",
+                api,
+                h2,
+                &["evil.example"],
+                false,
+            ),
+            ("https://evil.example/x", api, h2, &[], false),
+            ("http://api.example.com/x", api, h2, &[], false),
+            ("/x", api, h2, &[], false),
+        ];
+        for (uri, target, version, hosts, good) in cases {
+            let made = Head::in_tunnel(&parts("GET", uri, *version, hosts), &tunnel(target));
+            assert_eq!(
+                made.is_ok(),
+                *good,
+                "{uri} {target} {version:?} {hosts:?}: {made:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn absolute_form() {
+        let cases: &[(&str, &[&str], bool)] = &[
+            ("http://a.example/x", &["a.example"], true),
+            ("http://a.example/x", &[], true),
+            ("HTTP://a.example:8080", &["a.example:8080"], true),
+            ("http://a.example/x", &["b.example"], false),
+            ("https://a.example/x", &["a.example"], false),
+            ("ftp://a.example/x", &["a.example"], false),
+            ("/x", &["a.example"], false),
+            ("http://u:p@a.example/x", &["a.example"], false),
+        ];
+        for (uri, hosts, good) in cases {
+            let made = Head::absolute(&parts("GET", uri, Version::HTTP_11, hosts));
+            assert_eq!(made.is_ok(), *good, "{uri} {hosts:?}: {made:?}");
+        }
+    }
+
+    #[test]
+    fn connect_targets() {
+        for (uri, good) in [
+            ("a.example:443", true),
+            ("[::1]:443", true),
+            ("a.example:0", false),
+            ("a.example", false),
+            ("u@a.example:443", false),
+        ] {
+            let made = connect_target(&parts("CONNECT", uri, Version::HTTP_11, &[]));
+            assert_eq!(made.is_ok(), good, "{uri}: {made:?}");
+        }
+    }
+
+    #[test]
+    fn a_mismatch_is_421() {
+        let refused = Head::in_tunnel(
+            &parts("GET", "/", Version::HTTP_11, &["evil.example"]),
+            &tunnel("api.example.com:443"),
+        )
+        .unwrap_err();
+        assert_eq!(refused.status, StatusCode::MISDIRECTED_REQUEST);
+    }
+}

@@ -1,0 +1,483 @@
+//! The request as it leaves: what the agent must not send taken off, what the rule grants put on.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use agent_vault_broker::{Grant, Permit};
+use agent_vault_policy::{Rule, RuleSet};
+use agent_vault_upstream::Body as OutgoingBody;
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
+    HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::{Request, StatusCode, Uri};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use memchr::memmem;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::head::{Head, Kind};
+use crate::limits::{MAX_BUFFERED_BODY, MAX_BUFFERED_TOTAL};
+use crate::relay::{Gate, RequestBody};
+use crate::respond::{Fault, Refusal};
+use crate::scrub::{Scrubber, narrow_accept_encoding};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_VAULT: HeaderName = HeaderName::from_static("x-vault");
+
+/// Unit of the budget for buffered bodies, in bytes.
+const BUDGET_UNIT: usize = 16 * 1024;
+
+/// What a rule puts on a request, opened.
+pub(crate) struct Injection {
+    pub(crate) permit: Permit,
+    pub(crate) grant: Arc<Grant>,
+    /// Finds the injected values in what comes back; `None` when there is nothing that could come back.
+    pub(crate) scrubber: Option<Arc<Scrubber>>,
+}
+
+impl Injection {
+    /// Opens the credentials that the permit is for.
+    pub(crate) fn open(permit: Permit, vault: &str) -> Result<Self, Refusal> {
+        let grant = permit
+            .grant()
+            .map_err(|error| Refusal::ungranted(&error, permit.rule().name(), vault))?;
+        let scrubber = scrubber_of(&grant).ok_or_else(|| {
+            Refusal::new(
+                StatusCode::BAD_GATEWAY,
+                "scrub_unavailable",
+                Fault::Us,
+                "the credential is too large to be looked for in responses",
+                "store a smaller value",
+            )
+        })?;
+        Ok(Self {
+            permit,
+            grant,
+            scrubber,
+        })
+    }
+
+    pub(crate) fn rule(&self) -> &Rule {
+        self.permit.rule()
+    }
+}
+
+/// The scrubber of a grant, built at its first use. The outer `None` is a failure.
+fn scrubber_of(grant: &Grant) -> Option<Option<Arc<Scrubber>>> {
+    let built = grant.companion(|grant| {
+        let mut values: Vec<&[u8]> = grant.secrets().map(|secret| secret.expose()).collect();
+        let headers: Vec<&[u8]> = grant
+            .headers()
+            .iter()
+            .filter(|(name, _)| *name == AUTHORIZATION)
+            .filter_map(|(_, value)| value.as_bytes().strip_prefix(b"Basic "))
+            .collect();
+        values.extend(headers);
+        Scrubber::new(&values).ok()
+    })?;
+    built.as_ref().clone()
+}
+
+/// Takes off what belongs to this connection and not to the message (RFC 9110 section 7.6.1), and what is ours.
+///
+/// `Trailer` stays, for it describes the message; `TE` stays as `trailers` alone, which gRPC asks for.
+pub(crate) fn strip_request(headers: &mut HeaderMap) {
+    let trailers = accepts_trailers(headers);
+    strip_connection_fields(headers);
+    for name in [PROXY_AUTHORIZATION, PROXY_AUTHENTICATE, X_VAULT, TE, HOST] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Takes off hop-by-hop fields and whatever `Connection` names, in either direction.
+pub(crate) fn strip_connection_fields(headers: &mut HeaderMap) {
+    if let Some(first) = headers.get(CONNECTION) {
+        // Almost always a single `keep-alive`, `close` or `Upgrade`.
+        if first.as_bytes().eq_ignore_ascii_case(b"keep-alive") && single(headers) {
+            headers.remove(CONNECTION);
+        } else {
+            let named: Vec<HeaderName> = headers
+                .get_all(CONNECTION)
+                .iter()
+                .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+                .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+                .collect();
+            for name in named {
+                if name != CONTENT_LENGTH && name != HOST {
+                    headers.remove(name);
+                }
+            }
+            headers.remove(CONNECTION);
+        }
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+fn single(headers: &HeaderMap) -> bool {
+    headers.get_all(CONNECTION).iter().nth(1).is_none()
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(TE).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// Removes fields that carry a token of ours: an agent that confuses `Authorization` with `Proxy-Authorization` would
+/// otherwise hand its vault token to the upstream. Returns the names.
+fn drop_own_tokens(headers: &mut HeaderMap) -> Vec<HeaderName> {
+    let mut found = Vec::new();
+    for (name, value) in headers.iter() {
+        if holds_own_token(value.as_bytes()) {
+            found.push(name.clone());
+        }
+    }
+    for name in &found {
+        headers.remove(name);
+    }
+    found
+}
+
+fn holds_own_token(value: &[u8]) -> bool {
+    memmem::find_iter(value, b"av_").any(|at| {
+        value.get(at..).is_some_and(|rest| {
+            [b"av_agt_".as_slice(), b"av_sess_"].iter().any(|prefix| {
+                rest.strip_prefix(*prefix)
+                    .and_then(|rest| rest.get(..64))
+                    .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+            })
+        })
+    })
+}
+
+/// A request ready to leave, and what the log should say about it.
+pub(crate) struct Outgoing {
+    pub(crate) request: Request<OutgoingBody>,
+    pub(crate) warnings: Vec<String>,
+    /// Non-zero once the client's body grew over its cap.
+    pub(crate) overflow: Arc<AtomicU64>,
+}
+
+/// What building a request needs besides the request.
+pub(crate) struct Workshop<'a> {
+    pub(crate) budget: &'a Budget,
+    pub(crate) max_request_bytes: Option<u64>,
+    /// All rules of the vault, to notice a placeholder that leaves unreplaced.
+    pub(crate) rules: Option<&'a RuleSet>,
+}
+
+/// Builds the outgoing request: strip, substitute over the client's own input in one pass, then set what the rule
+/// injects, so that an injected value is never itself searched for placeholders.
+pub(crate) async fn build(
+    workshop: &Workshop<'_>,
+    head: &Head,
+    injection: Option<&Injection>,
+    parts: Parts,
+    body: Incoming,
+    gate: Option<Gate>,
+) -> Result<Outgoing, Refusal> {
+    let mut parts = parts;
+    let overflow = Arc::new(AtomicU64::new(0));
+    let mut warnings = Vec::new();
+    if let Some(cap) = workshop.max_request_bytes
+        && body.size_hint().lower() > cap
+    {
+        return Err(Refusal::request_too_large(cap));
+    }
+    strip_request(&mut parts.headers);
+    for name in drop_own_tokens(&mut parts.headers) {
+        warnings.push(format!("vault_token_dropped:{name}"));
+    }
+    // The upgrade handle and the protocol of an extended CONNECT belong to the client's side.
+    parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    let mut target = None;
+    if let Some(injection) = injection {
+        let rule = injection.rule();
+        for (name, _) in injection.grant.headers() {
+            parts.headers.remove(name);
+        }
+        target = rule
+            .rewrite_target(&head.target, injection.grant.as_ref())
+            .map_err(|error| Refusal::substitution(&error))?;
+        rule.rewrite_headers(&mut parts.headers, injection.grant.as_ref())
+            .map_err(|error| Refusal::substitution(&error))?;
+        if injection.scrubber.is_some() && head.kind == Kind::Plain {
+            narrow_accept_encoding(&mut parts.headers);
+        }
+    }
+    let sent = target.as_deref().unwrap_or(head.target.as_str());
+    if let Some(rules) = workshop.rules.filter(|rules| rules.knows_placeholders()) {
+        note_leftovers(rules, sent, &parts.headers, &mut warnings);
+    }
+    if target.is_some() || parts.uri.scheme().is_some() {
+        parts.uri = sent.parse::<Uri>().map_err(|_| {
+            Refusal::new(
+                StatusCode::BAD_GATEWAY,
+                "substitution_error",
+                Fault::Policy,
+                "the substituted path is not a valid request target",
+                "store a value that fits where the service puts it",
+            )
+        })?;
+    }
+    let body = match injection.filter(|injection| injection.rule().needs_body()) {
+        Some(injection) => {
+            rewritten(workshop, injection, &mut parts.headers, body, &mut warnings).await?
+        }
+        None if body.is_end_stream() => empty_like(body),
+        None => RequestBody::new(
+            body,
+            workshop.max_request_bytes,
+            gate,
+            Arc::clone(&overflow),
+        )
+        .boxed_unsync(),
+    };
+    if let Some(injection) = injection {
+        for (name, value) in injection.grant.headers() {
+            parts.headers.insert(name.clone(), value.clone());
+        }
+    }
+    Ok(Outgoing {
+        request: Request::from_parts(parts, body),
+        warnings,
+        overflow,
+    })
+}
+
+fn empty_like(body: Incoming) -> OutgoingBody {
+    // Kept as it is rather than replaced, so that a declared length of zero is sent as such.
+    body.map_err(Into::into).boxed_unsync()
+}
+
+/// A placeholder of the vault that is about to leave as it is will come back as a puzzling 401: say so in the log.
+fn note_leftovers(rules: &RuleSet, target: &str, headers: &HeaderMap, warnings: &mut Vec<String>) {
+    let mut note = |text: &[u8]| {
+        if let Some(known) = rules.known_placeholder_in(text) {
+            let what = known
+                .key
+                .as_ref()
+                .map_or_else(|| known.text.clone(), ToString::to_string);
+            let warning = format!("placeholder_unreplaced:{what}");
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+    };
+    note(target.as_bytes());
+    for value in headers.values() {
+        note(value.as_bytes());
+    }
+}
+
+/// Reads a body into memory and replaces placeholders in it.
+async fn rewritten(
+    workshop: &Workshop<'_>,
+    injection: &Injection,
+    headers: &mut HeaderMap,
+    body: Incoming,
+    warnings: &mut Vec<String>,
+) -> Result<OutgoingBody, Refusal> {
+    headers.remove(EXPECT);
+    let cap = workshop
+        .max_request_bytes
+        .map_or(MAX_BUFFERED_BODY as u64, |cap| {
+            cap.min(MAX_BUFFERED_BODY as u64)
+        });
+    if headers.contains_key(CONTENT_ENCODING) {
+        // A placeholder inside compressed bytes cannot be seen. The request goes out as it is, and the log says so.
+        warnings.push("body_not_inspected:content-encoding".to_owned());
+        return Ok(body.map_err(Into::into).boxed_unsync());
+    }
+    let had_body = !body.is_end_stream();
+    let Collected {
+        bytes: collected,
+        trailers,
+        reserved,
+    } = collect(workshop.budget, body, cap).await?;
+    if !had_body {
+        return Ok(full(collected, reserved));
+    }
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let changed = injection
+        .rule()
+        .rewrite_body(content_type, &collected, injection.grant.as_ref())
+        .map_err(|error| Refusal::substitution(&error))?;
+    let bytes = match changed {
+        Some(changed) => Bytes::copy_from_slice(&changed),
+        None => collected,
+    };
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    match trailers {
+        Some(trailers) => Ok(full(bytes, reserved)
+            .with_trailers(std::future::ready(Some(Ok(trailers))))
+            .boxed_unsync()),
+        None => Ok(full(bytes, reserved)),
+    }
+}
+
+/// A body in memory; its share of the budget is given back once it has been sent.
+fn full(bytes: Bytes, reserved: Vec<OwnedSemaphorePermit>) -> OutgoingBody {
+    Full::new(bytes)
+        .map_frame(move |frame| {
+            let _until_dropped = &reserved;
+            frame
+        })
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+struct Collected {
+    bytes: Bytes,
+    trailers: Option<HeaderMap>,
+    reserved: Vec<OwnedSemaphorePermit>,
+}
+
+async fn collect(budget: &Budget, body: Incoming, cap: u64) -> Result<Collected, Refusal> {
+    if body.size_hint().lower() > cap {
+        return Err(Refusal::request_too_large(cap));
+    }
+    let mut body = body;
+    let mut collected = BytesMut::new();
+    let mut trailers = None;
+    let mut reserved: Vec<OwnedSemaphorePermit> = Vec::new();
+    let mut covered = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Refusal::bad_request(
+                "request_read_error",
+                format!("the request body could not be read: {error}"),
+                "send it again",
+            )
+        })?;
+        match frame.into_data() {
+            Ok(data) => {
+                if (collected.len() + data.len()) as u64 > cap {
+                    return Err(Refusal::request_too_large(cap));
+                }
+                while covered < collected.len() + data.len() {
+                    reserved.push(budget.take().ok_or_else(Budget::exhausted)?);
+                    covered += BUDGET_UNIT;
+                }
+                collected.extend_from_slice(&data);
+            }
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    Ok(Collected {
+        bytes: collected.freeze(),
+        trailers,
+        reserved,
+    })
+}
+
+/// Memory for bodies that rules look into, shared by all requests.
+#[derive(Debug)]
+pub(crate) struct Budget(Arc<Semaphore>);
+
+impl Budget {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_BUFFERED_TOTAL / BUDGET_UNIT)))
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok()
+    }
+
+    fn exhausted() -> Refusal {
+        Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            Fault::Us,
+            "too many request bodies are held in memory at once",
+            "try again in a moment",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&str, &str)]) -> HeaderMap {
+        list.iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .fold(HeaderMap::new(), |mut map, (name, value)| {
+                map.append(name, value);
+                map
+            })
+    }
+
+    #[test]
+    fn connection_fields_go_and_message_fields_stay() {
+        let mut map = headers(&[
+            ("connection", "close, X-Drop"),
+            ("x-drop", "1"),
+            ("keep-alive", "1"),
+            ("proxy-authorization", "Basic x"),
+            ("proxy-connection", "keep-alive"),
+            ("x-vault", "v"),
+            ("te", "gzip, trailers"),
+            ("trailer", "x-sum"),
+            ("upgrade", "h2c"),
+            ("transfer-encoding", "chunked"),
+            ("anthropic-version", "2023-06-01"),
+            ("accept", "a"),
+            ("accept", "b"),
+        ]);
+        strip_request(&mut map);
+        let left: Vec<String> = map
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        for wanted in [
+            "te: trailers",
+            "trailer: x-sum",
+            "anthropic-version: 2023-06-01",
+            "accept: a",
+            "accept: b",
+        ] {
+            assert!(
+                left.iter().any(|line| line == wanted),
+                "{wanted} in {left:?}"
+            );
+        }
+        assert_eq!(left.len(), 5, "{left:?}");
+    }
+
+    #[test]
+    fn a_connection_field_cannot_name_the_framing_away() {
+        let mut map = headers(&[("connection", "content-length"), ("content-length", "5")]);
+        strip_connection_fields(&mut map);
+        assert!(map.contains_key(CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn own_tokens_do_not_leave() {
+        let token = format!("Bearer av_agt_{}", "0a".repeat(32));
+        let mut map = headers(&[("authorization", &token), ("x-other", "av_agt_short")]);
+        assert_eq!(drop_own_tokens(&mut map), vec![AUTHORIZATION]);
+        assert!(map.contains_key("x-other"));
+    }
+}

@@ -1,0 +1,289 @@
+//! The request log: one record per exchange, opened with it and sent when it ends, however it ends.
+//!
+//! Records wait in a bounded queue for one writer that stores them in batches. What finds the queue full or cannot be
+//! stored is counted, never waited for. No header value, body, query or secret is in a record.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use agent_vault_broker::{ActorKind, Principal};
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::limits::{JOURNAL_BATCH, JOURNAL_DELAY, JOURNAL_QUEUE, MAX_LOGGED_PATH};
+
+/// nginx's number for a client that left before the answer; nothing was sent then.
+pub(crate) const CLIENT_CLOSED: u16 = 499;
+
+/// One exchange as the log shows it.
+#[derive(Debug, Clone)]
+pub struct LogRecord {
+    /// The vault that it was for.
+    pub vault: Uuid,
+    /// Public handle of the session.
+    pub session: Arc<str>,
+    /// Label of the session.
+    pub label: Option<Arc<str>>,
+    /// Who stands behind the token.
+    pub actor: Option<(ActorKind, Uuid)>,
+    /// Request method.
+    pub method: Method,
+    /// `host:port` of the upstream.
+    pub host: Arc<str>,
+    /// Decoded path before substitution, without query, cut to 2 KiB.
+    pub path: String,
+    /// Name of the service that decided, if one matched.
+    pub service: Option<Arc<str>>,
+    /// Names of the credentials that were used.
+    pub keys: Option<Arc<[String]>>,
+    /// What was decided.
+    pub decision: LogDecision,
+    /// Status that the client got.
+    pub status: u16,
+    /// Why it failed, in one word; empty on success.
+    pub error_code: &'static str,
+    /// Things that went through but deserve a look, such as `placeholder_unreplaced:KEY`.
+    pub warnings: Vec<String>,
+    /// How the client itself authenticated to the upstream, if it did: `bearer`, `basic` or `api-key`.
+    pub client_auth: Option<(&'static str, &'static str)>,
+    /// When the request arrived.
+    pub at: Timestamp,
+    /// From arrival to the last byte.
+    pub latency: Duration,
+}
+
+/// What was decided about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogDecision {
+    /// A rule matched and its credential was to go on the request.
+    Brokered,
+    /// No rule matched; the request passed without a credential.
+    Passed,
+    /// Refused by us.
+    Refused,
+}
+
+impl LogDecision {
+    /// The word in the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Brokered => "brokered",
+            Self::Passed => "passed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Where batches of records go.
+pub trait LogSink: Send + Sync + 'static {
+    /// Stores a batch; an error loses it, and is counted.
+    fn write(
+        &self,
+        batch: Vec<LogRecord>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
+}
+
+enum Message {
+    Record(Box<LogRecord>),
+    Flush(oneshot::Sender<()>),
+}
+
+/// Handle to the log's queue.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    queue: mpsc::Sender<Message>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Journal {
+    /// Starts the writer on `tasks`. It drains the queue and ends once `closing` is cancelled.
+    #[must_use]
+    pub fn start(sink: Arc<dyn LogSink>, tasks: &TaskTracker, closing: CancellationToken) -> Self {
+        let (queue, waiting) = mpsc::channel(JOURNAL_QUEUE);
+        let lost = Arc::new(AtomicU64::new(0));
+        tasks.spawn(write_batches(waiting, sink, Arc::clone(&lost), closing));
+        Self { queue, lost }
+    }
+
+    /// Records that could not be stored since the start.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Returns when every record of an exchange that has ended is stored, or the writer is gone.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.queue.send(Message::Flush(done)).await.is_ok() {
+            // An error means that the writer ended, after storing what it had.
+            flushed.await.unwrap_or(());
+        }
+    }
+
+    fn record(&self, record: Box<LogRecord>) {
+        if self.queue.try_send(Message::Record(record)).is_err() {
+            count_lost(&self.lost, 1, "the queue is full");
+        }
+    }
+}
+
+fn count_lost(lost: &AtomicU64, records: u64, why: &str) {
+    let before = lost.fetch_add(records, Ordering::Relaxed);
+    let total = before + records;
+    // One warning for each doubling, so that a flood of requests is not a flood of warnings.
+    if before == 0 || before.ilog2() != total.ilog2() {
+        tracing::warn!(total, why, "request log records lost");
+    }
+}
+
+async fn write_batches(
+    mut waiting: mpsc::Receiver<Message>,
+    sink: Arc<dyn LogSink>,
+    lost: Arc<AtomicU64>,
+    closing: CancellationToken,
+) {
+    let mut inbox = Vec::with_capacity(JOURNAL_BATCH);
+    let mut batch = Vec::with_capacity(JOURNAL_BATCH);
+    let mut flushes = Vec::new();
+    loop {
+        let received = tokio::select! {
+            received = waiting.recv_many(&mut inbox, JOURNAL_BATCH) => received,
+            () = closing.cancelled(), if !waiting.is_closed() => {
+                waiting.close();
+                continue;
+            }
+        };
+        if received == 0 {
+            return;
+        }
+        sort(&mut inbox, &mut batch, &mut flushes);
+        let deadline = Instant::now() + JOURNAL_DELAY;
+        while flushes.is_empty() && batch.len() < JOURNAL_BATCH && !closing.is_cancelled() {
+            let room = JOURNAL_BATCH - batch.len();
+            let more = tokio::select! {
+                more = waiting.recv_many(&mut inbox, room) => more,
+                () = tokio::time::sleep_until(deadline) => 0,
+                () = closing.cancelled() => 0,
+            };
+            if more == 0 {
+                break;
+            }
+            sort(&mut inbox, &mut batch, &mut flushes);
+        }
+        if !batch.is_empty() {
+            let count = batch.len() as u64;
+            if let Err(error) = sink.write(std::mem::take(&mut batch)).await {
+                count_lost(&lost, count, &error);
+            }
+        }
+        for done in flushes.drain(..) {
+            // A caller that no longer waits needs no answer.
+            done.send(()).unwrap_or(());
+        }
+    }
+}
+
+fn sort(
+    inbox: &mut Vec<Message>,
+    batch: &mut Vec<LogRecord>,
+    flushes: &mut Vec<oneshot::Sender<()>>,
+) {
+    for message in inbox.drain(..) {
+        match message {
+            Message::Record(record) => batch.push(*record),
+            Message::Flush(done) => flushes.push(done),
+        }
+    }
+}
+
+/// The record of an exchange in progress. Dropped before [`Entry::complete`], it says that the client left.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    journal: Journal,
+    record: Option<Box<LogRecord>>,
+    started: Instant,
+}
+
+impl Entry {
+    pub(crate) fn open(
+        journal: &Journal,
+        principal: &Principal,
+        method: &Method,
+        host: &Arc<str>,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            journal: journal.clone(),
+            record: Some(Box::new(LogRecord {
+                vault: principal.vault(),
+                session: Arc::clone(principal.session()),
+                label: principal.label().cloned(),
+                actor: principal.actor().map(|actor| (actor.kind, actor.id)),
+                method: method.clone(),
+                host: Arc::clone(host),
+                path: String::new(),
+                service: None,
+                keys: None,
+                decision: LogDecision::Refused,
+                status: CLIENT_CLOSED,
+                error_code: "client_closed",
+                warnings: Vec::new(),
+                client_auth: None,
+                at,
+                latency: Duration::ZERO,
+            })),
+            started: Instant::now(),
+        }
+    }
+
+    /// Changes what will be recorded.
+    pub(crate) fn note(&mut self, edit: impl FnOnce(&mut LogRecord)) {
+        if let Some(record) = self.record.as_deref_mut() {
+            edit(record);
+        }
+    }
+
+    /// Sets the path as it will be shown.
+    pub(crate) fn set_path(&mut self, path: &str) {
+        self.note(|record| {
+            let mut end = path.len().min(MAX_LOGGED_PATH);
+            while !path.is_char_boundary(end) {
+                end -= 1;
+            }
+            path.get(..end)
+                .unwrap_or_default()
+                .clone_into(&mut record.path);
+        });
+    }
+
+    /// The client has our status now; the exchange may still be cut short.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.note(|record| record.status = status.as_u16());
+    }
+
+    /// Ends the exchange with `code`, empty for success.
+    pub(crate) fn complete(mut self, code: &'static str) {
+        self.note(|record| record.error_code = code);
+        self.send();
+    }
+
+    fn send(&mut self) {
+        if let Some(mut record) = self.record.take() {
+            record.latency = self.started.elapsed();
+            self.journal.record(record);
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.send();
+    }
+}

@@ -1,0 +1,63 @@
+//! Every bound of the data plane that is not per principal, with its unit and why.
+
+use std::time::Duration;
+
+/// Client connections open at once. Beyond it, new ones wait in the kernel's queue.
+pub(crate) const MAX_CONNECTIONS: usize = 16 * 1024;
+/// TLS handshakes with clients in progress at once.
+pub(crate) const MAX_HANDSHAKES: usize = 512;
+/// A client's TLS handshake, from the first byte after CONNECT.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the first byte of a request head to its last.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client connection without any request in progress.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(120);
+/// How often a connection's own clock is looked at.
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+/// A request or response body that does not move. Event streams may be silent for long.
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// A WebSocket without a byte in either direction.
+pub(crate) const WEBSOCKET_IDLE: Duration = Duration::from_secs(10 * 60);
+/// How long a client that expects `100 Continue` is kept waiting for the upstream's word.
+pub(crate) const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+/// Largest request head, in bytes over HTTP/1.1 and as an HTTP/2 header list.
+pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Most header fields in a request.
+pub(crate) const MAX_HEADERS: usize = 256;
+/// Concurrent HTTP/2 streams per client connection.
+pub(crate) const MAX_STREAMS: u32 = 128;
+/// Streams a client may reset before we have accepted them (rapid reset, CVE-2023-44487).
+pub(crate) const MAX_PENDING_RESETS: usize = 20;
+/// Streams we may reset ourselves before the connection is given up (MadeYouReset, CVE-2025-8671); above the
+/// overshoot of a client that has not yet seen our SETTINGS.
+pub(crate) const MAX_LOCAL_RESETS: usize = 1024;
+/// Flow-control windows towards a client, in bytes: per stream and per connection.
+pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
+/// See [`STREAM_WINDOW`].
+pub(crate) const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Bytes that one h2 stream towards a client may have waiting.
+pub(crate) const MAX_SEND_BUFFER: usize = 256 * 1024;
+/// How often a client's h2 connection is pinged, and how long the answer may take.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(60);
+/// See [`PING_INTERVAL`].
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Largest body that a rule may look into; it is held in memory.
+pub(crate) const MAX_BUFFERED_BODY: usize = 64 * 1024 * 1024;
+/// Bodies held in memory by all requests together.
+pub(crate) const MAX_BUFFERED_TOTAL: usize = 512 * 1024 * 1024;
+
+/// Log records waiting to be written.
+pub(crate) const JOURNAL_QUEUE: usize = 16 * 1024;
+/// Log records written in one statement.
+pub(crate) const JOURNAL_BATCH: usize = 512;
+/// Longest time a record waits for company.
+pub(crate) const JOURNAL_DELAY: Duration = Duration::from_millis(250);
+/// Longest path in a log record, in bytes.
+pub(crate) const MAX_LOGGED_PATH: usize = 2048;
+
+/// Addresses whose failed authentications are counted.
+pub(crate) const MAX_FAILURE_KEYS: usize = 10_000;
+/// How long open exchanges may go on after shutdown began.
+pub(crate) const DRAIN: Duration = Duration::from_secs(5);

@@ -1,0 +1,91 @@
+//! The proxy port: accepts connections within bounds and reads what they ask for.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::Shared;
+use crate::connection::{Watch, Watched, drive};
+use crate::exchange::{Client, exchange};
+use crate::limits::DRAIN;
+use crate::relay::ResponseBody;
+use crate::tunnel;
+
+/// How long accepting pauses when the system is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts until `closing`, then lets open exchanges end, then cuts what is left.
+pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+    loop {
+        let permit = tokio::select! {
+            permit = Arc::clone(&shared.connections).acquire_owned() => permit,
+            () = shared.closing.cancelled() => break,
+        };
+        let Ok(permit) = permit else {
+            break;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.closing.cancelled() => break,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                let connection = Arc::clone(&shared);
+                shared.tasks.spawn(async move {
+                    let watch = Watch::new(peer.ip(), None);
+                    serve_connection(connection, watch, socket).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accepting a proxy connection failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    shared.tasks.close();
+    if tokio::time::timeout(DRAIN, shared.tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::info!("cutting the proxy connections that are still open");
+        shared.aborting.cancel();
+        shared.tasks.wait().await;
+    }
+}
+
+async fn serve_connection(shared: Arc<Shared>, watch: Arc<Watch>, socket: TcpStream) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    let io = Watched::new(TokioIo::new(socket), Arc::clone(&watch));
+    let client = Arc::new(Client {
+        shared: Arc::clone(&shared),
+        watch: Arc::clone(&watch),
+        tunnel: None,
+    });
+    let service = service_fn(move |request| dispatch(Arc::clone(&client), request));
+    let connection = shared.http1.serve_connection(io, service).with_upgrades();
+    drive(&shared, &watch, connection).await;
+}
+
+async fn dispatch(
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    if request.method() == Method::CONNECT {
+        return Ok(tunnel::open(&client.shared, &client.watch, request));
+    }
+    // What can never be forwarded is told so before anyone is asked for credentials.
+    if let Err(refusal) = crate::head::is_forwardable(request.uri()) {
+        return Ok(refusal.into_response(client.shared.options.base_url.as_ref()));
+    }
+    exchange(client, request).await
+}

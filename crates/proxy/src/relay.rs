@@ -1,0 +1,283 @@
+//! Bodies on their way through: counted, timed by progress, and tied to the exchange that they belong to.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use agent_vault_broker::Slot;
+use agent_vault_upstream::{BodyError, Lease};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep};
+
+use crate::connection::Busy;
+use crate::journal::Entry;
+use crate::limits::{CONTINUE_WAIT, STALL_TIMEOUT};
+use crate::scrub::ScrubBody;
+
+/// A response body on its way to a client.
+pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, BodyError>;
+
+/// Why a body broke off. The peer sees a reset, never a clean end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BrokenBody {
+    #[error("no byte came for {} minutes", STALL_TIMEOUT.as_secs() / 60)]
+    Stalled,
+    #[error("the request body is larger than allowed")]
+    RequestTooLarge,
+    #[error("the response body is larger than allowed")]
+    ResponseTooLarge,
+}
+
+/// Fails a body that does not move. The timer is made at the first wait, so a body that never waits costs nothing.
+#[derive(Default)]
+struct Stall(Option<Pin<Box<Sleep>>>);
+
+impl Stall {
+    fn moved(&mut self) {
+        if let Some(timer) = &mut self.0 {
+            timer.as_mut().reset(Instant::now() + STALL_TIMEOUT);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_TIMEOUT)))
+            .as_mut()
+            .poll(cx)
+    }
+}
+
+/// Holds a request body back until the upstream says `100 Continue`, answers, or has had its time.
+pub(crate) struct Gate {
+    opened: oneshot::Receiver<()>,
+    patience: Pin<Box<Sleep>>,
+}
+
+impl Gate {
+    pub(crate) fn new(opened: oneshot::Receiver<()>) -> Self {
+        Self {
+            opened,
+            patience: Box::pin(tokio::time::sleep(CONTINUE_WAIT)),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A sender that is gone will not speak any more; only patience is left then.
+        if let Poll::Ready(Ok(())) = Pin::new(&mut self.opened).poll(cx) {
+            return Poll::Ready(());
+        }
+        self.patience.as_mut().poll(cx)
+    }
+}
+
+/// A request body streaming to an upstream.
+pub(crate) struct RequestBody {
+    inner: Incoming,
+    cap: Option<u64>,
+    sent: u64,
+    stall: Stall,
+    gate: Option<Gate>,
+    /// Set when the client's part is over, for whoever wants to know why an exchange failed.
+    overflow: Arc<AtomicU64>,
+}
+
+impl RequestBody {
+    pub(crate) fn new(
+        inner: Incoming,
+        cap: Option<u64>,
+        gate: Option<Gate>,
+        overflow: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            inner,
+            cap,
+            sent: 0,
+            stall: Stall::default(),
+            gate,
+            overflow,
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(gate) = &mut self.gate {
+            ready!(gate.poll(cx));
+            self.gate = None;
+        }
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.stall.moved();
+                if let (Some(cap), Some(data)) = (self.cap, frame.data_ref()) {
+                    self.sent += data.len() as u64;
+                    if self.sent > cap {
+                        self.overflow.store(cap, Ordering::Relaxed);
+                        return Poll::Ready(Some(Err(BrokenBody::RequestTooLarge.into())));
+                    }
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => match self.stall.poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(BrokenBody::Stalled.into()))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// What an upstream's body passes through.
+pub(crate) enum Source {
+    /// Nothing was injected: bytes pass untouched.
+    Plain(Incoming),
+    /// Masks what was injected.
+    Scrubbed(Box<ScrubBody<Incoming>>),
+}
+
+impl Source {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Plain(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|result| result.map_err(Into::into))),
+            Self::Scrubbed(body) => Pin::new(body.as_mut()).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Plain(body) => body.is_end_stream(),
+            Self::Scrubbed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Plain(body) => body.size_hint(),
+            Self::Scrubbed(body) => body.size_hint(),
+        }
+    }
+}
+
+/// What an exchange holds until its last byte: dropped together, however it ends.
+pub(crate) struct Held {
+    pub(crate) entry: Entry,
+    pub(crate) busy: Busy,
+    pub(crate) slot: Slot,
+}
+
+/// A response body streaming to a client. Ends the exchange: gives the connection back and completes the record.
+pub(crate) struct RelayBody {
+    source: Source,
+    cap: Option<u64>,
+    received: u64,
+    stall: Stall,
+    lease: Option<Lease>,
+    held: Option<Held>,
+}
+
+impl RelayBody {
+    pub(crate) fn new(source: Source, cap: Option<u64>, lease: Lease, held: Held) -> Self {
+        Self {
+            source,
+            cap,
+            received: 0,
+            stall: Stall::default(),
+            lease: Some(lease),
+            held: Some(held),
+        }
+    }
+
+    fn end(&mut self, code: &'static str) {
+        if let Some(lease) = self.lease.take()
+            && code.is_empty()
+        {
+            lease.finish();
+        }
+        if let Some(held) = self.held.take() {
+            held.entry.complete(code);
+        }
+    }
+}
+
+impl Body for RelayBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        match this.source.poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.stall.moved();
+                if let (Some(cap), Some(data)) = (this.cap, frame.data_ref()) {
+                    this.received += data.len() as u64;
+                    if this.received > cap {
+                        this.end("response_truncated");
+                        return Poll::Ready(Some(Err(BrokenBody::ResponseTooLarge.into())));
+                    }
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.end("upstream_truncated");
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) => {
+                this.end("");
+                Poll::Ready(None)
+            }
+            Poll::Pending => match this.stall.poll(cx) {
+                Poll::Ready(()) => {
+                    this.end("upstream_stalled");
+                    Poll::Ready(Some(Err(BrokenBody::Stalled.into())))
+                }
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.source.size_hint()
+    }
+}
+
+impl Drop for RelayBody {
+    fn drop(&mut self) {
+        // hyper does not poll a body that it knows to have ended, such as one of known length after its last byte.
+        if self.source.is_end_stream() {
+            self.end("");
+        } else {
+            self.end("client_closed");
+        }
+    }
+}

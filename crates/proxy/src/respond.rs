@@ -1,0 +1,407 @@
+//! The only place where an error becomes a response.
+//!
+//! Each refusal says what happened, whose fault it is and what to do next, and carries the marker header
+//! `X-Agent-Vault-Proxy-Error: true`. The marker is removed from whatever an upstream sends, so it cannot be forged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_vault_broker::{AuthRefusal, GrantError, LimitRefusal};
+use agent_vault_policy::{Denial, SubstitutionError};
+use agent_vault_upstream::{UpstreamError, UpstreamErrorKind};
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use serde_json::{Map, Value, json};
+
+use crate::relay::ResponseBody;
+
+/// Marks a response as ours.
+pub(crate) const MARKER: HeaderName = HeaderName::from_static("x-agent-vault-proxy-error");
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+
+/// Who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The request is malformed or unauthorised.
+    Agent,
+    /// A rule, setting or credential of the vault stands in the way.
+    Policy,
+    /// The other side failed.
+    Upstream,
+    /// We did.
+    Us,
+}
+
+impl Fault {
+    /// The word that a response gives.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Policy => "policy",
+            Self::Upstream => "upstream",
+            Self::Us => "agent-vault",
+        }
+    }
+}
+
+/// A request that gets our answer instead of an upstream's.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    /// Machine word in the body.
+    pub(crate) error: &'static str,
+    /// Machine word in the log.
+    pub(crate) code: &'static str,
+    pub(crate) fault: Fault,
+    pub(crate) message: String,
+    pub(crate) hint: String,
+    extra: Extra,
+}
+
+#[derive(Debug, Default)]
+struct Extra {
+    authenticate: bool,
+    proposal_host: Option<String>,
+    retry_after: Option<Duration>,
+    limit: Option<u32>,
+    allow: Option<&'static str>,
+}
+
+impl Refusal {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        fault: Fault,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            error: code,
+            code,
+            fault,
+            message: message.into(),
+            hint: hint.into(),
+            extra: Extra::default(),
+        }
+    }
+
+    pub(crate) fn bad_request(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, Fault::Agent, message, hint)
+    }
+
+    /// No usable `Proxy-Authorization` (RFC 9110 section 11.7).
+    pub(crate) fn credentials_required() -> Self {
+        let mut refusal = Self::new(
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            "proxy_auth_required",
+            Fault::Agent,
+            "this proxy needs an Agent Vault token",
+            "put the token in the proxy URL: http://TOKEN:VAULT@host:port",
+        );
+        refusal.extra.authenticate = true;
+        refusal
+    }
+
+    pub(crate) fn unauthenticated(refusal: &AuthRefusal) -> Self {
+        match refusal {
+            AuthRefusal::Invalid => {
+                let mut made = Self::new(
+                    StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+                    "proxy_auth_invalid",
+                    Fault::Agent,
+                    refusal.to_string(),
+                    "get a new one: `agent-vault vault token`, or `agent-vault agent rotate NAME`",
+                );
+                made.extra.authenticate = true;
+                made
+            }
+            AuthRefusal::Ambiguous { vaults } => Self::bad_request(
+                "vault_ambiguous",
+                refusal.to_string(),
+                &format!(
+                    "name one in the password field of the proxy URL, http://TOKEN:VAULT@host:port; this agent may use: {}",
+                    vaults.join(", ")
+                ),
+            ),
+            AuthRefusal::NoVault => Self::bad_request(
+                "vault_required",
+                refusal.to_string(),
+                "use an agent token or `agent-vault vault token`, and name the vault in the password field of the proxy URL",
+            ),
+            AuthRefusal::Denied | AuthRefusal::Mismatch => Self::new(
+                StatusCode::FORBIDDEN,
+                "vault_denied",
+                Fault::Agent,
+                refusal.to_string(),
+                "check the vault name in the password field of the proxy URL, or grant the agent that vault",
+            ),
+        }
+    }
+
+    pub(crate) fn too_many_failures(retry_after: Duration, limit: u32) -> Self {
+        let mut refusal = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            Fault::Agent,
+            "too many failed authentications from this address",
+            "wait, then retry with a valid token",
+        );
+        refusal.extra.retry_after = Some(retry_after);
+        refusal.extra.limit = Some(limit);
+        refusal
+    }
+
+    pub(crate) fn limited(refusal: LimitRefusal) -> Self {
+        let (code, message, retry_after, limit) = match refusal {
+            LimitRefusal::Rate { limit, retry_after } => (
+                "rate_limit_scope",
+                "this token sends requests faster than it may",
+                retry_after,
+                limit,
+            ),
+            LimitRefusal::Concurrency { limit } => (
+                "concurrency_scope",
+                "this token has as many requests in flight as it may",
+                Duration::from_secs(1),
+                limit,
+            ),
+        };
+        let mut made = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            code,
+            Fault::Agent,
+            message,
+            "slow down, or raise AGENT_VAULT_RATELIMIT_PROXY_RATE, _BURST or _CONCURRENCY on the server",
+        );
+        made.error = "too_many_requests";
+        made.extra.retry_after = Some(retry_after);
+        made.extra.limit = Some(limit);
+        made
+    }
+
+    pub(crate) fn too_many_tunnels() -> Self {
+        let mut refusal = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "tunnels_scope",
+            Fault::Agent,
+            "this token has as many tunnels open as it may",
+            "close some, or reuse them",
+        );
+        refusal.error = "too_many_requests";
+        refusal.extra.retry_after = Some(Duration::from_secs(1));
+        refusal
+    }
+
+    pub(crate) fn denied(denial: &Denial, target: &str, vault: &str) -> Self {
+        match denial {
+            Denial::NoMatch { .. } => {
+                let mut made = Self::new(
+                    StatusCode::FORBIDDEN,
+                    "no_match",
+                    Fault::Policy,
+                    format!(
+                        "no service of vault \"{vault}\" matches {target}, and the vault denies what no service matches"
+                    ),
+                    format!(
+                        "add one: `agent-vault vault service add --vault {vault} --host {target} …`, or let such hosts pass: `agent-vault vault settings --unmatched-host-policy passthrough`"
+                    ),
+                );
+                made.error = "forbidden";
+                made.extra.proposal_host = Some(target.to_owned());
+                made
+            }
+            other => {
+                let status = match other {
+                    Denial::AmbiguousPath { .. } => StatusCode::BAD_REQUEST,
+                    Denial::AmbiguousAccount { .. } => StatusCode::CONFLICT,
+                    _ => StatusCode::FORBIDDEN,
+                };
+                Self::new(
+                    status,
+                    other.code(),
+                    Fault::Policy,
+                    format!("{other} ({target}, vault \"{vault}\")"),
+                    other.hint(),
+                )
+            }
+        }
+    }
+
+    pub(crate) fn broken_rules(vault: &str) -> Self {
+        let mut made = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "rules_unreadable",
+            Fault::Us,
+            format!("the services of vault \"{vault}\" cannot be read, so nothing goes out"),
+            "store them again: `agent-vault vault service set -f FILE`",
+        );
+        made.error = "internal";
+        made
+    }
+
+    pub(crate) fn ungranted(error: &GrantError, service: &str, vault: &str) -> Self {
+        match error {
+            GrantError::Missing { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "credential_not_found",
+                Fault::Policy,
+                format!(
+                    "service \"{service}\" names a credential that vault \"{vault}\" does not hold"
+                ),
+                format!(
+                    "see which: `agent-vault vault service list --vault {vault}`; then `agent-vault vault credential set --vault {vault} KEY`"
+                ),
+            ),
+            GrantError::Unreadable { .. } => {
+                let mut made = Self::new(
+                    StatusCode::BAD_GATEWAY,
+                    "credential_unreadable",
+                    Fault::Us,
+                    format!("a credential of service \"{service}\" cannot be opened"),
+                    format!(
+                        "store it again: `agent-vault vault credential set --vault {vault} KEY`"
+                    ),
+                );
+                made.error = "credential_not_found";
+                made
+            }
+            GrantError::Substitution(error) => Self::substitution(error),
+        }
+    }
+
+    pub(crate) fn substitution(error: &SubstitutionError) -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "substitution_error",
+            Fault::Policy,
+            error.to_string(),
+            "store a value that fits where the service puts it, or change the service",
+        )
+    }
+
+    pub(crate) fn upstream(error: &UpstreamError, target: &str) -> Self {
+        let hint = error.hint().unwrap_or_else(|| match error.kind() {
+            UpstreamErrorKind::Blocked => {
+                "the network guard refuses this address; the operator may allow it with AGENT_VAULT_NETWORK_ALLOWLIST"
+            }
+            UpstreamErrorKind::Tls => {
+                "the upstream's certificate is not trusted; the operator may add its CA with --upstream-ca or AGENT_VAULT_UPSTREAM_CA"
+            }
+            UpstreamErrorKind::Resolve => "check the host name",
+            _ => "the upstream may be down; try again",
+        });
+        let status = if error.kind() == UpstreamErrorKind::Timeout {
+            StatusCode::GATEWAY_TIMEOUT
+        } else {
+            StatusCode::BAD_GATEWAY
+        };
+        Self::new(
+            status,
+            "upstream_error",
+            Fault::Upstream,
+            format!("{target}: {error}"),
+            hint,
+        )
+    }
+
+    pub(crate) fn request_too_large(cap: u64) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "request_too_large",
+            Fault::Agent,
+            format!("the request body is larger than {cap} bytes"),
+            "send less, or raise --max-request-bytes on the server; a service that substitutes in bodies holds them in memory",
+        )
+    }
+
+    pub(crate) fn response_too_large(cap: u64) -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "response_too_large",
+            Fault::Policy,
+            format!("the response is larger than {cap} bytes"),
+            "raise --max-response-bytes on the server",
+        )
+    }
+
+    pub(crate) fn trace() -> Self {
+        let mut made = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            Fault::Agent,
+            "TRACE would hand the injected credential back",
+            "use another method",
+        );
+        made.extra.allow = Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        made
+    }
+
+    /// The response. `base_url` names the management plane in the help text, when it is known.
+    pub(crate) fn into_response(self, base_url: Option<&Arc<str>>) -> Response<ResponseBody> {
+        let mut body = Map::new();
+        body.insert("error".into(), json!(self.error));
+        body.insert("message".into(), json!(self.message));
+        body.insert("hint".into(), json!(self.hint));
+        body.insert("fault".into(), json!(self.fault.as_str()));
+        if let Some(base) = base_url {
+            let lead = if self.extra.proposal_host.is_some() {
+                "Agent Vault intercepted this request. "
+            } else {
+                ""
+            };
+            body.insert(
+                "help".into(),
+                json!(format!(
+                    "{lead}See which services and credentials the vault has at GET {base}/discover, and how to use them at GET {base}/v1/skills/cli."
+                )),
+            );
+        }
+        if let Some(host) = &self.extra.proposal_host {
+            body.insert(
+                "proposal_hint".into(),
+                json!({
+                    "host": host,
+                    "endpoint": "POST /v1/proposals",
+                    "supported_auth_types": ["bearer", "basic", "api-key", "custom", "passthrough"],
+                }),
+            );
+        }
+        let mut text = Value::Object(body).to_string();
+        text.push('\n');
+        let mut response = Response::new(
+            Full::new(Bytes::from(text))
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+        );
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(MARKER, HeaderValue::from_static("true"));
+        if self.extra.authenticate {
+            headers.insert(
+                PROXY_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"agent-vault\""),
+            );
+        }
+        if let Some(wait) = self.extra.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            headers.insert(REMAINING, HeaderValue::from_static("0"));
+        }
+        if let Some(limit) = self.extra.limit {
+            headers.insert(LIMIT, HeaderValue::from(limit));
+        }
+        if let Some(allow) = self.extra.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}

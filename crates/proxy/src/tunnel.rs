@@ -1,0 +1,164 @@
+//! CONNECT: a tunnel to one authority, for one principal.
+//!
+//! Nothing is dialled here. Bytes that the client sent before our answer are kept. What is inside is TLS, or HTTP in
+//! clear (`ws://` clients tunnel to port 80); its first byte tells.
+
+use std::sync::Arc;
+
+use agent_vault_policy::Scheme;
+use agent_vault_upstream::Route;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
+use agent_vault_broker::Principal;
+
+use crate::Shared;
+use crate::authenticate::authenticate;
+use crate::connection::{Prefixed, Watch, Watched};
+use crate::exchange::InTunnel;
+use crate::head::{Tunnel, connect_target};
+use crate::intercept;
+use crate::journal::Entry;
+use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::relay::ResponseBody;
+use crate::respond::Refusal;
+
+/// Answers a CONNECT request and, when it is good, serves the tunnel on a task of its own.
+pub(crate) fn open(
+    shared: &Arc<Shared>,
+    watch: &Arc<Watch>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let _busy = watch.busy();
+    match admit(shared, watch, request) {
+        Ok(()) => Response::new(
+            Empty::<Bytes>::new()
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+        ),
+        Err(refusal) => refusal.into_response(shared.options.base_url.as_ref()),
+    }
+}
+
+fn admit(
+    shared: &Arc<Shared>,
+    watch: &Arc<Watch>,
+    request: Request<Incoming>,
+) -> Result<(), Refusal> {
+    let now = shared.now();
+    let mut request = request;
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let (parts, _) = request.into_parts();
+    let principal = authenticate(
+        &shared.broker,
+        &shared.failures,
+        &parts.headers,
+        watch.peer(),
+        now,
+    )
+    .inspect_err(|refusal| {
+        tracing::info!(peer = %watch.peer(), code = refusal.code, "CONNECT refused");
+    })?;
+    let recorded = |refusal: Refusal| {
+        let host: Arc<str> = Arc::from(parts.uri.to_string());
+        let mut entry = Entry::open(&shared.journal, &principal, &parts.method, &host, now);
+        entry.answered(refusal.status);
+        entry.complete(refusal.code);
+        refusal
+    };
+    let authority = connect_target(&parts).map_err(&recorded)?;
+    let place = principal
+        .limits()
+        .tunnel()
+        .ok_or_else(|| recorded(Refusal::too_many_tunnels()))?;
+    let opened = Opened {
+        shared: Arc::clone(shared),
+        watch: Watch::new(watch.peer(), Some(principal.clone())),
+        principal,
+        tunnel: Tunnel::new(Scheme::Https, authority),
+    };
+    shared.tasks.spawn(async move {
+        let _place = place;
+        let aborting = opened.shared.aborting.clone();
+        tokio::select! {
+            () = opened.serve(on_upgrade) => {}
+            () = aborting.cancelled() => {}
+        }
+    });
+    Ok(())
+}
+
+struct Opened {
+    shared: Arc<Shared>,
+    watch: Arc<Watch>,
+    principal: Principal,
+    tunnel: Tunnel,
+}
+
+impl Opened {
+    async fn serve(self, on_upgrade: OnUpgrade) {
+        let upgraded = match on_upgrade.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => {
+                tracing::debug!(%error, "client left before its tunnel was open");
+                return;
+            }
+        };
+        let Some((early, mut socket)) = take_apart(upgraded) else {
+            tracing::error!("a tunnel's socket is of another kind than the listener's");
+            return;
+        };
+        let first = if early.is_empty() {
+            let mut buffer = bytes::BytesMut::with_capacity(2048);
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, socket.read_buf(&mut buffer)).await {
+                Ok(Ok(read)) if read > 0 => buffer.freeze(),
+                // Clients open tunnels that they then do not need.
+                Ok(_) | Err(_) => return,
+            }
+        } else {
+            early
+        };
+        /// First byte of a TLS handshake record (RFC 8446 section 5.1).
+        const HANDSHAKE_RECORD: u8 = 0x16;
+        let is_tls = first.first() == Some(&HANDSHAKE_RECORD);
+        let is_http2 = first.starts_with(b"PRI ");
+        let io = Prefixed::new(first, socket);
+        if is_tls {
+            intercept::serve_tls(self.shared, self.watch, self.principal, self.tunnel, io).await;
+        } else {
+            let tunnel = Tunnel::new(Scheme::Http, self.tunnel.authority);
+            intercept::serve_clear(
+                self.shared,
+                self.watch,
+                self.principal,
+                tunnel,
+                io,
+                is_http2,
+            )
+            .await;
+        }
+    }
+}
+
+fn take_apart(upgraded: Upgraded) -> Option<(Bytes, TcpStream)> {
+    let parts = upgraded.downcast::<Watched<TokioIo<TcpStream>>>().ok()?;
+    Some((parts.read_buf, parts.io.into_inner().into_inner()))
+}
+
+/// What every request of a tunnel shares.
+pub(crate) fn settled(principal: Principal, tunnel: Tunnel) -> Option<InTunnel> {
+    let route = Route::new(principal.vault(), tunnel.scheme, tunnel.authority.clone())
+        .map(Arc::new)
+        .ok()?;
+    Some(InTunnel {
+        principal,
+        tunnel,
+        route,
+    })
+}

@@ -1,0 +1,247 @@
+//! WebSocket handshakes: either side may speak HTTP/1.1 (RFC 6455) or HTTP/2 (RFC 8441), each on its own.
+
+use std::sync::Arc;
+
+use agent_vault_upstream::{
+    Answer, Body, ExtendedConnect, Lease, Route, Sent, Upstream, UpstreamError, UpstreamErrorKind,
+};
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::ext::Protocol;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+use tungstenite::handshake::client::generate_key;
+use tungstenite::handshake::derive_accept_key;
+
+use crate::connection::revoked;
+use crate::exchange::{Client, strip_response};
+use crate::head::Kind;
+use crate::inject::Injection;
+use crate::limits::WEBSOCKET_IDLE;
+use crate::relay::{Held, ResponseBody};
+use crate::websocket::{RelayOptions, TextRewriter, relay};
+
+/// How an accepted handshake is to be answered on the client's side.
+#[derive(Debug)]
+pub(crate) enum Form {
+    /// `101`, with this `Sec-WebSocket-Accept`.
+    Switching(HeaderValue),
+    /// `200`, as RFC 8441 has it.
+    Stream,
+}
+
+/// The client's half of an accepted WebSocket.
+pub(crate) struct Accepted {
+    pub(crate) form: Form,
+    pub(crate) client: OnUpgrade,
+}
+
+/// Sends the handshake in the form that the upstream takes. The form in the answer is `None` when it declined.
+///
+/// `looks_inside` withdraws the offer of extensions, so that no frame is compressed.
+pub(crate) async fn handshake(
+    upstream: &Upstream,
+    route: &Arc<Route>,
+    request: Request<Body>,
+    kind: Kind,
+    looks_inside: bool,
+) -> Result<(Answer, Option<Form>), UpstreamError> {
+    let mut request = request;
+    let headers = request.headers_mut();
+    if looks_inside {
+        headers.remove(SEC_WEBSOCKET_EXTENSIONS);
+    }
+    let client_key = headers.remove(SEC_WEBSOCKET_KEY);
+    let form = match (kind, &client_key) {
+        (Kind::ExtendedConnect, _) => Form::Stream,
+        (_, Some(key)) => Form::Switching(accept_of(key.as_bytes())?),
+        (_, None) => {
+            return Err(unfit_key());
+        }
+    };
+    *request.method_mut() = Method::CONNECT;
+    request
+        .extensions_mut()
+        .insert(Protocol::from_static("websocket"));
+    let request = match upstream.extended_connect(route, request).await {
+        Ok(answer) => {
+            let accepted = answer.response.status().is_success();
+            return Ok((answer, accepted.then_some(form)));
+        }
+        Err(ExtendedConnect::Failed(error)) => return Err(error),
+        Err(ExtendedConnect::Unavailable(request)) => *request,
+    };
+    upgrade_http1(upstream, route, request, client_key, form).await
+}
+
+async fn upgrade_http1(
+    upstream: &Upstream,
+    route: &Arc<Route>,
+    request: Request<Body>,
+    client_key: Option<HeaderValue>,
+    form: Form,
+) -> Result<(Answer, Option<Form>), UpstreamError> {
+    let mut request = request;
+    *request.method_mut() = Method::GET;
+    request.extensions_mut().remove::<Protocol>();
+    let key = match client_key {
+        Some(key) => key,
+        None => HeaderValue::try_from(generate_key()).map_err(|_| unfit_key())?,
+    };
+    let wanted = accept_of(key.as_bytes())?;
+    let headers = request.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_KEY, key);
+    headers
+        .entry(SEC_WEBSOCKET_VERSION)
+        .or_insert(HeaderValue::from_static("13"));
+    let answer = upstream.upgrade(route, request).await?;
+    if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok((answer, None));
+    }
+    if answer.response.headers().get(SEC_WEBSOCKET_ACCEPT) != Some(&wanted) {
+        return Err(UpstreamError::new(
+            UpstreamErrorKind::Protocol,
+            Sent::MaybeSent,
+            "the upstream's WebSocket handshake does not answer ours",
+        ));
+    }
+    Ok((answer, Some(form)))
+}
+
+fn accept_of(key: &[u8]) -> Result<HeaderValue, UpstreamError> {
+    HeaderValue::try_from(derive_accept_key(key)).map_err(|_| unfit_key())
+}
+
+fn unfit_key() -> UpstreamError {
+    UpstreamError::new(
+        UpstreamErrorKind::Protocol,
+        Sent::NotSent,
+        "the WebSocket handshake has no usable Sec-WebSocket-Key",
+    )
+}
+
+/// Answers the client and relays both ways until it is over, the token is revoked, or the server stops.
+pub(crate) fn join(
+    client: &Arc<Client>,
+    accepted: Accepted,
+    answer: Answer,
+    injection: Option<&Injection>,
+    held: Held,
+) -> Response<ResponseBody> {
+    let mut upstream = answer.response;
+    let on_upstream = hyper::upgrade::on(&mut upstream);
+    let (parts, _) = upstream.into_parts();
+    let mut headers = parts.headers;
+    strip_handshake(&mut headers, injection.is_some());
+    let mut options = RelayOptions::new(CancellationToken::new());
+    options.idle = WEBSOCKET_IDLE;
+    if let Some(injection) = injection {
+        options.scrubber.clone_from(&injection.scrubber);
+        if let Some(scrubber) = &injection.scrubber {
+            scrubber.scrub_headers(&mut headers);
+        }
+        options.rewriter = rewriter(injection);
+    }
+    let mut response = Response::new(
+        Empty::<Bytes>::new()
+            .map_err(|never| match never {})
+            .boxed_unsync(),
+    );
+    match accepted.form {
+        Form::Switching(accept) => {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        Form::Stream => *response.status_mut() = StatusCode::OK,
+    }
+    *response.headers_mut() = headers;
+    let mut held = held;
+    held.slot.release();
+    held.entry.answered(StatusCode::SWITCHING_PROTOCOLS);
+    let Held { entry, busy, slot } = held;
+    // The record is written now: a socket may live for days.
+    entry.complete("");
+    drop(slot);
+    let sides = Sides {
+        client: accepted.client,
+        upstream: on_upstream,
+        lease: answer.lease,
+    };
+    let task = Arc::clone(client);
+    client.shared.tasks.spawn(async move {
+        carry(&task, sides, options).await;
+        drop(busy);
+    });
+    response
+}
+
+struct Sides {
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    lease: Lease,
+}
+
+async fn carry(client: &Arc<Client>, sides: Sides, options: RelayOptions) {
+    let shared = &client.shared;
+    let joined = tokio::select! {
+        joined = async { tokio::try_join!(sides.client, sides.upstream) } => joined,
+        () = shared.aborting.cancelled() => return,
+    };
+    let (near, far) = match joined {
+        Ok(both) => both,
+        Err(error) => {
+            tracing::debug!(%error, "a WebSocket ended before it began");
+            return;
+        }
+    };
+    let stop = options.shutdown.clone();
+    let mut relaying = std::pin::pin!(relay(TokioIo::new(near), TokioIo::new(far), options));
+    let summary = tokio::select! {
+        summary = relaying.as_mut() => summary,
+        () = revoked(shared, &client.watch) => {
+            stop.cancel();
+            relaying.await
+        }
+        () = shared.closing.cancelled() => {
+            stop.cancel();
+            relaying.await
+        }
+    };
+    tracing::debug!(?summary, "WebSocket ended");
+    drop(sides.lease);
+}
+
+fn rewriter(injection: &Injection) -> Option<Box<dyn TextRewriter + Send>> {
+    // A value that cannot stand in text was refused when the handshake was built.
+    let made = injection
+        .rule()
+        .websocket_rewriter(injection.grant.as_ref())
+        .ok()??;
+    Some(Box::new(made))
+}
+
+/// Of the handshake's own fields the client may see the protocol and the extensions that were agreed on.
+fn strip_handshake(headers: &mut HeaderMap, brokered: bool) {
+    strip_response(headers, brokered);
+    let extra: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            name.as_str().starts_with("sec-")
+                && **name != SEC_WEBSOCKET_PROTOCOL
+                && **name != SEC_WEBSOCKET_EXTENSIONS
+        })
+        .cloned()
+        .collect();
+    for name in extra {
+        headers.remove(name);
+    }
+}
