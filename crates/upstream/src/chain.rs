@@ -409,6 +409,7 @@ impl Exception {
             .strip_prefix("*.")
             .or_else(|| entry.strip_prefix('.'))
             .unwrap_or(entry);
+        let bare = bare.strip_suffix('.').unwrap_or(bare);
         if let Ok(ip) = bare.trim_matches(['[', ']']).parse::<IpAddr>() {
             let host = Host::parse(&ip.to_string()).ok()?;
             return Some(Self::Host { host, port: None });

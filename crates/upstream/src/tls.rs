@@ -261,6 +261,7 @@ fn describe_certificate(reason: &CertificateError) -> (&'static str, Option<&'st
                 "if the upstream uses a private authority, the operator can add its root certificate",
             ),
         ),
+        CertificateError::BadSignature => ("is not signed by the authority that it names", None),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             ("is for another name", None)
         }

@@ -125,6 +125,12 @@ impl TrustEnvironment {
         }
     }
 
+    /// Whether neither variable is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.file.is_none() && self.directories.is_empty()
+    }
+
     /// The first place that holds a root of ours, if any: the mark of an environment that was prepared for an agent.
     fn prepared_for_an_agent(&self, own_root: Option<&CertificateDer<'_>>) -> Option<PathBuf> {
         let is_ours = |path: &Path| {
@@ -216,6 +222,14 @@ pub enum TrustError {
         /// The file, or what stands for it.
         origin: String,
     },
+    /// The environment names roots, and none could be loaded.
+    #[error(
+        "`SSL_CERT_FILE` or `SSL_CERT_DIR` is set, and no root certificate could be loaded from there: {reason}"
+    )]
+    Environment {
+        /// Why.
+        reason: String,
+    },
     /// The verifier could not be built.
     #[error("the certificate verifier could not be built: {0}")]
     Verifier(String),
@@ -235,7 +249,8 @@ impl Trust {
     /// Where the platform has no roots at all (a scratch image), the built-in Mozilla set takes their place.
     ///
     /// # Errors
-    /// [`TrustError::Verifier`], and [`TrustError::BadRoot`] for our own root.
+    /// [`TrustError::Environment`] when the environment's own roots cannot be loaded, [`TrustError::Verifier`], and
+    /// [`TrustError::BadRoot`] for our own root.
     pub fn load(options: &TrustOptions) -> Result<Self, TrustError> {
         let provider = provider();
         let own_root = match &options.own_root_pem {
@@ -272,6 +287,10 @@ impl Trust {
                     source: TrustSource::Platform,
                 })
             }
+            // Whoever named the roots meant these; falling back to the public ones would trust more than was asked for.
+            Err(error) if !options.environment.is_empty() => Err(TrustError::Environment {
+                reason: error.to_string(),
+            }),
             Err(error) => {
                 tracing::warn!(%error, "the system has no root certificates; the built-in ones are used");
                 Self::built_in(extra, provider)

@@ -91,9 +91,10 @@ async fn a_refusal_names_the_class_and_not_the_address() {
 
 #[tokio::test]
 async fn metadata_stays_blocked_when_private_ranges_are_permitted() {
-    let mut egress = EgressPolicy::default();
-    egress.allow_private = true;
-    egress.allow = vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+    let egress = EgressPolicy {
+        allow_private: true,
+        allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+    };
     let guard = Guard::new(egress);
     for address in [
         "169.254.169.254",
@@ -165,10 +166,11 @@ async fn rebinding_changes_nothing() {
     setup.egress = permit(&["127.0.0.1/32"]);
     setup.resolver = Arc::clone(&script) as Arc<dyn Resolver>;
     let dialer = setup.dialer();
-    let dialed = plain(&dialer, &peer.at("rebind.example.com"))
+    let mut dialed = plain(&dialer, &peer.at("rebind.example.com"))
         .await
         .unwrap();
     assert_eq!(dialed.peer.ip(), LOOPBACK);
+    echoes(&mut dialed).await;
     assert_eq!(script.asked(), 1, "looked up once");
     // The next dial sees the new answer, and judges that.
     let refused = plain(&dialer, &peer.at("rebind.example.com"))
@@ -249,4 +251,52 @@ async fn vectored_writes_are_handed_through() {
     let mut back = String::new();
     dialed.io.read_to_string(&mut back).await.unwrap();
     assert_eq!(back, "one two");
+}
+
+/// An address of loopback that neither accepts nor refuses: its queue of connections is full.
+#[cfg(target_os = "linux")]
+async fn stuffed(address: SocketAddr) -> (tokio::net::TcpListener, Vec<tokio::net::TcpStream>) {
+    let connect = || {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        tokio::time::timeout(Duration::from_millis(100), socket.connect(address))
+    };
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(address).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..16 {
+        match connect().await {
+            Ok(connected) => waiting.push(connected.unwrap()),
+            Err(_) => return (listener, waiting),
+        }
+    }
+    panic!("the queue does not fill");
+}
+
+/// RFC 8305: an address that does not answer holds the next one up for a moment only, and the limit holds for all.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_address_that_does_not_answer() {
+    let peer = Peer::echo().await;
+    let hole = SocketAddr::new("127.0.0.2".parse().unwrap(), peer.port());
+    let _stuffed = stuffed(hole).await;
+
+    let mut setup = Setup::new(&Pki::new());
+    setup.resolver = Script::new([&["127.0.0.2", "127.0.0.1"]]);
+    let mut dialed = plain(&setup.dialer(), &peer.at("two.example.com"))
+        .await
+        .unwrap();
+    assert_eq!(dialed.peer, peer.address);
+    echoes(&mut dialed).await;
+
+    let mut setup = Setup::new(&Pki::new());
+    setup.resolver = Script::new([&["127.0.0.2"]]);
+    setup.limits = Limits {
+        connect: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let error = plain(&setup.dialer(), &peer.at("hole.example.com"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), UpstreamErrorKind::Timeout);
 }

@@ -11,7 +11,7 @@ use agent_vault_upstream::{
     AlpnOffer, DialRequest, Dialed, Dialer, DialerOptions, ExtraRoots, Limits, ResolveError,
     Resolver, Resolving, Trust, UpstreamError, UpstreamProxy,
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,12 +72,13 @@ impl Resolver for Script {
 
 /// A policy that permits these networks beyond the public internet.
 pub(crate) fn permit(networks: &[&str]) -> EgressPolicy {
-    let mut policy = EgressPolicy::default();
-    policy.allow = networks
-        .iter()
-        .map(|network| network.parse().unwrap())
-        .collect();
-    policy
+    EgressPolicy {
+        allow_private: false,
+        allow: networks
+            .iter()
+            .map(|network| network.parse().unwrap())
+            .collect(),
+    }
 }
 
 /// A certificate authority of the upstreams' side.
@@ -92,6 +93,10 @@ impl Pki {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        // Two authorities of one name make a bad signature out of an unknown issuer.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("Test CA {}", Uuid::new_v4()));
         let pem = params.self_signed(&key).unwrap().pem();
         Self {
             issuer: Issuer::new(params, key),

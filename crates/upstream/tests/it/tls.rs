@@ -75,7 +75,7 @@ async fn certificates_that_are_not_accepted() {
         .unwrap_err();
         assert_eq!(refused.kind(), UpstreamErrorKind::Tls);
         assert!(refused.certainly_not_sent());
-        assert!(refused.message().contains(words), "{refused}");
+        assert!(refused.message().contains(words), "{refused:?}");
     }
 }
 
