@@ -1,0 +1,4 @@
+//! What sealing promises, checked from outside.
+
+mod hashes;
+mod sealing;

@@ -1,0 +1,143 @@
+//! What is SQLite's own. A second dialect is a second file like this one and a second migration
+//! folder; everything else in the crate is shared text.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::error::{DatabaseError, ErrorKind};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::{StoreError, StoreErrorKind};
+
+/// The driver.
+pub(crate) type Database = sqlx::Sqlite;
+/// One connection.
+pub(crate) type Connection = sqlx::SqliteConnection;
+/// A pool of them.
+pub(crate) type Pool = sqlx::SqlitePool;
+/// A result row.
+pub(crate) type Row = sqlx::sqlite::SqliteRow;
+
+/// How long a statement waits for another process's lock before it fails.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a task waits for a free connection of a pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Reader connections. WAL readers never block the writer; a few are enough, since nothing on the
+/// request path reads.
+const READERS: u32 = 4;
+
+/// Starts a writing transaction and takes the write lock at once: a lock taken later, at the first
+/// write, can fail with a snapshot that cannot be waited for.
+pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+/// Starts a transaction that no other process may overlap while the schema changes.
+pub(crate) const BEGIN_MIGRATION: &str = "BEGIN EXCLUSIVE";
+/// Whether our bookkeeping table is there.
+pub(crate) const HAS_MIGRATIONS: &str =
+    "select count(*) from sqlite_master where type = 'table' and name = 'schema_migrations'";
+/// How many tables there are, ours or not.
+pub(crate) const COUNT_TABLES: &str = "select count(*) from sqlite_master where type = 'table'";
+/// Structure check without the cost of verifying every index; one finding is enough.
+pub(crate) const QUICK_CHECK: &str = "pragma quick_check(1)";
+/// Moves everything from the WAL into the database file and empties it, so that overwritten rows
+/// leave no copy there.
+pub(crate) const TRUNCATE_WAL: &str = "pragma wal_checkpoint(truncate)";
+
+/// Numbered schema steps, oldest first. Append only: a released step never changes.
+pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[(
+    1,
+    "0001_initial",
+    include_str!("migrations/sqlite/0001_initial.sql"),
+)];
+
+/// Appends a batch of log rows in one statement: `$1` is a JSON array of arrays in column order.
+/// The join drops rows whose vault is gone and keeps all others.
+pub(crate) const INSERT_LOGS: &str = "
+    insert into request_logs (vault_id, actor_type, actor_id, session_id, label, ingress, method, host, path,
+        matched_service, credential_keys, status, latency_ms, error_code, auth_scheme, auth_header, decision,
+        created_at)
+    select vaults.id, r.value ->> 1, r.value ->> 2, r.value ->> 3, r.value ->> 4, r.value ->> 5, r.value ->> 6,
+        r.value ->> 7, r.value ->> 8, r.value ->> 9, r.value ->> 10, r.value ->> 11, r.value ->> 12,
+        r.value ->> 13, r.value ->> 14, r.value ->> 15, r.value ->> 16, r.value ->> 17
+    from json_each($1) as r
+    join vaults on vaults.id = r.value ->> 0
+    order by r.key";
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+}
+
+/// The one connection that writes. In SQLite there is one writer per database, so queueing here,
+/// fairly, beats fighting for the file lock.
+pub(crate) async fn connect_writer(path: &Path) -> Result<Pool, sqlx::Error> {
+    let options = options(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // FULL syncs the WAL at each commit: what was acknowledged survives a power cut.
+        .synchronous(SqliteSynchronous::Full)
+        // Deleted rows are overwritten with zeros instead of left in free pages.
+        .pragma("secure_delete", "on");
+    pool(1).connect_with(options).await
+}
+
+/// Connections that refuse to write. They are opened read-write, since SQLite's read-only open needs
+/// the WAL index to exist already; `query_only` is what forbids writing.
+pub(crate) async fn connect_readers(path: &Path) -> Result<Pool, sqlx::Error> {
+    pool(READERS)
+        .connect_with(options(path).pragma("query_only", "on"))
+        .await
+}
+
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+/// Sorts a driver error by SQLite's result code (<https://sqlite.org/rescode.html>): the low byte
+/// is the primary code.
+pub(crate) fn classify(error: &sqlx::Error) -> StoreErrorKind {
+    match error {
+        sqlx::Error::Database(error) => classify_code(&**error),
+        sqlx::Error::PoolTimedOut => StoreErrorKind::Locked,
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreErrorKind::Damaged,
+        _ => StoreErrorKind::Internal,
+    }
+}
+
+fn classify_code(error: &dyn DatabaseError) -> StoreErrorKind {
+    match error.kind() {
+        ErrorKind::UniqueViolation => return StoreErrorKind::Conflict,
+        ErrorKind::ForeignKeyViolation => return StoreErrorKind::NotFound,
+        ErrorKind::CheckViolation | ErrorKind::NotNullViolation => return StoreErrorKind::Invalid,
+        _ => {}
+    }
+    let code = error
+        .code()
+        .and_then(|code| code.parse::<i64>().ok())
+        .unwrap_or_default();
+    match code & 0xff {
+        5 | 6 => StoreErrorKind::Locked,
+        8 | 14 => StoreErrorKind::NotWritable,
+        11 | 26 => StoreErrorKind::Damaged,
+        13 => StoreErrorKind::DiskFull,
+        _ => StoreErrorKind::Internal,
+    }
+}
+
+/// Whether the database passes its structure check.
+pub(crate) async fn quick_check(connection: &mut Connection) -> Result<(), StoreError> {
+    let finding: String = sqlx::query_scalar(QUICK_CHECK)
+        .fetch_one(connection)
+        .await?;
+    if finding == "ok" {
+        Ok(())
+    } else {
+        Err(StoreError::damaged(format!("it is damaged ({finding})")))
+    }
+}

@@ -1,0 +1,120 @@
+//! Trimming the request log by age and by number, in small steps.
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use crate::{Store, StoreError};
+
+/// Rows that one statement deletes. The writer is free in between.
+const BATCH: i64 = 1000;
+/// Statements in one pass; what is left waits for the next pass.
+const MAX_BATCHES: u32 = 1000;
+
+/// How much of the request log stays. Zero lifts a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Oldest age in hours.
+    pub max_age_hours: u32,
+    /// Most rows of each vault.
+    pub max_rows_per_vault: u32,
+}
+
+impl Default for Retention {
+    /// A week, and ten thousand rows of each vault.
+    fn default() -> Self {
+        Self {
+            max_age_hours: 168,
+            max_rows_per_vault: 10_000,
+        }
+    }
+}
+
+impl Store {
+    /// Deletes what `retention` no longer keeps; answers how many rows. By age first, through the
+    /// index on the time, then each vault down to its newest rows, through the index on (vault, id).
+    /// Safe to run in several processes at once, and to stop at any point.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written; what was deleted before stays deleted.
+    pub async fn trim_logs(&self, retention: Retention, now: Timestamp) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        let mut batches = MAX_BATCHES;
+        if retention.max_age_hours > 0 {
+            let oldest = now
+                .checked_sub(SignedDuration::from_hours(i64::from(
+                    retention.max_age_hours,
+                )))
+                .unwrap_or(Timestamp::MIN);
+            loop {
+                let count = self.delete_logs_before(oldest).await?;
+                deleted += count;
+                batches = batches.saturating_sub(1);
+                if count == 0 || batches == 0 {
+                    break;
+                }
+            }
+        }
+        if retention.max_rows_per_vault > 0 {
+            for vault in self.vaults().await? {
+                let Some(newest) = self
+                    .first_surplus_log(vault.id, retention.max_rows_per_vault)
+                    .await?
+                else {
+                    continue;
+                };
+                while batches > 0 {
+                    let count = self.delete_logs_up_to(vault.id, newest).await?;
+                    deleted += count;
+                    batches = batches.saturating_sub(1);
+                    if count == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_logs_before(&self, oldest: Timestamp) -> Result<u64, StoreError> {
+        let mut writer = self.writer().await?;
+        let deleted = sqlx::query(
+            "delete from request_logs where id in (
+                 select id from request_logs where created_at < $1 order by created_at limit $2)",
+        )
+        .bind(oldest.as_millisecond())
+        .bind(BATCH)
+        .execute(&mut *writer)
+        .await?;
+        Ok(deleted.rows_affected())
+    }
+
+    /// The newest row of a vault that is one too many.
+    async fn first_surplus_log(
+        &self,
+        vault_id: Uuid,
+        keep: u32,
+    ) -> Result<Option<i64>, StoreError> {
+        let mut reader = self.reader().await?;
+        Ok(sqlx::query_scalar(
+            "select id from request_logs where vault_id = $1 order by id desc limit 1 offset $2",
+        )
+        .bind(vault_id.to_string())
+        .bind(i64::from(keep))
+        .fetch_optional(&mut *reader)
+        .await?)
+    }
+
+    async fn delete_logs_up_to(&self, vault_id: Uuid, newest: i64) -> Result<u64, StoreError> {
+        let mut writer = self.writer().await?;
+        let deleted = sqlx::query(
+            "delete from request_logs where id in (
+                 select id from request_logs where vault_id = $1 and id <= $2 order by id limit $3)",
+        )
+        .bind(vault_id.to_string())
+        .bind(newest)
+        .bind(BATCH)
+        .execute(&mut *writer)
+        .await?;
+        Ok(deleted.rows_affected())
+    }
+}
