@@ -54,10 +54,11 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[(
 pub(crate) const INSERT_LOGS: &str = "
     insert into request_logs (vault_id, actor_type, actor_id, session_id, label, ingress, method, host, path,
         matched_service, credential_keys, status, latency_ms, error_code, auth_scheme, auth_header, decision,
-        created_at)
+        warnings, created_at)
     select vaults.id, r.value ->> 1, r.value ->> 2, r.value ->> 3, r.value ->> 4, r.value ->> 5, r.value ->> 6,
         r.value ->> 7, r.value ->> 8, r.value ->> 9, r.value ->> 10, r.value ->> 11, r.value ->> 12,
-        r.value ->> 13, r.value ->> 14, r.value ->> 15, r.value ->> 16, r.value ->> 17
+        r.value ->> 13, r.value ->> 14, r.value ->> 15, r.value ->> 16, r.value ->> 17,
+        r.value ->> 18
     from json_each($1) as r
     join vaults on vaults.id = r.value ->> 0
     order by r.key";
@@ -139,5 +140,103 @@ pub(crate) async fn quick_check(connection: &mut Connection) -> Result<(), Store
         Ok(())
     } else {
         Err(StoreError::damaged(format!("it is damaged ({finding})")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn kind_of(connection: &mut Connection, sql: &'static str) -> StoreErrorKind {
+        let error = StoreError::from(sqlx::raw_sql(sql).execute(connection).await.unwrap_err());
+        assert!(!error.message().contains('\n'));
+        error.kind()
+    }
+
+    #[tokio::test]
+    async fn result_codes_become_kinds() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("x.db");
+        std::fs::File::create(&path).unwrap();
+        let pool = connect_writer(&path).await.unwrap();
+        let mut writer = pool.acquire().await.unwrap();
+        sqlx::raw_sql("create table t (a integer primary key, b text not null check (b <> 'x')); insert into t values (1, 'y')")
+            .execute(&mut *writer)
+            .await
+            .unwrap();
+        for (sql, kind) in [
+            ("insert into t values (1, 'y')", StoreErrorKind::Conflict),
+            ("insert into t values (2, null)", StoreErrorKind::Invalid),
+            ("insert into t values (2, 'x')", StoreErrorKind::Invalid),
+            // What SQLite answers when the file may not grow, as on a full disk.
+            (
+                "pragma max_page_count = 2; insert into t values (3, hex(randomblob(100000)))",
+                StoreErrorKind::DiskFull,
+            ),
+            (
+                "pragma query_only = on; insert into t values (4, 'y')",
+                StoreErrorKind::NotWritable,
+            ),
+            ("nonsense", StoreErrorKind::Internal),
+        ] {
+            assert_eq!(kind_of(&mut writer, sql).await, kind, "{sql}");
+        }
+        sqlx::raw_sql("pragma query_only = off; begin immediate")
+            .execute(&mut *writer)
+            .await
+            .unwrap();
+        let other = pool_with_no_patience(&path).await;
+        let mut other = other.acquire().await.unwrap();
+        assert_eq!(
+            kind_of(&mut other, BEGIN_WRITE).await,
+            StoreErrorKind::Locked
+        );
+    }
+
+    async fn pool_with_no_patience(path: &Path) -> Pool {
+        pool(1)
+            .connect_with(options(path).busy_timeout(Duration::ZERO))
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn writers_are_durable_and_readers_only_read() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("x.db");
+        std::fs::File::create(&path).unwrap();
+        let writer = connect_writer(&path).await.unwrap();
+        let value = async |pragma: &'static str| {
+            sqlx::query_scalar::<_, String>(pragma)
+                .fetch_one(&writer)
+                .await
+                .unwrap()
+        };
+        assert_eq!(
+            value("select journal_mode from pragma_journal_mode").await,
+            "wal"
+        );
+        assert_eq!(
+            value("select cast(synchronous as text) from pragma_synchronous").await,
+            "2"
+        );
+        assert_eq!(
+            value("select cast(foreign_keys as text) from pragma_foreign_keys").await,
+            "1"
+        );
+        assert_eq!(
+            value("select cast(secure_delete as text) from pragma_secure_delete").await,
+            "1"
+        );
+        assert_eq!(
+            value("select cast(timeout as text) from pragma_busy_timeout").await,
+            "5000"
+        );
+        let readers = connect_readers(&path).await.unwrap();
+        let mut reader = readers.acquire().await.unwrap();
+        assert_eq!(
+            kind_of(&mut reader, "create table t (a)").await,
+            StoreErrorKind::NotWritable
+        );
     }
 }

@@ -17,7 +17,7 @@ const APPEND_BATCH: usize = 500;
 const MAX_PATH_CHARS: usize = 2048;
 /// Longest other text that is kept, in characters.
 const MAX_TEXT_CHARS: usize = 300;
-/// Most credential names that are kept for one request.
+/// Most credential names, and most warnings, that are kept for one request.
 const MAX_KEYS: usize = 64;
 
 /// One request, to be appended. Names only: no values, no query string, no headers, no bodies.
@@ -55,6 +55,8 @@ pub struct LogRow {
     pub auth_header: String,
     /// What policy said, for example `inject`, `forward` or `deny`.
     pub decision: String,
+    /// What went through but deserves a look, such as `placeholder_unreplaced:KEY`.
+    pub warnings: Vec<String>,
     /// When the request began.
     pub created_at: Timestamp,
 }
@@ -234,12 +236,14 @@ impl Store {
 impl LogRow {
     /// The row as a JSON array in the order that the insert statement reads.
     fn to_columns(&self) -> serde_json::Value {
-        let keys: Vec<String> = self
-            .credential_keys
-            .iter()
-            .take(MAX_KEYS)
-            .map(|key| cut(key, MAX_TEXT_CHARS))
-            .collect();
+        let list = |texts: &[String]| {
+            let kept: Vec<String> = texts
+                .iter()
+                .take(MAX_KEYS)
+                .map(|text| cut(text, MAX_TEXT_CHARS))
+                .collect();
+            serde_json::Value::from(kept).to_string()
+        };
         serde_json::json!([
             self.vault_id.to_string(),
             self.actor.map_or("", |actor| actor.kind.as_str()),
@@ -253,13 +257,14 @@ impl LogRow {
             cut(&self.host, MAX_TEXT_CHARS),
             cut(&self.path, MAX_PATH_CHARS),
             cut(&self.matched_service, MAX_TEXT_CHARS),
-            serde_json::Value::from(keys).to_string(),
+            list(&self.credential_keys),
             self.status,
             self.latency_ms,
             cut(&self.error_code, MAX_TEXT_CHARS),
             cut(&self.auth_scheme, MAX_TEXT_CHARS),
             cut(&self.auth_header, MAX_TEXT_CHARS),
             cut(&self.decision, MAX_TEXT_CHARS),
+            list(&self.warnings),
             self.created_at.as_millisecond(),
         ])
     }
@@ -304,6 +309,8 @@ fn read(row: &Row) -> Result<LogEntry, StoreError> {
             auth_scheme: row.text("auth_scheme")?,
             auth_header: row.text("auth_header")?,
             decision: row.text("decision")?,
+            warnings: serde_json::from_str(&row.text("warnings")?)
+                .map_err(|_| unreadable("warnings"))?,
             created_at: row.time("created_at")?,
         },
         actor_name: row.text("actor_name")?,
@@ -315,7 +322,7 @@ fn read(row: &Row) -> Result<LogEntry, StoreError> {
 const OLDER: &str = "
     select l.id, l.vault_id, l.actor_type, l.actor_id, l.session_id, l.label, l.ingress, l.method, l.host, l.path,
         l.matched_service, l.credential_keys, l.status, l.latency_ms, l.error_code, l.auth_scheme, l.auth_header,
-        l.decision, l.created_at, coalesce(u.email, a.name, '') as actor_name
+        l.decision, l.warnings, l.created_at, coalesce(u.email, a.name, '') as actor_name
     from request_logs l
     left join users u on l.actor_type = 'user' and u.id = l.actor_id
     left join agents a on l.actor_type = 'agent' and a.id = l.actor_id
@@ -331,7 +338,7 @@ const OLDER: &str = "
 const NEWER: &str = "
     select l.id, l.vault_id, l.actor_type, l.actor_id, l.session_id, l.label, l.ingress, l.method, l.host, l.path,
         l.matched_service, l.credential_keys, l.status, l.latency_ms, l.error_code, l.auth_scheme, l.auth_header,
-        l.decision, l.created_at, coalesce(u.email, a.name, '') as actor_name
+        l.decision, l.warnings, l.created_at, coalesce(u.email, a.name, '') as actor_name
     from request_logs l
     left join users u on l.actor_type = 'user' and u.id = l.actor_id
     left join agents a on l.actor_type = 'agent' and a.id = l.actor_id

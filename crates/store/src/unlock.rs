@@ -7,7 +7,7 @@
 //! | record written | both | opens |
 //!
 //! Setting a master password writes the record and then removes the key file; a start that opens
-//! by password removes a leftover file. Removing the password writes the file first, then the record.
+//! by password removes a leftover file with the same key. Removing the password writes the file first, then the record.
 
 use std::path::PathBuf;
 
@@ -168,11 +168,7 @@ impl Store {
                 })
                 .await?;
                 keyring.check_sentinel(&sentinel)?;
-                // Left by a process that was killed while it set the password, or before it recorded
-                // a first start without one.
-                if key_file.path().exists() {
-                    key_file.remove()?;
-                }
+                remove_duplicate(&key_file, &keyring)?;
                 Ok(Unlocked {
                     keyring,
                     protection: Protection::Password,
@@ -238,7 +234,14 @@ impl Store {
         let key_file = self.key_file();
         blocking(move || match password {
             Some(password) => {
-                let keyring = Keyring::generate()?;
+                // A first start without a password may have been killed before it was recorded, or
+                // somebody restored the key file and not yet its database: take that key over, so
+                // that no key is ever lost here.
+                let keyring = match key_file.read() {
+                    Ok(Some(keyring)) => keyring,
+                    Ok(None) | Err(UnlockError::KeyFileUnreadable { .. }) => Keyring::generate()?,
+                    Err(error) => return Err(error),
+                };
                 Ok(MasterKey::Password {
                     sentinel: keyring.sentinel()?,
                     wrapped: keyring.wrap(&password)?,
@@ -287,6 +290,23 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| UnlockError::Interrupted)?
+}
+
+/// Removes a key file that holds the same key as the one that a password protects: left by a process
+/// that was killed while it set the password. Any other file stays, since it may be the only copy
+/// of another database's key.
+fn remove_duplicate(key_file: &KeyFile, keyring: &Keyring) -> Result<(), UnlockError> {
+    match key_file.read() {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) if found.key_id() == keyring.key_id() => key_file.remove(),
+        Ok(Some(_)) | Err(_) => {
+            tracing::warn!(
+                path = %key_file.path().display(),
+                "this instance opens with its master password; the key file beside it is not its own and was left alone"
+            );
+            Ok(())
+        }
+    }
 }
 
 /// Housekeeping that may fail without harm: logged, not told.

@@ -20,7 +20,8 @@ proptest! {
         let place = context(&owner, &name, version);
         let sealed = keyring.seal(&place, &plain).unwrap();
         let stored = Sealed::from_bytes(sealed.as_bytes().to_vec()).unwrap();
-        prop_assert_eq!(keyring.open(&place, &stored).unwrap().expose(), plain.as_slice());
+        let opened = keyring.open(&place, &stored).unwrap();
+        prop_assert_eq!(opened.expose(), plain.as_slice());
         prop_assert_eq!(sealed.as_bytes().len(), 1 + 8 + 12 + plain.len() + 16);
     }
 

@@ -175,6 +175,7 @@ create table request_logs (
     auth_scheme text not null,
     auth_header text not null,
     decision text not null,
+    warnings text not null,
     created_at integer not null
 ) strict;
 create index request_logs_vault on request_logs (vault_id, id desc);
@@ -192,6 +193,12 @@ create table audit_log (
     previous blob not null,
     hash blob not null
 ) strict;
+-- Also stops `insert or replace`, which deletes without firing the trigger below.
+create trigger audit_log_append_only before insert on audit_log
+when new.seq is not (select coalesce(max(seq), 0) + 1 from audit_log)
+begin
+    select raise(abort, 'audit records are only appended');
+end;
 create trigger audit_log_no_update before update on audit_log
 begin
     select raise(abort, 'audit records are never changed');
