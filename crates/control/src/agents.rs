@@ -1,0 +1,593 @@
+//! Agents and their tokens.
+
+use agent_vault_broker::{SessionKind as BrokerKind, SessionRecord};
+use agent_vault_policy::Slug;
+use agent_vault_seal::{Token, TokenKind, public_id};
+use agent_vault_store::{
+    ActorRef, Agent, AgentStatus, Grant, InstanceRole, Session, SessionKind, VaultRole,
+};
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use crate::Control;
+use crate::access::{self, Admin, InstanceAccess, InstanceMember, InstanceOwner, VaultRef};
+use crate::actor::Actor;
+use crate::error::{ControlError, ErrorKind};
+use crate::label;
+use crate::owners;
+use crate::write::{Ended, Publication, Write};
+
+/// Shortest life that an agent's token may be given, in seconds.
+const MIN_TTL_SECONDS: u64 = 300;
+/// Longest life that an agent's token may be given, in seconds: ten years.
+const MAX_TTL_SECONDS: u64 = 10 * 365 * 24 * 3600;
+/// Most vaults that a new agent is granted at once.
+const MAX_INITIAL_GRANTS: usize = 100;
+
+/// A new agent.
+#[derive(Debug, Clone)]
+pub struct NewAgent {
+    /// Name, a slug.
+    pub name: String,
+    /// Instance role.
+    pub role: InstanceRole,
+    /// Vaults to grant, with the role there.
+    pub vaults: Vec<(String, VaultRole)>,
+    /// Life of the token in seconds; without one it never ends.
+    pub ttl_seconds: Option<u64>,
+    /// What the token is called.
+    pub label: Option<String>,
+}
+
+/// An agent that was made, with its token, shown once.
+#[derive(Debug)]
+pub struct CreatedAgent {
+    /// The token.
+    pub token: Token,
+    /// When it ends.
+    pub token_expires_at: Option<Timestamp>,
+    /// The agent.
+    pub view: AgentView,
+}
+
+/// A token that replaced all others of an agent, shown once.
+#[derive(Debug)]
+pub struct RotatedAgent {
+    /// The token.
+    pub token: Token,
+    /// When it ends.
+    pub token_expires_at: Option<Timestamp>,
+    /// Since when.
+    pub rotated_at: Timestamp,
+    /// Whether a revoked agent became active by this.
+    pub reactivated: bool,
+}
+
+/// An agent in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentView {
+    /// Name.
+    pub name: String,
+    /// Instance role.
+    pub role: InstanceRole,
+    /// Whether it may act.
+    pub status: AgentStatus,
+    /// Vaults and roles there.
+    pub vaults: Vec<(String, VaultRole)>,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Since when it may not act.
+    pub revoked_at: Option<Timestamp>,
+    /// When its token ends; `None` is never.
+    pub token_expires_at: Option<Timestamp>,
+}
+
+/// An agent with what only its page shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentDetail {
+    /// The agent.
+    pub view: AgentView,
+    /// Who made it.
+    pub created_by: Option<Uuid>,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Its live tokens.
+    pub active_tokens: usize,
+}
+
+/// Actions on agents.
+#[derive(Debug, Clone, Copy)]
+pub struct Agents<'c>(pub(crate) &'c Control);
+
+impl Agents<'_> {
+    /// Makes an agent with its grants and its token.
+    ///
+    /// # Errors
+    /// Below instance member, or without the right to give the roles asked for; `Conflict` for a taken name.
+    pub async fn create(&self, actor: &Actor, new: NewAgent) -> Result<CreatedAgent, ControlError> {
+        let target = target(&new.name);
+        let mut write = self.0.begin(actor, "agent.create", target).await?;
+        let outcome = create(&mut write, actor, new).await;
+        write.finish(outcome).await
+    }
+
+    /// The agents that the one who asks may see, by name: all for owners, else one's own and those in one's vaults.
+    ///
+    /// # Errors
+    /// Below instance member.
+    pub async fn list(&self, actor: &Actor) -> Result<Vec<AgentView>, ControlError> {
+        let mut rows = self.0.store().clone();
+        let access = access::instance::<InstanceMember>(&mut rows, actor).await?;
+        let mut views = Vec::new();
+        for agent in rows.agents().await? {
+            if self.may_see(&access, &agent).await? {
+                views.push(self.view(agent).await?);
+            }
+        }
+        Ok(views)
+    }
+
+    /// One agent.
+    ///
+    /// # Errors
+    /// `NotFound` for one that the one who asks may not see.
+    pub async fn get(&self, actor: &Actor, name: &str) -> Result<AgentDetail, ControlError> {
+        let mut rows = self.0.store().clone();
+        let access = access::instance::<InstanceMember>(&mut rows, actor).await?;
+        let agent = rows
+            .agent_by_name(name)
+            .await?
+            .ok_or_else(|| unknown(name))?;
+        if !self.may_see(&access, &agent).await? {
+            return Err(unknown(name));
+        }
+        let tokens = rows.agent_sessions(agent.id, self.0.now()).await?;
+        Ok(AgentDetail {
+            created_by: agent.created_by.map(|creator| creator.id),
+            updated_at: agent.updated_at,
+            active_tokens: tokens.len(),
+            view: self.view(agent).await?,
+        })
+    }
+
+    /// Ends an agent's tokens and the scoped sessions it minted; its name and grants stay.
+    ///
+    /// # Errors
+    /// Unless owner or creator; `Conflict` when revoked already, or for the last owner.
+    pub async fn revoke(&self, actor: &Actor, name: &str) -> Result<(), ControlError> {
+        let mut write = self.0.begin(actor, "agent.revoke", target(name)).await?;
+        let outcome = revoke(&mut write, actor, name).await;
+        write.finish(outcome).await
+    }
+
+    /// Removes an agent with its tokens, grants and minted sessions; its name becomes free.
+    ///
+    /// # Errors
+    /// Unless owner or creator; `Conflict` for the last owner or the last admin of a vault.
+    pub async fn delete(&self, actor: &Actor, name: &str) -> Result<(), ControlError> {
+        let mut write = self.0.begin(actor, "agent.delete", target(name)).await?;
+        let outcome = delete(&mut write, actor, name).await;
+        write.finish(outcome).await
+    }
+
+    /// Replaces an agent's tokens by a new one. The scoped sessions it minted end with the old ones.
+    ///
+    /// A revoked agent becomes active again when its creator or an owner asks. A creator who is not an owner cannot undo a revocation
+    /// by somebody else (M12), nor act with grants that others gave the agent later than they themselves could (H17).
+    ///
+    /// # Errors
+    /// Unless owner or creator.
+    pub async fn rotate(
+        &self,
+        actor: &Actor,
+        name: &str,
+        ttl_seconds: Option<u64>,
+    ) -> Result<RotatedAgent, ControlError> {
+        let mut write = self.0.begin(actor, "agent.rotate", target(name)).await?;
+        let outcome = rotate(&mut write, actor, name, ttl_seconds).await;
+        write.finish(outcome).await
+    }
+
+    /// Renames an agent; its tokens stay good.
+    ///
+    /// # Errors
+    /// Unless owner or creator; `Conflict` for a taken name.
+    pub async fn rename(
+        &self,
+        actor: &Actor,
+        name: &str,
+        to: &str,
+    ) -> Result<String, ControlError> {
+        let mut write = self.0.begin(actor, "agent.rename", target(name)).await?;
+        let outcome = rename(&mut write, actor, name, to).await;
+        write.finish(outcome).await
+    }
+
+    /// Changes an agent's instance role; answers the old one.
+    ///
+    /// # Errors
+    /// Unless an owner asks; `Conflict` for a revoked agent and for the last owner.
+    pub async fn set_role(
+        &self,
+        actor: &Actor,
+        name: &str,
+        role: InstanceRole,
+    ) -> Result<InstanceRole, ControlError> {
+        let mut write = self.0.begin(actor, "agent.role", target(name)).await?;
+        let outcome = set_role(&mut write, actor, name, role).await;
+        write.finish(outcome).await
+    }
+
+    async fn view(&self, agent: Agent) -> Result<AgentView, ControlError> {
+        let store = self.0.store();
+        let vaults = store
+            .vaults_of(ActorRef::agent(agent.id))
+            .await?
+            .into_iter()
+            .map(|membership| (membership.vault.name, membership.role))
+            .collect();
+        let token_expires_at = store
+            .agent_sessions(agent.id, self.0.now())
+            .await?
+            .first()
+            .and_then(|session| session.expires_at);
+        Ok(AgentView {
+            name: agent.name,
+            role: agent.role,
+            status: agent.status,
+            vaults,
+            created_at: agent.created_at,
+            revoked_at: agent.revoked_at,
+            token_expires_at,
+        })
+    }
+
+    async fn may_see(
+        &self,
+        access: &InstanceAccess<InstanceMember>,
+        agent: &Agent,
+    ) -> Result<bool, ControlError> {
+        let Some(identity) = access.identity().filter(|_| !access.is_owner()) else {
+            return Ok(true);
+        };
+        if agent.created_by == Some(identity) || identity == ActorRef::agent(agent.id) {
+            return Ok(true);
+        }
+        let store = self.0.store();
+        let theirs = store.vaults_of(ActorRef::agent(agent.id)).await?;
+        let own = store.vaults_of(identity).await?;
+        Ok(theirs
+            .iter()
+            .any(|their| own.iter().any(|own| own.vault.id == their.vault.id)))
+    }
+}
+
+async fn create(
+    write: &mut Write,
+    actor: &Actor,
+    new: NewAgent,
+) -> Result<CreatedAgent, ControlError> {
+    let access = access::instance::<InstanceMember>(write.tx(), actor).await?;
+    let name = agent_name(&new.name)?;
+    if new.role == InstanceRole::Owner && !access.is_owner() {
+        return Err(ControlError::forbidden(
+            "Only owners create agents with the role `owner`",
+        ));
+    }
+    if new.vaults.len() > MAX_INITIAL_GRANTS {
+        return Err(ControlError::invalid(format!(
+            "at most {MAX_INITIAL_GRANTS} vaults at once"
+        )));
+    }
+    let now = write.now();
+    let expires_at = expiry(now, new.ttl_seconds)?;
+    let agent = Agent {
+        id: Uuid::new_v4(),
+        name,
+        status: AgentStatus::Active,
+        role: new.role,
+        created_by: access.identity(),
+        created_at: now,
+        updated_at: now,
+        revoked_at: None,
+    };
+    write.tx().insert_agent(&agent).await?;
+    let mut vaults: Vec<(String, VaultRole)> = Vec::new();
+    for (vault, role) in new.vaults {
+        if vaults.iter().any(|(known, _)| *known == vault) {
+            return Err(ControlError::invalid(format!(
+                "vault \"{}\" is given twice",
+                access::shown(&vault)
+            )));
+        }
+        let vault_id = grantable_vault(write, actor, access.is_owner(), &vault).await?;
+        let grant = Grant {
+            actor: ActorRef::agent(agent.id),
+            vault_id,
+            role,
+            created_at: now,
+        };
+        write.tx().put_grant(&grant).await?;
+        vaults.push((vault, role));
+    }
+    let (token, session) = issue(write, agent.id, expires_at, new.label.as_deref()).await?;
+    write.note("role", agent.role.as_str());
+    let granted: Vec<String> = vaults
+        .iter()
+        .map(|(vault, role)| format!("{vault}:{role}"))
+        .collect();
+    write.note("vaults", granted);
+    write.publish_agent(agent.id).await?;
+    write.publish(Publication::Session(Box::new(session)));
+    let view = AgentView {
+        name: agent.name,
+        role: agent.role,
+        status: agent.status,
+        vaults,
+        created_at: now,
+        revoked_at: None,
+        token_expires_at: expires_at,
+    };
+    Ok(CreatedAgent {
+        token,
+        token_expires_at: expires_at,
+        view,
+    })
+}
+
+/// A vault that the actor may grant on: owners everywhere, others where they are admin.
+async fn grantable_vault(
+    write: &mut Write,
+    actor: &Actor,
+    owner: bool,
+    name: &str,
+) -> Result<Uuid, ControlError> {
+    if owner {
+        let vault = write.tx().vault_by_name(name).await?;
+        return vault
+            .map(|vault| vault.id)
+            .ok_or_else(|| access::no_vault(name));
+    }
+    Ok(
+        access::vault::<Admin>(write.tx(), actor, VaultRef::Named(name))
+            .await?
+            .id(),
+    )
+}
+
+/// The agent, when the actor may manage it: owners all, creators their own unless it is an owner.
+async fn manageable(
+    write: &mut Write,
+    actor: &Actor,
+    name: &str,
+) -> Result<(Agent, bool), ControlError> {
+    let access = access::instance::<InstanceMember>(write.tx(), actor).await?;
+    let agent = write
+        .tx()
+        .agent_by_name(name)
+        .await?
+        .ok_or_else(|| unknown(name))?;
+    if access.is_owner() {
+        return Ok((agent, true));
+    }
+    let own = access.identity().is_some() && agent.created_by == access.identity();
+    if !own {
+        return Err(ControlError::forbidden(
+            "Only the agent's creator or an owner may do this",
+        ));
+    }
+    if agent.role == InstanceRole::Owner {
+        return Err(ControlError::forbidden(
+            "Only owners manage agents with the role `owner`",
+        ));
+    }
+    Ok((agent, false))
+}
+
+async fn revoke(write: &mut Write, actor: &Actor, name: &str) -> Result<(), ControlError> {
+    let (agent, _) = manageable(write, actor, name).await?;
+    if agent.status == AgentStatus::Revoked {
+        return Err(ControlError::conflict("The agent is revoked already"));
+    }
+    owners::keep_an_owner(write.tx(), ActorRef::agent(agent.id), agent.role).await?;
+    let now = write.now();
+    write.tx().revoke_agent(agent.id, now).await?;
+    write.publish(Publication::Sessions(Ended::OfAgent(agent.id)));
+    write.publish(Publication::Sessions(Ended::MintedBy(
+        ActorRef::agent(agent.id),
+        None,
+    )));
+    write.publish_agent(agent.id).await
+}
+
+async fn delete(write: &mut Write, actor: &Actor, name: &str) -> Result<(), ControlError> {
+    let (agent, _) = manageable(write, actor, name).await?;
+    let identity = ActorRef::agent(agent.id);
+    if agent.status == AgentStatus::Active {
+        owners::keep_an_owner(write.tx(), identity, agent.role).await?;
+        owners::keep_admins_everywhere(write.tx(), identity).await?;
+    }
+    write.tx().delete_agent(agent.id).await?;
+    write.publish(Publication::Sessions(Ended::MintedBy(identity, None)));
+    write.publish(Publication::AgentGone(agent.id));
+    Ok(())
+}
+
+async fn rotate(
+    write: &mut Write,
+    actor: &Actor,
+    name: &str,
+    ttl_seconds: Option<u64>,
+) -> Result<RotatedAgent, ControlError> {
+    let (agent, owner) = manageable(write, actor, name).await?;
+    let now = write.now();
+    let expires_at = expiry(now, ttl_seconds)?;
+    let reactivated = agent.status == AgentStatus::Revoked;
+    if reactivated && !owner {
+        return Err(ControlError::conflict("The agent is revoked")
+            .hint("an owner can make it active again by rotating its token"));
+    }
+    if !owner {
+        may_wield_grants(write, actor, agent.id).await?;
+    }
+    let identity = ActorRef::agent(agent.id);
+    write.tx().delete_agent_sessions(agent.id).await?;
+    let minted = write.tx().delete_sessions_minted_by(identity, None).await?;
+    if reactivated {
+        write.tx().activate_agent(agent.id, now).await?;
+    }
+    let (token, session) = issue(write, agent.id, expires_at, None).await?;
+    write.note("reactivated", reactivated);
+    write.note("ended_tokens", minted);
+    write.publish(Publication::Sessions(Ended::OfAgent(agent.id)));
+    write.publish(Publication::Sessions(Ended::MintedBy(identity, None)));
+    write.publish_agent(agent.id).await?;
+    write.publish(Publication::Session(Box::new(session)));
+    Ok(RotatedAgent {
+        token,
+        token_expires_at: expires_at,
+        rotated_at: now,
+        reactivated,
+    })
+}
+
+/// Whoever gets an agent's token acts with its grants, so its creator needs as much in each of its vaults (H17).
+async fn may_wield_grants(
+    write: &mut Write,
+    actor: &Actor,
+    agent: Uuid,
+) -> Result<(), ControlError> {
+    let Some(identity) = actor.identity() else {
+        return Ok(());
+    };
+    for membership in write.tx().vaults_of(ActorRef::agent(agent)).await? {
+        let own = write.tx().grant(identity, membership.vault.id).await?;
+        if own.is_none_or(|own| own.role < membership.role) {
+            return Err(ControlError::forbidden(format!(
+                "The agent is `{}` in the vault `{}`, where you are less",
+                membership.role, membership.vault.name
+            ))
+            .hint("ask an owner to rotate its token"));
+        }
+    }
+    Ok(())
+}
+
+async fn rename(
+    write: &mut Write,
+    actor: &Actor,
+    name: &str,
+    to: &str,
+) -> Result<String, ControlError> {
+    let (agent, _) = manageable(write, actor, name).await?;
+    let new_name = agent_name(to)?;
+    let now = write.now();
+    write.tx().rename_agent(agent.id, &new_name, now).await?;
+    write.note("new_name", new_name.as_str());
+    // Wide: sessions that the agent minted carry its name.
+    write.publish(Publication::Everything);
+    Ok(new_name)
+}
+
+async fn set_role(
+    write: &mut Write,
+    actor: &Actor,
+    name: &str,
+    role: InstanceRole,
+) -> Result<InstanceRole, ControlError> {
+    access::instance::<InstanceOwner>(write.tx(), actor).await?;
+    let agent = write
+        .tx()
+        .agent_by_name(name)
+        .await?
+        .ok_or_else(|| unknown(name))?;
+    if agent.status == AgentStatus::Revoked {
+        return Err(ControlError::conflict("The agent is revoked"));
+    }
+    if role != InstanceRole::Owner {
+        owners::keep_an_owner(write.tx(), ActorRef::agent(agent.id), agent.role).await?;
+    }
+    let now = write.now();
+    write.tx().set_agent_role(agent.id, role, now).await?;
+    write.note("before", agent.role.as_str());
+    write.note("role", role.as_str());
+    Ok(agent.role)
+}
+
+async fn issue(
+    write: &mut Write,
+    agent: Uuid,
+    expires_at: Option<Timestamp>,
+    wanted: Option<&str>,
+) -> Result<(Token, SessionRecord), ControlError> {
+    let label = wanted.map(label::token_label).transpose()?.flatten();
+    let token = Token::generate(TokenKind::Agent)?;
+    let session = Session {
+        hash: token.hash(),
+        kind: SessionKind::Agent,
+        public_id: public_id()?,
+        user_id: None,
+        agent_id: Some(agent),
+        vault_id: None,
+        vault_role: None,
+        label: label.clone().unwrap_or_default(),
+        device_label: String::new(),
+        expires_at,
+        idle_ttl_seconds: None,
+        created_at: write.now(),
+        last_used_at: None,
+        last_ip: String::new(),
+        last_user_agent: String::new(),
+        created_by: None,
+    };
+    write.tx().insert_session(&session).await?;
+    write.note("session", session.public_id.as_str());
+    let record = SessionRecord {
+        token: session.hash,
+        public_id: session.public_id,
+        expires_at,
+        label,
+        kind: BrokerKind::Agent { agent },
+    };
+    Ok((token, record))
+}
+
+fn expiry(now: Timestamp, ttl_seconds: Option<u64>) -> Result<Option<Timestamp>, ControlError> {
+    let Some(seconds) = ttl_seconds else {
+        return Ok(None);
+    };
+    // Bounds first, arithmetic after (H47).
+    if !(MIN_TTL_SECONDS..=MAX_TTL_SECONDS).contains(&seconds) {
+        return Err(ControlError::invalid(format!(
+            "ttl_seconds must be between {MIN_TTL_SECONDS} and {MAX_TTL_SECONDS}"
+        )));
+    }
+    let life = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+    now.checked_add(life).map(Some).map_err(|_| {
+        ControlError::new(
+            ErrorKind::Invalid,
+            "ttl_seconds reaches beyond the calendar",
+        )
+    })
+}
+
+fn agent_name(name: &str) -> Result<String, ControlError> {
+    if name.is_empty() {
+        return Err(ControlError::invalid("Agent name is required"));
+    }
+    Slug::parse(name)
+        .map(|slug| slug.as_str().to_owned())
+        .map_err(|error| {
+            ControlError::invalid(format!("Invalid agent name: {error}"))
+                .hint("3 to 64 characters: lower-case letters, digits and single hyphens")
+        })
+}
+
+fn target(name: &str) -> String {
+    format!("agent:{}", access::shown(name))
+}
+
+fn unknown(name: &str) -> ControlError {
+    ControlError::not_found(format!("Agent \"{}\" not found", access::shown(name)))
+        .hint("list agents with `agent-vault agent list`")
+}

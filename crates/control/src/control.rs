@@ -1,0 +1,330 @@
+//! [`Control`]: the handle, and how it keeps the broker in step with the database.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use agent_vault_broker::{Broker, BrokerOptions, SessionKind};
+use agent_vault_seal::{Keyring, Token, TokenHash, TokenKind};
+use agent_vault_store::Store;
+use jiff::Timestamp;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::error::ControlError;
+use crate::hashing::Hasher;
+use crate::options::ControlOptions;
+use crate::touch::TouchGate;
+use crate::write::{Ended, Publication};
+use crate::{
+    Account, Agents, Authority, Credentials, Discovery, Logs, Members, Registration, Services,
+    Sessions, Settings, Tokens, Users, Vaults, publish,
+};
+
+/// The management plane. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Control(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    keyring: Arc<Keyring>,
+    broker: Arc<Broker>,
+    clock: Clock,
+    options: ControlOptions,
+    instance_id: Vec<u8>,
+    hasher: Hasher,
+    touches: TouchGate,
+    tasks: TaskTracker,
+    /// Held from the begin of a write until it is published, so that the broker sees writes in their order. Holds the version of
+    /// the database that the broker shows.
+    gate: Arc<Mutex<i64>>,
+    /// Set once an owner exists; never unset.
+    initialized: AtomicBool,
+    /// Given to the operator while there is no owner.
+    setup: Token,
+}
+
+impl Control {
+    /// Opens the management plane on a database and loads the broker from it.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or the system has no randomness.
+    pub async fn open(
+        store: Store,
+        keyring: Arc<Keyring>,
+        clock: Clock,
+        options: ControlOptions,
+    ) -> Result<Self, ControlError> {
+        let instance_id = store.instance_id().as_bytes().to_vec();
+        let broker = Arc::new(Broker::new(
+            Arc::clone(&keyring),
+            BrokerOptions {
+                limits: options.proxy_limits,
+            },
+        ));
+        let control = Self(Arc::new(Inner {
+            store,
+            keyring,
+            broker,
+            clock,
+            options,
+            instance_id,
+            hasher: Hasher::new(),
+            touches: TouchGate::default(),
+            tasks: TaskTracker::new(),
+            gate: Arc::new(Mutex::new(0)),
+            initialized: AtomicBool::new(false),
+            setup: Token::generate(TokenKind::Invite)?,
+        }));
+        let mut gate = control.gate().await;
+        control.load_everything(&mut gate).await?;
+        drop(gate);
+        Ok(control)
+    }
+
+    /// What the proxy sees.
+    #[must_use]
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.0.broker
+    }
+
+    /// Whether an owner exists. Asks the database while the answer is no, because another process may have made one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn is_initialized(&self) -> Result<bool, ControlError> {
+        if self.0.initialized.load(Ordering::Acquire) {
+            return Ok(true);
+        }
+        let initialized = self.0.store.user_count().await? > 0;
+        if initialized {
+            self.0.initialized.store(true, Ordering::Release);
+        }
+        Ok(initialized)
+    }
+
+    /// The one-time token with which the first owner may be registered from elsewhere. Print it for the operator while
+    /// [`Control::is_initialized`] is false; it opens nothing afterwards.
+    #[must_use]
+    pub fn setup_token(&self) -> &str {
+        self.0.setup.expose()
+    }
+
+    /// Waits until every write that has begun has ended. No new ones should begin.
+    pub async fn drain(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// The first owner.
+    #[must_use]
+    pub fn registration(&self) -> Registration<'_> {
+        Registration(self)
+    }
+
+    /// Logins, and authentication of tokens.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions<'_> {
+        Sessions(self)
+    }
+
+    /// One's own account.
+    #[must_use]
+    pub fn account(&self) -> Account<'_> {
+        Account(self)
+    }
+
+    /// The user directory.
+    #[must_use]
+    pub fn users(&self) -> Users<'_> {
+        Users(self)
+    }
+
+    /// Vaults.
+    #[must_use]
+    pub fn vaults(&self) -> Vaults<'_> {
+        Vaults(self)
+    }
+
+    /// People and agents in a vault.
+    #[must_use]
+    pub fn members(&self) -> Members<'_> {
+        Members(self)
+    }
+
+    /// Sealed values.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials<'_> {
+        Credentials(self)
+    }
+
+    /// Rules.
+    #[must_use]
+    pub fn services(&self) -> Services<'_> {
+        Services(self)
+    }
+
+    /// Settings of a vault.
+    #[must_use]
+    pub fn settings(&self) -> Settings<'_> {
+        Settings(self)
+    }
+
+    /// Agents.
+    #[must_use]
+    pub fn agents(&self) -> Agents<'_> {
+        Agents(self)
+    }
+
+    /// Scoped sessions.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens<'_> {
+        Tokens(self)
+    }
+
+    /// What an agent may know.
+    #[must_use]
+    pub fn discovery(&self) -> Discovery<'_> {
+        Discovery(self)
+    }
+
+    /// The request log.
+    #[must_use]
+    pub fn logs(&self) -> Logs<'_> {
+        Logs(self)
+    }
+
+    /// The certificate authority's record.
+    #[must_use]
+    pub fn authority(&self) -> Authority<'_> {
+        Authority(self)
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.0.keyring
+    }
+
+    pub(crate) fn options(&self) -> ControlOptions {
+        self.0.options
+    }
+
+    pub(crate) fn instance_id(&self) -> &[u8] {
+        &self.0.instance_id
+    }
+
+    pub(crate) fn hasher(&self) -> &Hasher {
+        &self.0.hasher
+    }
+
+    pub(crate) fn touches(&self) -> &TouchGate {
+        &self.0.touches
+    }
+
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn is_setup_token(&self, token: &str) -> bool {
+        TokenHash::of(token) == self.0.setup.hash()
+    }
+
+    pub(crate) fn mark_initialized(&self) {
+        self.0.initialized.store(true, Ordering::Release);
+    }
+
+    pub(crate) async fn gate(&self) -> OwnedMutexGuard<i64> {
+        Arc::clone(&self.0.gate).lock_owned().await
+    }
+
+    /// Loads the broker anew when the database is not at the version that the broker shows.
+    pub(crate) async fn catch_up(&self) -> Result<bool, ControlError> {
+        if self.0.store.version().await? == *self.0.gate.lock().await {
+            return Ok(false);
+        }
+        let mut gate = self.gate().await;
+        // A write of our own may have been published while we waited for the gate.
+        if self.0.store.version().await? == *gate {
+            return Ok(false);
+        }
+        self.load_everything(&mut gate).await?;
+        Ok(true)
+    }
+
+    /// Shows the broker what was committed as `version`. When another process has written in between, loads everything.
+    pub(crate) async fn published(
+        &self,
+        gate: &mut i64,
+        version: i64,
+        publications: Vec<Publication>,
+    ) -> Result<(), ControlError> {
+        let wide = publications
+            .iter()
+            .any(|publication| matches!(publication, Publication::Everything));
+        if wide || version != gate.saturating_add(1) {
+            return self.load_everything(gate).await;
+        }
+        for publication in publications {
+            self.apply(publication);
+        }
+        *gate = version;
+        Ok(())
+    }
+
+    fn apply(&self, publication: Publication) {
+        let broker = &self.0.broker;
+        match publication {
+            Publication::Vault(record) => broker.put_vault(*record),
+            Publication::VaultGone(id) => broker.drop_vault(id),
+            Publication::Agent(record) => broker.put_agent(record),
+            Publication::AgentGone(id) => broker.drop_agent(id),
+            Publication::Session(record) => broker.put_session(*record),
+            Publication::Sessions(ended) => {
+                broker
+                    .drop_sessions(|session| has_ended(&ended, &session.public_id, &session.kind));
+            }
+            Publication::Everything => {}
+        }
+    }
+
+    async fn load_everything(&self, gate: &mut i64) -> Result<(), ControlError> {
+        let (image, version) =
+            publish::image(&self.0.store, &self.0.instance_id, self.now()).await?;
+        self.0.broker.replace_all(image);
+        *gate = version;
+        Ok(())
+    }
+}
+
+fn has_ended(ended: &Ended, public_id: &str, kind: &SessionKind) -> bool {
+    match (ended, kind) {
+        (Ended::One(ended), _) => ended == public_id,
+        (Ended::OfAgent(ended), SessionKind::Agent { agent }) => ended == agent,
+        (
+            Ended::MintedBy(actor, within),
+            SessionKind::Scoped {
+                vault, minted_by, ..
+            },
+        ) => {
+            within.is_none_or(|within| within == *vault)
+                && minted_by
+                    .as_ref()
+                    .is_some_and(|minter| minter.id == actor.id)
+        }
+        _ => false,
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,307 @@
+//! Sealed values.
+
+use agent_vault_broker::credential_context;
+use agent_vault_policy::CredentialKey;
+use agent_vault_seal::SecretBytes;
+use agent_vault_store::{Credential, CredentialType, CredentialWrite, VaultRole};
+use uuid::Uuid;
+
+use crate::Control;
+use crate::access::{self, AnyRole, Member, VaultAccess, VaultRef};
+use crate::actor::Actor;
+use crate::error::ControlError;
+use crate::write::Write;
+
+/// Most credentials in one vault.
+const MAX_CREDENTIALS: usize = 10_000;
+/// Largest value in bytes. A header cannot carry more than a fraction of it.
+const MAX_VALUE_BYTES: usize = 256 * 1024;
+
+/// One credential as a list shows it.
+#[derive(Debug)]
+pub struct CredentialView {
+    /// Name.
+    pub key: String,
+    /// Where its value comes from.
+    pub kind: CredentialType,
+    /// The value, when it was revealed.
+    pub value: Option<SecretBytes>,
+}
+
+/// A vault's credentials, as far as the one who asks may see them.
+#[derive(Debug)]
+pub struct CredentialListing {
+    /// Every name.
+    pub keys: Vec<String>,
+    /// More about each, for members.
+    pub credentials: Option<Vec<CredentialView>>,
+}
+
+/// Actions on credentials.
+#[derive(Debug, Clone, Copy)]
+pub struct Credentials<'c>(pub(crate) &'c Control);
+
+impl Credentials<'_> {
+    /// Names, and for members what kind each is. Never values.
+    ///
+    /// # Errors
+    /// Without a role in the vault.
+    pub async fn list(
+        &self,
+        actor: &Actor,
+        vault: VaultRef<'_>,
+    ) -> Result<CredentialListing, ControlError> {
+        let mut rows = self.0.store().clone();
+        let access = access::vault::<AnyRole>(&mut rows, actor, vault).await?;
+        if access.role() < VaultRole::Member {
+            let keys = rows.credential_keys(access.id()).await?;
+            return Ok(CredentialListing {
+                keys,
+                credentials: None,
+            });
+        }
+        let credentials: Vec<CredentialView> = rows
+            .credentials(access.id())
+            .await?
+            .into_iter()
+            .map(|row| CredentialView {
+                key: row.key,
+                kind: row.kind,
+                value: None,
+            })
+            .collect();
+        Ok(listing(credentials))
+    }
+
+    /// Names and values, of one key or of all. Recorded, with the names.
+    ///
+    /// # Errors
+    /// Below vault member; `NotFound` for an unknown key.
+    pub async fn reveal(
+        &self,
+        actor: &Actor,
+        vault: VaultRef<'_>,
+        key: Option<&str>,
+    ) -> Result<CredentialListing, ControlError> {
+        let mut write = self
+            .0
+            .begin(actor, "credential.reveal", target(vault))
+            .await?;
+        let outcome = reveal(&mut write, actor, vault, key).await;
+        write.finish(outcome).await
+    }
+
+    /// Stores values, all or none; existing ones get a new version. Answers the names, sorted.
+    ///
+    /// # Errors
+    /// Below vault member; `Invalid` for a bad name or size.
+    pub async fn set(
+        &self,
+        actor: &Actor,
+        vault: VaultRef<'_>,
+        values: Vec<(String, SecretBytes)>,
+    ) -> Result<Vec<String>, ControlError> {
+        if values.is_empty() {
+            return Err(ControlError::invalid("At least one credential is required"));
+        }
+        let values = checked(values)?;
+        let mut write = self.0.begin(actor, "credential.set", target(vault)).await?;
+        let outcome = set(&mut write, actor, vault, &values).await;
+        write.finish(outcome).await
+    }
+
+    /// Deletes credentials, all or none.
+    ///
+    /// # Errors
+    /// Below vault member; `NotFound`, with nothing deleted, when one of them is unknown.
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        vault: VaultRef<'_>,
+        keys: Vec<String>,
+    ) -> Result<Vec<String>, ControlError> {
+        if keys.is_empty() {
+            return Err(ControlError::invalid("At least one key is required"));
+        }
+        let mut write = self
+            .0
+            .begin(actor, "credential.delete", target(vault))
+            .await?;
+        let outcome = delete(&mut write, actor, vault, keys).await;
+        write.finish(outcome).await
+    }
+}
+
+async fn reveal(
+    write: &mut Write,
+    actor: &Actor,
+    vault: VaultRef<'_>,
+    key: Option<&str>,
+) -> Result<CredentialListing, ControlError> {
+    let access = access::vault::<Member>(write.tx(), actor, vault).await?;
+    write.retarget(format!("vault:{}", access.vault().name));
+    let rows = match key {
+        None => write.tx().credentials(access.id()).await?,
+        Some(key) => {
+            let found = write.tx().credential(access.id(), key).await?;
+            vec![found.ok_or_else(|| unknown(key))?]
+        }
+    };
+    let credentials: Vec<CredentialView> = rows
+        .into_iter()
+        .map(|row| open(write.control(), &access, row))
+        .collect::<Result<_, _>>()?;
+    let listing = listing(credentials);
+    write.note("keys", listing.keys.clone());
+    Ok(listing)
+}
+
+async fn set(
+    write: &mut Write,
+    actor: &Actor,
+    vault: VaultRef<'_>,
+    values: &[(CredentialKey, SecretBytes)],
+) -> Result<Vec<String>, ControlError> {
+    let access = access::vault::<Member>(write.tx(), actor, vault).await?;
+    write.retarget(format!("vault:{}", access.vault().name));
+    let known = write.tx().credential_keys(access.id()).await?;
+    let new = values
+        .iter()
+        .filter(|(key, _)| !known.iter().any(|known| known == key.as_str()))
+        .count();
+    if known.len().saturating_add(new) > MAX_CREDENTIALS {
+        return Err(ControlError::conflict(format!(
+            "a vault has at most {MAX_CREDENTIALS} credentials"
+        )));
+    }
+    for (key, value) in values {
+        put(write, &access, key, value).await?;
+    }
+    let names: Vec<String> = values
+        .iter()
+        .map(|(key, _)| key.as_str().to_owned())
+        .collect();
+    write.note("keys", names.clone());
+    write.publish_vault(access.id()).await?;
+    Ok(names)
+}
+
+/// Seals and writes one value. Needs proof that a member of the vault asked.
+async fn put(
+    write: &mut Write,
+    access: &VaultAccess<Member>,
+    key: &CredentialKey,
+    value: &SecretBytes,
+) -> Result<(), ControlError> {
+    let (vault_id, at) = (access.id(), write.now());
+    let version = write
+        .tx()
+        .next_credential_version(vault_id, key.as_str())
+        .await?;
+    let owner = vault_id.to_string();
+    let context = credential_context(&owner, key.as_str(), version);
+    let sealed = write.control().keyring().seal(&context, value.expose())?;
+    let row = CredentialWrite {
+        vault_id,
+        key: key.as_str(),
+        kind: CredentialType::Static,
+        version,
+        sealed: &sealed,
+        at,
+    };
+    write.tx().put_credential(&row).await?;
+    Ok(())
+}
+
+async fn delete(
+    write: &mut Write,
+    actor: &Actor,
+    vault: VaultRef<'_>,
+    mut keys: Vec<String>,
+) -> Result<Vec<String>, ControlError> {
+    let access = access::vault::<Member>(write.tx(), actor, vault).await?;
+    write.retarget(format!("vault:{}", access.vault().name));
+    keys.sort();
+    keys.dedup();
+    for key in &keys {
+        if !write.tx().delete_credential(access.id(), key).await? {
+            return Err(unknown(key));
+        }
+    }
+    write.note("keys", keys.clone());
+    write.publish_vault(access.id()).await?;
+    Ok(keys)
+}
+
+fn open(
+    control: &Control,
+    access: &VaultAccess<Member>,
+    row: Credential,
+) -> Result<CredentialView, ControlError> {
+    let value = unseal(control, access.id(), &row)?;
+    Ok(CredentialView {
+        key: row.key,
+        kind: row.kind,
+        value: Some(value),
+    })
+}
+
+fn unseal(control: &Control, vault: Uuid, row: &Credential) -> Result<SecretBytes, ControlError> {
+    let owner = vault.to_string();
+    let context = credential_context(&owner, &row.key, row.version);
+    control
+        .keyring()
+        .open(&context, &row.sealed)
+        .map_err(|error| {
+            ControlError::internal(
+                format!("the value of `{}` cannot be opened", row.key),
+                error,
+            )
+            .hint("set it again with `agent-vault vault credential set`")
+        })
+}
+
+/// Validates every name and size before anything is written; sorted by name.
+fn checked(
+    values: Vec<(String, SecretBytes)>,
+) -> Result<Vec<(CredentialKey, SecretBytes)>, ControlError> {
+    let mut checked = Vec::with_capacity(values.len());
+    for (key, value) in values {
+        let key = CredentialKey::parse(&key).map_err(|error| {
+            ControlError::invalid(format!(
+                "Invalid credential key \"{}\": {error}",
+                access::shown(&key)
+            ))
+            .hint("use capital letters, digits and `_`, as in `STRIPE_SECRET_KEY`")
+        })?;
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(ControlError::invalid(format!(
+                "the value of `{key}` is larger than {MAX_VALUE_BYTES} bytes"
+            )));
+        }
+        checked.push((key, value));
+    }
+    checked.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(checked)
+}
+
+fn listing(credentials: Vec<CredentialView>) -> CredentialListing {
+    let keys: Vec<String> = credentials
+        .iter()
+        .map(|credential| credential.key.clone())
+        .collect();
+    let credentials = (!credentials.is_empty()).then_some(credentials);
+    CredentialListing { keys, credentials }
+}
+
+fn target(vault: VaultRef<'_>) -> String {
+    match vault {
+        VaultRef::Named(name) => format!("vault:{}", access::shown(name)),
+        VaultRef::Implied => "vault:".to_owned(),
+    }
+}
+
+fn unknown(key: &str) -> ControlError {
+    ControlError::not_found(format!("Credential \"{}\" not found", access::shown(key)))
+        .hint("list the names with `agent-vault vault credential list`")
+}

@@ -1,0 +1,71 @@
+//! What an agent may know of its vault: services, key names, and the stand-ins for keys.
+
+use agent_vault_policy::Service;
+use agent_vault_store::VaultRole;
+
+use crate::Control;
+use crate::access::{self, AnyRole, VaultRef};
+use crate::actor::Actor;
+use crate::error::ControlError;
+use crate::publish;
+use crate::services::{self, ServiceName};
+
+/// What a vault brokers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovered {
+    /// Name of the vault.
+    pub vault: String,
+    /// Role of the one who asks.
+    pub role: VaultRole,
+    /// Services in stored order, disabled ones too.
+    pub services: Vec<ServiceName>,
+    /// Names of the stored credentials.
+    pub available_credentials: Vec<String>,
+    /// Names that enabled services use and the vault lacks.
+    pub missing_credentials: Vec<String>,
+    /// The stand-in for each brokered key, for an agent's environment.
+    pub placeholders: Vec<(String, String)>,
+}
+
+/// Actions of an agent that looks around.
+#[derive(Debug, Clone, Copy)]
+pub struct Discovery<'c>(pub(crate) &'c Control);
+
+impl Discovery<'_> {
+    /// What a vault brokers.
+    ///
+    /// # Errors
+    /// Without a role in the vault.
+    pub async fn discover(
+        &self,
+        actor: &Actor,
+        vault: VaultRef<'_>,
+    ) -> Result<Discovered, ControlError> {
+        let mut rows = self.0.store().clone();
+        let access = access::vault::<AnyRole>(&mut rows, actor, vault).await?;
+        let services = services::stored(rows.services(access.id()).await?.map(|row| row.json))?;
+        let available_credentials = rows.credential_keys(access.id()).await?;
+        let placeholders: Vec<(String, String)> =
+            publish::placeholders(&services, self.0.instance_id(), access.id())
+                .into_iter()
+                .map(|(key, text)| (key.to_string(), text))
+                .collect();
+        let mut missing: Vec<String> = services
+            .iter()
+            .filter(|service| service.enabled)
+            .flat_map(Service::keys)
+            .map(|key| key.to_string())
+            .filter(|key| !available_credentials.contains(key))
+            .collect();
+        missing.sort();
+        missing.dedup();
+        Ok(Discovered {
+            vault: access.vault().name.clone(),
+            role: access.role(),
+            services: services.iter().map(services::name_of).collect(),
+            available_credentials,
+            missing_credentials: missing,
+            placeholders,
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! The request log: written in batches by the proxy's journal, read by members of the vault.
+
+use agent_vault_policy::Host;
+use agent_vault_store::{DiscoveredHost, LogPage, LogQuery, LogRow, Store};
+use uuid::Uuid;
+
+use crate::Control;
+use crate::access::{self, Member, VaultRef};
+use crate::actor::Actor;
+use crate::error::ControlError;
+use crate::services;
+
+/// Actions on the request log.
+#[derive(Debug, Clone, Copy)]
+pub struct Logs<'c>(pub(crate) &'c Control);
+
+/// Hosts that agents asked for and no service covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiscoveredHosts {
+    /// Last seen first, as many as were asked for.
+    pub hosts: Vec<DiscoveredHost>,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// Appends finished requests. Cheap to clone; made with [`Control::log_writer`].
+#[derive(Clone)]
+pub struct LogWriter(Store);
+
+impl LogWriter {
+    /// Appends rows; one whose vault is gone is left out, the others are kept. Answers how many were stored.
+    ///
+    /// # Errors
+    /// When the database cannot be written; then none of a statement's rows are stored.
+    pub async fn write(&self, rows: Vec<LogRow>) -> Result<usize, ControlError> {
+        Ok(self.0.append_logs(&rows).await?)
+    }
+}
+
+impl std::fmt::Debug for LogWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogWriter")
+    }
+}
+
+impl Control {
+    /// What appends finished requests to the log.
+    #[must_use]
+    pub fn log_writer(&self) -> LogWriter {
+        LogWriter(self.store().clone())
+    }
+}
+
+impl Logs<'_> {
+    /// A page of a vault's log. `shape` is given the vault's id and says which rows.
+    ///
+    /// # Errors
+    /// Below vault member.
+    pub async fn page(
+        &self,
+        actor: &Actor,
+        vault: &str,
+        shape: impl FnOnce(Uuid) -> LogQuery,
+    ) -> Result<LogPage, ControlError> {
+        let mut rows = self.0.store().clone();
+        let access = access::vault::<Member>(&mut rows, actor, VaultRef::Named(vault)).await?;
+        let query = LogQuery {
+            vault_id: access.id(),
+            ..shape(access.id())
+        };
+        Ok(rows.log_page(&query).await?)
+    }
+
+    /// Hosts of requests that no service matched and that came to nothing, without those that a service covers by now.
+    ///
+    /// # Errors
+    /// Below vault member.
+    pub async fn discovered_hosts(
+        &self,
+        actor: &Actor,
+        vault: &str,
+        limit: usize,
+    ) -> Result<DiscoveredHosts, ControlError> {
+        let mut rows = self.0.store().clone();
+        let access = access::vault::<Member>(&mut rows, actor, VaultRef::Named(vault)).await?;
+        let services = services::stored(rows.services(access.id()).await?.map(|row| row.json))?;
+        let mut hosts = rows.discovered_hosts(access.id()).await?;
+        hosts.retain(|found| {
+            let bare = found.host.trim_start_matches('[').trim_end_matches(']');
+            Host::parse(bare)
+                .is_ok_and(|host| !services.iter().any(|service| service.host.matches(&host)))
+        });
+        let total = hosts.len();
+        hosts.truncate(limit);
+        Ok(DiscoveredHosts { hosts, total })
+    }
+}

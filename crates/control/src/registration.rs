@@ -1,0 +1,134 @@
+//! The first owner.
+//!
+//! Whoever registers first owns the instance, so a new instance must not be claimable by whoever reaches it first, nor by a page in
+//! the operator's browser (H4). Registration is open to the person at this machine, and from elsewhere only with the one-time token
+//! that the server prints. Afterwards registration is closed.
+
+use agent_vault_seal::SecretBytes;
+use agent_vault_store::{ActorRef, DEFAULT_VAULT_ID, Grant, InstanceRole, User, VaultRole};
+use uuid::Uuid;
+
+use crate::Control;
+use crate::email::Email;
+use crate::error::ControlError;
+use crate::hashing;
+use crate::sessions::{self, Login, NewLogin};
+use crate::write::Write;
+
+/// How near the one who registers is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetupPeer {
+    /// On this machine, with no browser page and no reverse proxy in between.
+    ThisMachine,
+    /// Elsewhere: needs the setup token.
+    Remote,
+    /// Elsewhere, on an instance that lets anybody claim it.
+    Allowed,
+}
+
+/// The registration of the first owner.
+#[derive(Debug, Clone, Copy)]
+pub struct Registration<'c>(pub(crate) &'c Control);
+
+/// The first owner, logged in.
+#[derive(Debug)]
+pub struct Registered {
+    /// The address, as it is known from now on.
+    pub email: String,
+    /// The login.
+    pub login: Login,
+}
+
+impl Registration<'_> {
+    /// Makes the first owner, admin of the vault `default`, and logs it in.
+    ///
+    /// # Errors
+    /// `Forbidden` when there is an owner already, or when the one who asks is elsewhere and has not the token.
+    pub async fn first_owner(
+        &self,
+        email: &str,
+        password: SecretBytes,
+        peer: SetupPeer,
+        setup_token: Option<&str>,
+        login: NewLogin,
+    ) -> Result<Registered, ControlError> {
+        let email = Email::parse(email)?;
+        hashing::check_new(&password)?;
+        let action = "user.register";
+        if self.0.is_initialized().await? {
+            let refused = closed();
+            self.0
+                .record_anonymous(action, format!("user:{email}"), &refused)
+                .await;
+            return Err(refused);
+        }
+        if let Err(refused) = self.check_peer(peer, setup_token) {
+            self.0
+                .record_anonymous(action, format!("user:{email}"), &refused)
+                .await;
+            return Err(refused);
+        }
+        let password = self.0.hasher().hash(password).await?;
+        let now = self.0.now();
+        let user = User {
+            id: Uuid::new_v4(),
+            email: email.as_str().to_owned(),
+            password,
+            role: InstanceRole::Owner,
+            is_active: true,
+            created_at: now,
+            updated_at: now,
+        };
+        let mut write = self
+            .0
+            .begin_unattributed(action, format!("user:{email}"))
+            .await?;
+        let outcome = create(&mut write, user, login).await;
+        let registered = write.finish(outcome).await?;
+        self.0.mark_initialized();
+        Ok(registered)
+    }
+
+    fn check_peer(&self, peer: SetupPeer, token: Option<&str>) -> Result<(), ControlError> {
+        match (peer, token) {
+            (SetupPeer::ThisMachine | SetupPeer::Allowed, _) => Ok(()),
+            (SetupPeer::Remote, Some(token)) if self.0.is_setup_token(token) => Ok(()),
+            (SetupPeer::Remote, Some(_)) => Err(ControlError::forbidden("The setup token is wrong")
+                .hint("the server printed it when it started")),
+            (SetupPeer::Remote, None) => Err(ControlError::forbidden(
+                "The first owner is registered on the server's own machine, or with its setup token",
+            )
+            .hint("run `agent-vault auth register` there, or send the token that the server printed as `setup_token`")),
+        }
+    }
+}
+
+async fn create(
+    write: &mut Write,
+    user: User,
+    login: NewLogin,
+) -> Result<Registered, ControlError> {
+    if write.tx().user_count().await? > 0 {
+        return Err(closed());
+    }
+    write.attribute_to_user(user.id);
+    write.note("role", InstanceRole::Owner.as_str());
+    write.tx().insert_user(&user).await?;
+    let grant = Grant {
+        actor: ActorRef::user(user.id),
+        vault_id: DEFAULT_VAULT_ID,
+        role: VaultRole::Admin,
+        created_at: write.now(),
+    };
+    write.tx().put_grant(&grant).await?;
+    let login = sessions::open_login(write, user.id, login).await?;
+    Ok(Registered {
+        email: user.email,
+        login,
+    })
+}
+
+fn closed() -> ControlError {
+    ControlError::forbidden("Registration is closed: this instance has an owner")
+        .hint("ask the owner for an account")
+}

@@ -1,0 +1,181 @@
+//! How long the request log is kept, and the task that keeps it so.
+
+use std::time::Duration;
+
+use agent_vault_store::Retention;
+use tokio_util::sync::CancellationToken;
+
+use crate::Control;
+use crate::error::ControlError;
+
+/// Time between two sweeps; the first is at the start.
+const INTERVAL: Duration = Duration::from_mins(15);
+/// Name of the stored setting.
+const SETTING: &str = "logs_retention";
+/// Longest age that can be asked for, in hours: a century.
+const MAX_AGE_HOURS: u32 = 876_000;
+/// Sessions that one purge removes; a sweep purges until fewer are left.
+const PURGE_BATCH: u64 = 1000;
+/// Purges in one sweep.
+const MAX_PURGES: usize = 100;
+
+/// What the environment says. A knob that is given wins over the stored setting, which wins over the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetentionKnobs {
+    /// `AGENT_VAULT_LOGS_MAX_AGE_HOURS`; 0 lifts the limit.
+    pub max_age_hours: Option<u32>,
+    /// `AGENT_VAULT_LOGS_MAX_ROWS_PER_VAULT`; 0 lifts the limit.
+    pub max_rows_per_vault: Option<u32>,
+    /// `AGENT_VAULT_LOGS_RETENTION_LOCK=true`: the stored setting does not count.
+    pub lock: bool,
+}
+
+/// A knob that does not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is `{value}`: {expected}")]
+pub struct RetentionError {
+    name: &'static str,
+    value: String,
+    expected: &'static str,
+}
+
+impl RetentionKnobs {
+    /// Reads the knobs through `variable`.
+    ///
+    /// # Errors
+    /// Names the first variable that does not read.
+    pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self, RetentionError> {
+        let number = |name: &'static str, max: u32| match variable(name) {
+            Some(value) if !value.trim().is_empty() => value
+                .trim()
+                .parse::<u32>()
+                .ok()
+                .filter(|number| *number <= max)
+                .map(Some)
+                .ok_or(RetentionError {
+                    name,
+                    value,
+                    expected: "give a whole number, 0 for no limit",
+                }),
+            Some(_) | None => Ok(None),
+        };
+        Ok(Self {
+            max_age_hours: number("AGENT_VAULT_LOGS_MAX_AGE_HOURS", MAX_AGE_HOURS)?,
+            max_rows_per_vault: number("AGENT_VAULT_LOGS_MAX_ROWS_PER_VAULT", u32::MAX)?,
+            lock: variable("AGENT_VAULT_LOGS_RETENTION_LOCK").is_some_and(|value| value == "true"),
+        })
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Stored {
+    max_age_hours: Option<u32>,
+    max_rows_per_vault: Option<u32>,
+}
+
+impl Control {
+    /// Sweeps the request log and ended sessions, at once and every 15 minutes, until cancelled.
+    ///
+    /// A sweep that fails is reported and tried again at the next turn.
+    pub async fn keep_retention(&self, knobs: RetentionKnobs, cancelled: CancellationToken) {
+        let mut turns = tokio::time::interval(INTERVAL);
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = cancelled.cancelled() => return,
+                _ = turns.tick() => {}
+            }
+            tokio::select! {
+                () = cancelled.cancelled() => return,
+                swept = self.sweep(knobs) => match swept {
+                    Ok(0) => {}
+                    Ok(rows) => tracing::debug!(rows, "trimmed the request log"),
+                    Err(error) => tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "trimming the request log failed"
+                    ),
+                },
+            }
+        }
+    }
+
+    /// One sweep; answers how many log rows went.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub async fn sweep(&self, knobs: RetentionKnobs) -> Result<u64, ControlError> {
+        let now = self.now();
+        let retention = self.retention(knobs).await?;
+        let rows = self.store().trim_logs(retention, now).await?;
+        for _ in 0..MAX_PURGES {
+            if self.store().purge_expired_sessions(now).await? < PURGE_BATCH {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn retention(&self, knobs: RetentionKnobs) -> Result<Retention, ControlError> {
+        let stored = if knobs.lock {
+            None
+        } else {
+            self.store().instance_setting(SETTING).await?
+        };
+        let stored = stored.and_then(|text| match serde_json::from_str::<Stored>(&text) {
+            Ok(stored) => Some(stored),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the stored log retention does not read; it is left out"
+                );
+                None
+            }
+        });
+        let base = Retention::default();
+        let (age, count) = stored.map_or((None, None), |stored| {
+            (stored.max_age_hours, stored.max_rows_per_vault)
+        });
+        Ok(Retention {
+            max_age_hours: knobs
+                .max_age_hours
+                .or(age)
+                .unwrap_or(base.max_age_hours)
+                .min(MAX_AGE_HOURS),
+            max_rows_per_vault: knobs
+                .max_rows_per_vault
+                .or(count)
+                .unwrap_or(base.max_rows_per_vault),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knobs_read_or_are_named() {
+        let read = |age: &str, lock: &str| {
+            RetentionKnobs::from_env(|name| match name {
+                "AGENT_VAULT_LOGS_MAX_AGE_HOURS" => Some(age.to_owned()),
+                "AGENT_VAULT_LOGS_RETENTION_LOCK" => Some(lock.to_owned()),
+                _ => None,
+            })
+        };
+        assert_eq!(
+            read("24", "true"),
+            Ok(RetentionKnobs {
+                max_age_hours: Some(24),
+                max_rows_per_vault: None,
+                lock: true
+            })
+        );
+        assert_eq!(
+            read("0", "1").map(|knobs| (knobs.max_age_hours, knobs.lock)),
+            Ok((Some(0), false))
+        );
+        assert_eq!(read(" ", "").map(|knobs| knobs.max_age_hours), Ok(None));
+        let error = read("-1", "").unwrap_err();
+        assert!(error.to_string().contains("AGENT_VAULT_LOGS_MAX_AGE_HOURS"));
+    }
+}

@@ -1,0 +1,155 @@
+//! The user directory.
+
+use agent_vault_store::{ActorRef, InstanceRole, User, VaultRole};
+use jiff::Timestamp;
+
+use crate::Control;
+use crate::access::{self, AnyActor, InstanceMember, InstanceOwner};
+use crate::actor::Actor;
+use crate::error::ControlError;
+use crate::owners;
+use crate::write::{Publication, Write};
+
+/// A person as the directory shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserView {
+    /// Address.
+    pub email: String,
+    /// Instance role.
+    pub role: InstanceRole,
+    /// Vaults and roles there; only owners, and oneself, see them.
+    pub vaults: Option<Vec<(String, VaultRole)>>,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// Actions on the user directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Users<'c>(pub(crate) &'c Control);
+
+impl Users<'_> {
+    /// Everybody, by address.
+    ///
+    /// # Errors
+    /// Below instance member.
+    pub async fn list(&self, actor: &Actor) -> Result<Vec<UserView>, ControlError> {
+        let mut rows = self.0.store().clone();
+        let access = access::instance::<InstanceMember>(&mut rows, actor).await?;
+        let mut views = Vec::new();
+        for user in rows.users().await? {
+            let vaults = if access.is_owner() {
+                Some(self.vaults_of(&user).await?)
+            } else {
+                None
+            };
+            views.push(view(user, vaults));
+        }
+        Ok(views)
+    }
+
+    /// One person; `me` is the one who asks.
+    ///
+    /// # Errors
+    /// `Forbidden` for somebody else unless an owner asks; `Invalid` for `me` when no person asks.
+    pub async fn get(&self, actor: &Actor, email: &str) -> Result<UserView, ControlError> {
+        let mut rows = self.0.store().clone();
+        access::instance::<AnyActor>(&mut rows, actor).await?;
+        let own = match actor {
+            Actor::User(user) => Some(user),
+            _ => None,
+        };
+        let user = match own {
+            Some(me) if email == "me" || email == me.email => rows.user(me.id).await?,
+            None if email == "me" => {
+                return Err(ControlError::invalid(
+                    "`me` is for people; this token is an agent's",
+                ));
+            }
+            Some(_) | None => {
+                access::instance::<InstanceOwner>(&mut rows, actor).await?;
+                rows.user_by_email(email).await?
+            }
+        };
+        let user = user.ok_or_else(unknown)?;
+        let vaults = self.vaults_of(&user).await?;
+        Ok(view(user, Some(vaults)))
+    }
+
+    /// Changes a person's instance role.
+    ///
+    /// # Errors
+    /// Unless an owner asks; `Conflict` for the last owner.
+    pub async fn set_role(
+        &self,
+        actor: &Actor,
+        email: &str,
+        role: InstanceRole,
+    ) -> Result<UserView, ControlError> {
+        let target = format!("user:{}", access::shown(email));
+        let mut write = self.0.begin(actor, "user.role", target).await?;
+        let outcome = set_role(&mut write, actor, email, role).await;
+        write.finish(outcome).await
+    }
+
+    /// Removes a person with their logins, grants and the scoped sessions they minted.
+    ///
+    /// # Errors
+    /// Unless an owner asks; `Conflict` for the last owner, and for the last admin of a vault.
+    pub async fn delete(&self, actor: &Actor, email: &str) -> Result<String, ControlError> {
+        let target = format!("user:{}", access::shown(email));
+        let mut write = self.0.begin(actor, "user.delete", target).await?;
+        let outcome = delete(&mut write, actor, email).await;
+        write.finish(outcome).await
+    }
+
+    async fn vaults_of(&self, user: &User) -> Result<Vec<(String, VaultRole)>, ControlError> {
+        let memberships = self.0.store().vaults_of(ActorRef::user(user.id)).await?;
+        Ok(memberships
+            .into_iter()
+            .map(|membership| (membership.vault.name, membership.role))
+            .collect())
+    }
+}
+
+async fn set_role(
+    write: &mut Write,
+    actor: &Actor,
+    email: &str,
+    role: InstanceRole,
+) -> Result<UserView, ControlError> {
+    access::instance::<InstanceOwner>(write.tx(), actor).await?;
+    let user = write.tx().user_by_email(email).await?.ok_or_else(unknown)?;
+    if role != InstanceRole::Owner && user.is_active {
+        owners::keep_an_owner(write.tx(), ActorRef::user(user.id), user.role).await?;
+    }
+    let now = write.now();
+    write.tx().set_user_role(user.id, role, now).await?;
+    write.note("before", user.role.as_str());
+    write.note("role", role.as_str());
+    Ok(view(User { role, ..user }, None))
+}
+
+async fn delete(write: &mut Write, actor: &Actor, email: &str) -> Result<String, ControlError> {
+    access::instance::<InstanceOwner>(write.tx(), actor).await?;
+    let user = write.tx().user_by_email(email).await?.ok_or_else(unknown)?;
+    if user.is_active {
+        owners::keep_an_owner(write.tx(), ActorRef::user(user.id), user.role).await?;
+        owners::keep_admins_everywhere(write.tx(), ActorRef::user(user.id)).await?;
+    }
+    write.tx().delete_user(user.id).await?;
+    write.publish(Publication::Everything);
+    Ok(user.email)
+}
+
+fn view(user: User, vaults: Option<Vec<(String, VaultRole)>>) -> UserView {
+    UserView {
+        email: user.email,
+        role: user.role,
+        vaults,
+        created_at: user.created_at,
+    }
+}
+
+fn unknown() -> ControlError {
+    ControlError::not_found("User not found").hint("list people with `agent-vault user list`")
+}
