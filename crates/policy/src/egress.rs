@@ -192,7 +192,7 @@ const fn net6(a: u16, b: u16, c: u16, prefix: u8) -> Ipv6Net {
 }
 
 /// The IANA special-purpose registry for IPv4, with multicast and the reserved class E.
-const SPECIAL_V4: [(Ipv4Net, &str); 17] = [
+const SPECIAL_V4: [(Ipv4Net, &str); 14] = [
     (
         net4(0, 0, 0, 0, 8),
         "an address of this very network (0.0.0.0/8)",
@@ -217,24 +217,12 @@ const SPECIAL_V4: [(Ipv4Net, &str); 17] = [
         "a documentation address (192.0.2.0/24)",
     ),
     (
-        net4(192, 31, 196, 0, 24),
-        "an AS112 address (192.31.196.0/24)",
-    ),
-    (
-        net4(192, 52, 193, 0, 24),
-        "an automatic multicast tunnelling address (192.52.193.0/24)",
-    ),
-    (
         net4(192, 88, 99, 0, 24),
         "a 6to4 relay address (192.88.99.0/24)",
     ),
     (
         net4(192, 168, 0, 0, 16),
         "a private address (192.168.0.0/16)",
-    ),
-    (
-        net4(192, 175, 48, 0, 24),
-        "an AS112 address (192.175.48.0/24)",
     ),
     (
         net4(198, 18, 0, 0, 15),
@@ -255,7 +243,7 @@ const SPECIAL_V4: [(Ipv4Net, &str); 17] = [
 ];
 
 /// The IANA special-purpose registry for IPv6. `::/96`, `64:ff9b::/96`, `2002::/16` and `2001::/32` are judged by what they wrap.
-const SPECIAL_V6: [(Ipv6Net, &str); 14] = [
+const SPECIAL_V6: [(Ipv6Net, &str); 16] = [
     (
         net6(0x64, 0xff9b, 1, 48),
         "a local NAT64 address (64:ff9b:1::/48)",
@@ -286,6 +274,14 @@ const SPECIAL_V6: [(Ipv6Net, &str); 14] = [
         "a documentation address (2001:db8::/32)",
     ),
     (
+        net6(0x2001, 0, 0, 23),
+        "an address for protocol assignments (2001::/23)",
+    ),
+    (
+        net6(0x2620, 0x4f, 0x8000, 48),
+        "an AS112 address (2620:4f:8000::/48)",
+    ),
+    (
         net6(0x3fff, 0, 0, 20),
         "a documentation address (3fff::/20)",
     ),
@@ -308,11 +304,17 @@ fn special(address: IpAddr) -> Option<&'static str> {
             .map(|(_, reason)| *reason),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some("the unspecified address (::)"),
         IpAddr::V6(Ipv6Addr::LOCALHOST) => Some("the loopback address (::1)"),
+        // Judged by what it wraps.
+        IpAddr::V6(address) if is_teredo(address) => None,
         IpAddr::V6(address) => SPECIAL_V6
             .iter()
             .find(|(net, _)| net.contains(&address))
             .map(|(_, reason)| *reason),
     }
+}
+
+fn is_teredo(address: Ipv6Addr) -> bool {
+    matches!(address.segments(), [0x2001, 0, ..])
 }
 
 /// The IPv4 addresses that an IPv6 address leads to. Two for Teredo: its server, and the peer behind it.

@@ -67,11 +67,12 @@ pub fn upsert(
     Ok(Upserted { services, upserted })
 }
 
-/// Fills what a draft does not say from the stored service of the same name (or, without a name, the one it adopts): substitutions,
-/// enabled state, TLS requirement and selection. For edits that only mean to change what they say.
+/// Fills what a draft does not say from the stored service of the same name (or, without a name, the one it adopts). For edits that
+/// only mean to change what they say; one that says nothing but a name and `enabled` flips the state of a known service and fails
+/// validation for an unknown one.
 ///
 /// # Errors
-/// When the draft's host, port or path are wrong.
+/// When the draft's host, port or path are needed to find the service and are wrong.
 pub fn keep_unstated(
     existing: &[Service],
     draft: ServiceDraft,
@@ -89,12 +90,22 @@ pub fn keep_unstated(
     let Some(stored) = stored.map(ServiceDraft::from) else {
         return Ok(draft);
     };
+    // Host, port and path are one thing: a new host does not inherit the old path.
+    let (host, port, path) = if draft.host.is_some() {
+        (draft.host, draft.port, draft.path)
+    } else {
+        (stored.host, draft.port, draft.path)
+    };
     Ok(ServiceDraft {
+        name: draft.name.filter(|name| !name.is_empty()).or(stored.name),
+        host,
+        port,
+        path,
         enabled: draft.enabled.or(stored.enabled),
+        auth: draft.auth.or(stored.auth),
         substitutions: draft.substitutions.or(stored.substitutions),
         require_tls: draft.require_tls.or(stored.require_tls),
         select: draft.select.or(stored.select),
-        ..draft
     })
 }
 

@@ -40,10 +40,7 @@ impl Template {
                 pieces.push(Piece::Literal(literal.to_owned()));
             }
             let name = name.trim();
-            let key = CredentialKey::parse(name).map_err(|source| TemplateError::Key {
-                name: name.to_owned(),
-                source,
-            })?;
+            let key = CredentialKey::parse(name)?;
             pieces.push(Piece::Key(key));
             rest = after;
         }
@@ -91,14 +88,9 @@ pub enum TemplateError {
     /// `{{` without `}}`.
     #[error("`{{{{` without `}}}}`")]
     Unclosed,
-    /// The reference is not a credential key.
-    #[error("`{{{{ {name} }}}}` is not a reference: {source}")]
-    Key {
-        /// What stood between the braces.
-        name: String,
-        /// Why it is not a key.
-        source: CredentialKeyError,
-    },
+    /// The reference is not a credential key. What was written is not repeated: it may be a secret in the wrong place.
+    #[error("`{{{{ }}}}` holds the name of a stored credential: {0}")]
+    Key(#[from] CredentialKeyError),
     /// A byte that no header value may hold.
     #[error("{0}")]
     Unsafe(String),

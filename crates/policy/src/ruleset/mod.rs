@@ -3,7 +3,7 @@
 mod decide;
 mod index;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,9 +11,8 @@ use http::{HeaderMap, HeaderName};
 
 use crate::authority::{Authority, Scheme};
 use crate::credential::CredentialKey;
-use crate::service::Service;
-use crate::surface::Finder;
-use crate::surface::RuleSurfaces;
+use crate::service::{Service, Surface};
+use crate::surface::{Finder, RuleSurfaces, basic_credentials};
 use crate::target::RequestTarget;
 
 /// What happens to requests that no rule matches.
@@ -151,7 +150,7 @@ pub struct Rule {
 struct Account {
     /// Text that the request must carry, when the rule says so.
     required: Option<Finder>,
-    /// The placeholders of the rule's own credentials.
+    /// The placeholders of the rule's own credentials, where other rules match alike.
     own: Option<Finder>,
 }
 
@@ -231,10 +230,19 @@ impl RuleSet {
         own_placeholders: &BTreeMap<CredentialKey, String>,
     ) -> Self {
         let known = known_placeholders(&services, own_placeholders);
+        let mut alike: HashMap<String, usize> = HashMap::with_capacity(services.len());
+        for service in &services {
+            *alike.entry(service.inline_host()).or_default() += 1;
+        }
         let rules: Vec<Arc<Rule>> = services
             .into_iter()
             .enumerate()
-            .map(|(index, service)| Arc::new(Rule::compile(index, service, own_placeholders)))
+            .map(|(index, service)| {
+                let contested = alike
+                    .get(&service.inline_host())
+                    .is_some_and(|&count| count > 1);
+                Arc::new(Rule::compile(index, service, contested, own_placeholders))
+            })
             .collect();
         let index = index::Index::build(&rules);
         Self {
@@ -263,6 +271,21 @@ impl RuleSet {
         self.known.is_some()
     }
 
+    /// The first placeholder of this vault in a target or in header values, inside Basic credentials too. To be asked about the request
+    /// as it goes out: what is found there leaves unreplaced.
+    #[must_use]
+    pub fn unreplaced_in(&self, target: &str, headers: &HeaderMap) -> Option<&KnownPlaceholder> {
+        if !self.knows_placeholders() {
+            return None;
+        }
+        self.known_placeholder_in(target.as_bytes()).or_else(|| {
+            headers.values().find_map(|value| {
+                self.known_placeholder_in(value.as_bytes())
+                    .or_else(|| self.known_placeholder_in(&basic_credentials(value.as_bytes())?))
+            })
+        })
+    }
+
     /// The first placeholder of this vault in the text. For telling people about one that leaves for an upstream unreplaced.
     #[must_use]
     pub fn known_placeholder_in(&self, text: &[u8]) -> Option<&KnownPlaceholder> {
@@ -285,23 +308,23 @@ impl Rule {
     fn compile(
         index: usize,
         service: Service,
+        contested: bool,
         own_placeholders: &BTreeMap<CredentialKey, String>,
     ) -> Self {
         let keys = service.keys();
         let surfaces = RuleSurfaces::compile(&service.substitutions);
         let injected = crate::surface::injected_names(&service.auth);
-        let own: Vec<&str> = keys
-            .iter()
-            .filter_map(|key| own_placeholders.get(key))
-            .map(String::as_str)
-            .collect();
         let account = Account {
             required: service
                 .select
                 .placeholder
                 .as_deref()
                 .and_then(|text| Finder::build(&[text])),
-            own: Finder::build(&own),
+            own: if contested {
+                Finder::build(&service.own_texts(&keys, own_placeholders))
+            } else {
+                None
+            },
         };
         Self {
             index,
@@ -311,6 +334,31 @@ impl Rule {
             injected,
             account,
         }
+    }
+}
+
+impl Service {
+    /// What stands for the rule's credentials in path, query and headers: the placeholders that it replaces there, and those that
+    /// agents have in their environment.
+    fn own_texts<'s>(
+        &'s self,
+        keys: &[CredentialKey],
+        own_placeholders: &'s BTreeMap<CredentialKey, String>,
+    ) -> Vec<&'s str> {
+        let replaced = self
+            .substitutions
+            .iter()
+            .filter(|s| {
+                [Surface::Path, Surface::Query, Surface::Header]
+                    .iter()
+                    .any(|&surface| s.surfaces.contains(surface))
+            })
+            .map(|s| s.placeholder.as_str());
+        keys.iter()
+            .filter_map(|key| own_placeholders.get(key))
+            .map(String::as_str)
+            .chain(replaced)
+            .collect()
     }
 }
 

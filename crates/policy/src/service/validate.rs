@@ -38,6 +38,14 @@ pub struct ValidationOptions {
     pub dev_mode: bool,
 }
 
+impl ValidationOptions {
+    /// For rules that come from the vault and were checked when they were written.
+    #[must_use]
+    pub fn stored() -> Self {
+        Self { dev_mode: true }
+    }
+}
+
 /// What is wrong with a service, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceError {
@@ -102,6 +110,10 @@ impl ServiceDraft {
         if written.is_empty() {
             return Err(ServiceError::new("host", "is required"));
         }
+        if written.contains("://") {
+            let error = ServiceError::new("host", format!("{} is an URL", quoted(written)));
+            return Err(error.hint("write host[:port][/path] without the scheme"));
+        }
         let (host, inline_port, inline_path) = split_inline(written);
         let host = HostPattern::parse(host, options.dev_mode).map_err(|error| {
             let hint = match error {
@@ -112,7 +124,7 @@ impl ServiceDraft {
                 ),
                 _ => None,
             };
-            let error = ServiceError::new("host", format!("`{written}`: {error}"));
+            let error = ServiceError::new("host", format!("{}: {error}", quoted(written)));
             match hint {
                 Some(hint) => error.hint(hint),
                 None => error,
@@ -121,7 +133,7 @@ impl ServiceDraft {
         let inline_port = inline_port
             .map(parse_port)
             .transpose()
-            .map_err(|error| ServiceError::new("host", format!("`{written}`: {error}")))?;
+            .map_err(|error| ServiceError::new("host", format!("{}: {error}", quoted(written))))?;
         let field_port = self
             .port
             .map(|port| match u16::try_from(port) {
@@ -146,7 +158,7 @@ impl ServiceDraft {
             (Some(inline), Some(field)) if inline != field => {
                 return Err(ServiceError::new(
                     "path",
-                    format!("is `{field}`, but `host` says `{inline}`"),
+                    format!("is {}, but `host` says {}", quoted(field), quoted(inline)),
                 ));
             }
             (Some(inline), _) => ("host", Some(inline)),
@@ -174,7 +186,7 @@ impl Service {
             return Err(ServiceError::new("name", "is required"));
         }
         let name = Slug::parse(name)
-            .map_err(|error| ServiceError::new("name", format!("`{name}`: {error}")))?;
+            .map_err(|error| ServiceError::new("name", format!("{}: {error}", quoted(name))))?;
         let matcher = draft.matcher(options)?;
         let auth = draft.auth.ok_or_else(|| {
             ServiceError::new("auth", "is required")
@@ -213,7 +225,8 @@ impl AuthDraft {
             "" => return Err(ServiceError::new("type", "is required").hint(AUTH_TYPES)),
             other => {
                 return Err(
-                    ServiceError::new("type", format!("`{other}` is not known")).hint(AUTH_TYPES)
+                    ServiceError::new("type", format!("{} is not known", quoted(other)))
+                        .hint(AUTH_TYPES),
                 );
             }
         };
@@ -299,9 +312,8 @@ fn validate_custom(headers: Vec<(String, String)>) -> Result<Auth, ServiceError>
     }
     let mut fields: Vec<(HeaderField, Template)> = Vec::with_capacity(headers.len());
     for (name, text) in headers {
-        let at = |message: String| {
-            ServiceError::new(format!("headers.{}", name.escape_debug()), message)
-        };
+        let at =
+            |message: String| ServiceError::new(format!("headers.{}", shortened(&name)), message);
         let field = HeaderField::parse(&name).map_err(|error| at(error.to_string()))?;
         if fields.iter().any(|(known, _)| *known == field) {
             return Err(at("is given twice".to_owned()));
@@ -346,7 +358,7 @@ impl SubstitutionDraft {
         for (index, name) in self.surfaces.unwrap_or_default().iter().enumerate() {
             let at = |message: String| ServiceError::new(format!("in[{index}]"), message);
             let surface = Surface::from_name(name).ok_or_else(|| {
-                at(format!("`{}` is not a surface", name.escape_debug()))
+                at(format!("{} is not a surface", quoted(name)))
                     .hint("any of path, query, header, body, websocket")
             })?;
             if !surfaces.insert(surface) {
@@ -407,6 +419,26 @@ impl Placeholder {
             ));
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+/// What somebody wrote, in backticks, fit for one line of an answer or a terminal.
+fn quoted(text: &str) -> String {
+    format!("`{}`", shortened(text))
+}
+
+/// At most 80 characters, control characters escaped.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let shown: String = text
+        .chars()
+        .take(SHOWN)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(SHOWN).is_some() {
+        format!("{shown}…")
+    } else {
+        shown
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde::Deserialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::validate::{MAX_SERVICES, ServiceError, ValidationOptions};
@@ -25,7 +25,8 @@ impl Service {
         Value::Array(services.iter().map(Self::to_wire).collect()).to_string()
     }
 
-    /// Reads a stored list. Rules without a name, as old versions wrote them, get one from host, port and path.
+    /// Reads a stored list; with [`ValidationOptions::stored`], so that a change of mode does not turn old rules into errors. Rules
+    /// without a name, as old versions wrote them, get one from host, port and path.
     ///
     /// # Errors
     /// When the text is not a list of valid services: the caller must refuse, never pass through.
@@ -122,16 +123,8 @@ impl ServiceDraft {
     }
 }
 
-impl<'de> Deserialize<'de> for Service {
-    /// Strict, outside development mode.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let draft = ServiceDraft::deserialize(deserializer)?;
-        Self::from_draft(draft, &ValidationOptions::default()).map_err(serde::de::Error::custom)
-    }
-}
-
-impl serde::Serialize for Service {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Serialize for Service {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         ServiceDraft::from(self).serialize(serializer)
     }
 }

@@ -14,19 +14,39 @@ impl Rule {
         self.surfaces.body.is_some()
     }
 
-    /// Whether a body of this kind has to be read whole before it is sent. Not for compressed bodies, nor for gRPC, whose messages
-    /// carry their lengths: those stream through untouched.
+    /// Whether a body of this kind has to be read whole before it is sent. Bodies that cannot be looked into stream through untouched:
+    /// see [`Rule::body_obstacle`].
     #[must_use]
     pub fn needs_body_of(
         &self,
         content_type: Option<&str>,
         content_encoding: Option<&str>,
     ) -> bool {
-        self.needs_body()
-            && content_encoding.is_none_or(|coding| {
-                coding.trim().is_empty() || coding.trim().eq_ignore_ascii_case("identity")
-            })
-            && MediaType::parse(content_type) != MediaType::Framed
+        self.needs_body() && self.body_obstacle(content_type, content_encoding).is_none()
+    }
+
+    /// Why placeholders in a body of this kind go out as they are although the rule names the body: it is compressed, or its messages
+    /// carry their lengths, as those of gRPC do. For telling people.
+    #[must_use]
+    pub fn body_obstacle(
+        &self,
+        content_type: Option<&str>,
+        content_encoding: Option<&str>,
+    ) -> Option<&'static str> {
+        if !self.needs_body() {
+            return None;
+        }
+        let plain = |coding: &str| {
+            coding.trim().is_empty() || coding.trim().eq_ignore_ascii_case("identity")
+        };
+        if !content_encoding.unwrap_or_default().split(',').all(plain) {
+            return Some("the request body is compressed");
+        }
+        match MediaType::parse(content_type) {
+            MediaType::Framed => Some("the request body is a stream of messages with lengths"),
+            MediaType::Multipart { boundary: None } => Some("the multipart body names no boundary"),
+            _ => None,
+        }
     }
 
     /// Replaces placeholders in a whole, uncompressed body, each value encoded for the type. Nothing when the body stays as it is.
@@ -86,10 +106,14 @@ impl MediaType {
             ("application", "json") => Self::Json,
             ("application", "grpc") => Self::Framed,
             ("application", subtype)
-                if subtype.starts_with("grpc+") || subtype.starts_with("grpc-") =>
+                if ["grpc+", "grpc-", "connect+"]
+                    .iter()
+                    .any(|framed| subtype.starts_with(framed)) =>
             {
                 Self::Framed
             }
+            ("application", "ndjson" | "x-ndjson" | "jsonl" | "jsonlines" | "json-seq")
+            | ("text", "json") => Self::Json,
             ("application", subtype) if subtype.ends_with("+json") => Self::Json,
             ("multipart", _) => Self::Multipart {
                 boundary: boundary(parameters),
@@ -166,6 +190,8 @@ mod tests {
             ("application/grpc", MediaType::Framed),
             ("application/grpc+proto", MediaType::Framed),
             ("application/grpc-web-text", MediaType::Framed),
+            ("application/connect+json", MediaType::Framed),
+            ("application/x-ndjson", MediaType::Json),
             ("text/plain", MediaType::Text),
             ("text/json+x", MediaType::Text),
             ("application/xml", MediaType::Other),

@@ -1,5 +1,7 @@
 //! Injected fields, and the header surface.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
@@ -65,24 +67,17 @@ impl Rule {
                 let mut fields = Vec::with_capacity(headers.len());
                 for (header, template) in headers {
                     let mut parts: Vec<&[u8]> = Vec::new();
-                    let mut last_key = None;
                     for piece in template.pieces() {
                         match piece {
                             Piece::Literal(text) => parts.push(text.as_bytes()),
                             Piece::Key(key) => {
                                 parts.push(header_safe(key, header.name(), values)?);
-                                last_key = Some(key);
                             }
                         }
                     }
                     let text = concat(&parts);
-                    let field = match last_key {
-                        Some(key) => sensitive(&text, key, header.name())?,
-                        // Literal text was checked when the rule was written.
-                        None => HeaderValue::from_bytes(&text)
-                            .unwrap_or_else(|_| HeaderValue::from_static("")),
-                    };
-                    fields.push((header.name().clone(), field));
+                    // The literal text was checked when the rule was written, each value just now.
+                    fields.extend(mark(&text).map(|field| (header.name().clone(), field)));
                 }
                 Ok(fields)
             }
@@ -135,6 +130,7 @@ impl Rule {
         named
             .map(|(_, entries)| entries)
             .or(self.surfaces.any_header.as_ref())
+            .map(Arc::as_ref)
     }
 }
 

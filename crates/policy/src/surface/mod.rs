@@ -10,6 +10,8 @@ mod multipart;
 mod target;
 mod websocket;
 
+use std::sync::Arc;
+
 use aho_corasick::{AhoCorasick, MatchKind};
 use http::HeaderName;
 use zeroize::Zeroizing;
@@ -71,12 +73,9 @@ pub enum SubstitutionError {
         /// The credential.
         key: CredentialKey,
     },
-    /// The value contains the separator of the multipart body.
-    #[error("the credential `{key}` contains the boundary of the multipart body")]
-    Boundary {
-        /// The credential.
-        key: CredentialKey,
-    },
+    /// With the value put in, the boundary of the multipart body would occur once more.
+    #[error("a replaced placeholder would add a boundary to the multipart body")]
+    Boundary,
 }
 
 impl SubstitutionError {
@@ -101,7 +100,7 @@ impl SubstitutionError {
             }
             Self::PathEscape => "keep placeholders apart from percent-escapes".to_owned(),
             Self::TooLarge => "send the placeholder fewer times".to_owned(),
-            Self::Boundary { .. } => "let the client choose another boundary".to_owned(),
+            Self::Boundary => "let the client choose another boundary".to_owned(),
         }
     }
 
@@ -112,9 +111,8 @@ impl SubstitutionError {
             Self::MissingCredential { key }
             | Self::UnsafeHeader { key, .. }
             | Self::UnsafePath { key }
-            | Self::NotText { key }
-            | Self::Boundary { key } => Some(key),
-            Self::PathEscape | Self::TooLarge => None,
+            | Self::NotText { key } => Some(key),
+            Self::PathEscape | Self::TooLarge | Self::Boundary => None,
         }
     }
 }
@@ -177,8 +175,7 @@ pub(crate) struct Entries {
 }
 
 impl Entries {
-    fn compile<'s>(substitutions: impl Iterator<Item = &'s Substitution>) -> Option<Self> {
-        let chosen: Vec<&Substitution> = substitutions.collect();
+    fn compile(chosen: &[&Substitution]) -> Option<Self> {
         let texts: Vec<&str> = chosen
             .iter()
             .map(|substitution| substitution.placeholder.as_str())
@@ -284,54 +281,74 @@ fn unchecked(_: &CredentialKey, _: &[u8]) -> Result<(), SubstitutionError> {
     Ok(())
 }
 
-/// All surfaces of a rule, compiled.
+/// All surfaces of a rule, compiled. Surfaces with the same placeholders share one automaton.
 #[derive(Debug)]
 pub(crate) struct RuleSurfaces {
-    path: Option<Entries>,
-    query: Option<Entries>,
-    body: Option<Entries>,
-    websocket: Option<Entries>,
+    path: Option<Arc<Entries>>,
+    query: Option<Arc<Entries>>,
+    body: Option<Arc<Entries>>,
+    websocket: Option<Arc<Entries>>,
     /// Entries that hold for every field.
-    any_header: Option<Entries>,
+    any_header: Option<Arc<Entries>>,
     /// Entries for fields that some substitution names, those that hold for every field included.
-    named_headers: Vec<(HeaderName, Entries)>,
+    named_headers: Vec<(HeaderName, Arc<Entries>)>,
 }
 
 impl RuleSurfaces {
     pub(crate) fn compile(substitutions: &[Substitution]) -> Self {
-        let on = |surface: Surface| {
-            Entries::compile(
-                substitutions
-                    .iter()
-                    .filter(move |s| s.surfaces.contains(surface)),
-            )
+        let mut shared = Shared {
+            substitutions,
+            compiled: Vec::new(),
         };
-        let header = || {
-            substitutions
-                .iter()
-                .filter(|s| s.surfaces.contains(Surface::Header))
-        };
-        let mut named_headers: Vec<(HeaderName, Entries)> = Vec::new();
-        for field in header().flat_map(|substitution| &substitution.headers) {
+        let on_header = |s: &Substitution| s.surfaces.contains(Surface::Header);
+        let mut named_headers: Vec<(HeaderName, Arc<Entries>)> = Vec::new();
+        for field in substitutions
+            .iter()
+            .filter(|s| on_header(s))
+            .flat_map(|s| &s.headers)
+        {
             if named_headers.iter().any(|(name, _)| name == field.name()) {
                 continue;
             }
-            let entries = Entries::compile(
-                header().filter(|s| s.headers.is_empty() || s.headers.contains(field)),
-            );
+            let entries = shared
+                .entries(|s| on_header(s) && (s.headers.is_empty() || s.headers.contains(field)));
             named_headers.extend(entries.map(|entries| (field.name().clone(), entries)));
         }
         Self {
-            path: on(Surface::Path),
-            query: on(Surface::Query),
-            body: on(Surface::Body),
-            websocket: on(Surface::Websocket),
-            any_header: Entries::compile(header().filter(|s| s.headers.is_empty())),
+            path: shared.entries(|s| s.surfaces.contains(Surface::Path)),
+            query: shared.entries(|s| s.surfaces.contains(Surface::Query)),
+            body: shared.entries(|s| s.surfaces.contains(Surface::Body)),
+            websocket: shared.entries(|s| s.surfaces.contains(Surface::Websocket)),
+            any_header: shared.entries(|s| on_header(s) && s.headers.is_empty()),
             named_headers,
         }
     }
 
     pub(crate) fn on_path(&self) -> bool {
         self.path.is_some()
+    }
+}
+
+/// Entries by the substitutions that they are made of.
+struct Shared<'s> {
+    substitutions: &'s [Substitution],
+    compiled: Vec<(Vec<usize>, Arc<Entries>)>,
+}
+
+impl Shared<'_> {
+    fn entries(&mut self, keep: impl Fn(&Substitution) -> bool) -> Option<Arc<Entries>> {
+        let chosen: Vec<(usize, &Substitution)> = self
+            .substitutions
+            .iter()
+            .enumerate()
+            .filter(|(_, substitution)| keep(substitution))
+            .collect();
+        let (positions, chosen): (Vec<usize>, Vec<&Substitution>) = chosen.into_iter().unzip();
+        if let Some((_, entries)) = self.compiled.iter().find(|(known, _)| *known == positions) {
+            return Some(Arc::clone(entries));
+        }
+        let entries = Arc::new(Entries::compile(&chosen)?);
+        self.compiled.push((positions, Arc::clone(&entries)));
+        Some(entries)
     }
 }

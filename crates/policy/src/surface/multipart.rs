@@ -5,8 +5,7 @@ use zeroize::Zeroizing;
 
 use super::body::{MediaType, parameter_value};
 use super::encode::Encoding;
-use super::{Entries, MAX_REWRITTEN_BYTES, SubstitutionError, Values};
-use crate::credential::CredentialKey;
+use super::{Entries, MAX_REWRITTEN_BYTES, SubstitutionError, Values, unchecked};
 
 /// Parts that are looked at; those behind stay as they are.
 const MAX_PARTS: usize = 10_000;
@@ -19,44 +18,67 @@ pub(super) fn rewrite(
     values: &dyn Values,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, SubstitutionError> {
     let delimiter = [b"\r\n--", boundary].concat();
-    let check = |key: &CredentialKey, value: &[u8]| {
-        // Compared without the line break, as careless readers look for a boundary.
-        let dashed = delimiter.get(2..).unwrap_or_default();
-        if memmem::find(value, dashed).is_some() {
-            return Err(SubstitutionError::Boundary { key: key.clone() });
-        }
-        Ok(())
-    };
-    let mut replaced: Vec<(Part, Zeroizing<Vec<u8>>)> = Vec::new();
+    let dashed = delimiter.get(2..).unwrap_or_default();
+    let delimiters_in = |text: &[u8]| memmem::find_iter(text, dashed).count();
+    let mut edits: Vec<Edit> = Vec::new();
     let mut length = body.len();
     for part in parts(body, &delimiter).take(MAX_PARTS) {
-        let Some(encoding) = encoding_of(body.get(part.head.0..part.head.1).unwrap_or_default())
-        else {
+        let Some(head) = body.get(part.head.0..part.head.1).and_then(TextHead::read) else {
             continue;
         };
         let content = body.get(part.content.0..part.content.1).unwrap_or_default();
-        if let Some(rewritten) = entries.replace(content, encoding, values, &check)? {
-            length = length
-                .saturating_sub(content.len())
-                .saturating_add(rewritten.len());
-            if length > MAX_REWRITTEN_BYTES.max(body.len()) {
-                return Err(SubstitutionError::TooLarge);
-            }
-            replaced.push((part, rewritten));
+        let Some(rewritten) = entries.replace(content, head.encoding, values, &unchecked)? else {
+            continue;
+        };
+        if let Some((start, end)) = head.length {
+            let digits = Zeroizing::new(rewritten.len().to_string().into_bytes());
+            edits.push(Edit {
+                at: (
+                    part.head.0.saturating_add(start),
+                    part.head.0.saturating_add(end),
+                ),
+                with: digits,
+            });
         }
+        // Compared without the line break, as careless readers look for a boundary.
+        if delimiters_in(&rewritten) > delimiters_in(content) {
+            return Err(SubstitutionError::Boundary);
+        }
+        // The digits of a length are few against what a body may hold.
+        length = length
+            .saturating_sub(content.len())
+            .saturating_add(rewritten.len());
+        if length > MAX_REWRITTEN_BYTES.max(body.len()) {
+            return Err(SubstitutionError::TooLarge);
+        }
+        edits.push(Edit {
+            at: part.content,
+            with: rewritten,
+        });
     }
-    if replaced.is_empty() {
+    if edits.is_empty() {
         return Ok(None);
     }
+    let length = edits.iter().fold(body.len(), |length, edit| {
+        length
+            .saturating_sub(edit.at.1.saturating_sub(edit.at.0))
+            .saturating_add(edit.with.len())
+    });
     let mut out = Zeroizing::new(Vec::with_capacity(length));
     let mut done = 0;
-    for (part, rewritten) in &replaced {
-        out.extend_from_slice(body.get(done..part.content.0).unwrap_or_default());
-        out.extend_from_slice(rewritten);
-        done = part.content.1;
+    for edit in &edits {
+        out.extend_from_slice(body.get(done..edit.at.0).unwrap_or_default());
+        out.extend_from_slice(&edit.with);
+        done = edit.at.1;
     }
     out.extend_from_slice(body.get(done..).unwrap_or_default());
     Ok(Some(out))
+}
+
+/// Bytes that take the place of a range of the body.
+struct Edit {
+    at: (usize, usize),
+    with: Zeroizing<Vec<u8>>,
 }
 
 /// Byte ranges of one complete part.
@@ -112,37 +134,59 @@ fn skip_padding(body: &[u8], position: usize) -> Option<usize> {
         .then(|| position.saturating_add(padding).saturating_add(2))
 }
 
-/// The encoding for a part that is text; nothing for files, transfer-encoded parts and other types.
-fn encoding_of(head: &[u8]) -> Option<Encoding> {
-    let head = std::str::from_utf8(head).ok()?;
-    let mut media = MediaType::Text;
-    for line in head.split("\r\n") {
-        // A folded line would hide what follows the fold.
-        if line.starts_with([' ', '\t']) {
-            return None;
-        }
-        let (name, value) = line.split_once(':')?;
-        let name = name.trim();
-        if name.eq_ignore_ascii_case("content-disposition") {
-            if has_filename(value)? {
+/// The head of a part that is text.
+#[derive(Debug, PartialEq, Eq)]
+struct TextHead {
+    encoding: Encoding,
+    /// Where in the head the digits of a `Content-Length` stand; some clients send one.
+    length: Option<(usize, usize)>,
+}
+
+impl TextHead {
+    /// Nothing for files, transfer-encoded parts, other types, and heads that cannot be parsed.
+    fn read(head: &[u8]) -> Option<Self> {
+        let head = std::str::from_utf8(head).ok()?;
+        let mut media = MediaType::Text;
+        let mut length = None;
+        let mut line_start = 0usize;
+        for line in head.split("\r\n").filter(|_| !head.is_empty()) {
+            // A folded line would hide what follows the fold.
+            if line.starts_with([' ', '\t']) {
                 return None;
             }
-        } else if name.eq_ignore_ascii_case("content-type") {
-            media = MediaType::parse(Some(value));
-        } else if name.eq_ignore_ascii_case("content-transfer-encoding") {
-            let coding = value.trim();
-            if !["7bit", "8bit", "binary"]
-                .iter()
-                .any(|plain| coding.eq_ignore_ascii_case(plain))
-            {
-                return None;
+            let (name, value) = line.split_once(':')?;
+            let name_len = name.len();
+            let name = name.trim();
+            if name.eq_ignore_ascii_case("content-disposition") {
+                if has_filename(value)? {
+                    return None;
+                }
+            } else if name.eq_ignore_ascii_case("content-type") {
+                media = MediaType::parse(Some(value));
+            } else if name.eq_ignore_ascii_case("content-length") {
+                let padding = value.len().saturating_sub(value.trim_start().len());
+                let start = line_start
+                    .saturating_add(name_len)
+                    .saturating_add(1)
+                    .saturating_add(padding);
+                length = Some((start, start.saturating_add(value.trim().len())));
+            } else if name.eq_ignore_ascii_case("content-transfer-encoding") {
+                let coding = value.trim();
+                if !["7bit", "8bit", "binary"]
+                    .iter()
+                    .any(|plain| coding.eq_ignore_ascii_case(plain))
+                {
+                    return None;
+                }
             }
+            line_start = line_start.saturating_add(line.len()).saturating_add(2);
         }
-    }
-    match media {
-        MediaType::Json => Some(Encoding::Json),
-        MediaType::Text => Some(Encoding::Raw),
-        _ => None,
+        let encoding = match media {
+            MediaType::Json => Encoding::Json,
+            MediaType::Text => Encoding::Raw,
+            _ => return None,
+        };
+        Some(Self { encoding, length })
     }
 }
 

@@ -1,11 +1,12 @@
 //! The WebSocket surface: text messages from the client, fragment by fragment.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::encode::Encoding;
-use super::{Finder, Found, SubstitutionError, Values};
+use super::{Entries, Found, SubstitutionError, Values};
 use crate::ruleset::Rule;
 
 impl Rule {
@@ -27,7 +28,7 @@ impl Rule {
             return Ok(None);
         };
         let mut replacements = Vec::with_capacity(entries.keys.len());
-        for (key, placeholder) in entries.keys.iter().zip(&entries.placeholders) {
+        for key in &entries.keys {
             let value = values
                 .value(key)
                 .ok_or_else(|| SubstitutionError::MissingCredential { key: key.clone() })?;
@@ -35,27 +36,19 @@ impl Rule {
                 return Err(SubstitutionError::NotText { key: key.clone() });
             }
             replacements.push(Replacement {
-                placeholder: placeholder.clone(),
                 raw: Encoding::Raw.encode(value),
                 json: Encoding::JsonMinimal.encode(value),
             });
         }
-        let texts: Vec<&str> = self
-            .service()
-            .substitutions
-            .iter()
-            .filter(|s| s.surfaces.contains(crate::service::Surface::Websocket))
-            .map(|s| s.placeholder.as_str())
-            .collect();
-        let longest = replacements
-            .iter()
-            .map(|replacement| replacement.placeholder.len())
-            .max()
-            .unwrap_or(0);
-        Ok(Finder::build(&texts).map(|finder| WebsocketRewriter {
-            finder,
+        Ok(Some(WebsocketRewriter {
+            longest: entries
+                .placeholders
+                .iter()
+                .map(|placeholder| placeholder.len())
+                .max()
+                .unwrap_or(0),
+            entries: Arc::clone(entries),
             replacements,
-            longest,
             carry: Vec::new(),
             form: Form::Unknown,
         }))
@@ -67,7 +60,7 @@ impl Rule {
 /// A placeholder that is split across fragments is found: at most its length less one byte is held back until the next fragment.
 /// Where the message is JSON (its first character that is not space is `{`, `[` or `"`) values are escaped as in a JSON string.
 pub struct WebsocketRewriter {
-    finder: Finder,
+    entries: Arc<Entries>,
     replacements: Vec<Replacement>,
     longest: usize,
     /// The end of what was fed so far, when it may be the start of a placeholder. Never a secret: it is what the client sent.
@@ -75,8 +68,8 @@ pub struct WebsocketRewriter {
     form: Form,
 }
 
+/// A value in both forms, at the position of its placeholder.
 struct Replacement {
-    placeholder: Box<[u8]>,
     raw: Zeroizing<Vec<u8>>,
     json: Zeroizing<Vec<u8>>,
 }
@@ -136,7 +129,7 @@ impl WebsocketRewriter {
     fn rewrite<'c>(&mut self, chunk: &'c [u8], last: bool) -> Fed<'c> {
         if self.carry.is_empty() {
             let hold = self.hold_from(chunk, 0, last);
-            if hold == chunk.len() && self.finder.next(chunk, 0).is_none() {
+            if hold == chunk.len() && self.entries.finder.next(chunk, 0).is_none() {
                 return Fed::Same(chunk);
             }
             return Fed::Rewritten(self.replace(chunk, last));
@@ -172,7 +165,7 @@ impl WebsocketRewriter {
         let mut certain = Vec::new();
         let mut from = 0;
         let mut hold = self.hold_from(input, from, last);
-        while let Some(found) = self.finder.next(input, from) {
+        while let Some(found) = self.entries.finder.next(input, from) {
             if found.start >= hold {
                 break;
             }
@@ -192,10 +185,15 @@ impl WebsocketRewriter {
         }
         let mut position = from.max(input.len().saturating_sub(self.longest.saturating_sub(1)));
         while let Some(rest) = input.get(position..).filter(|rest| !rest.is_empty()) {
-            let starts = |r: &Replacement| {
-                r.placeholder.len() > rest.len() && r.placeholder.starts_with(rest)
+            let starts = |placeholder: &[u8]| {
+                placeholder.len() > rest.len() && placeholder.starts_with(rest)
             };
-            if self.replacements.iter().any(starts) {
+            if self
+                .entries
+                .placeholders
+                .iter()
+                .any(|placeholder| starts(placeholder))
+            {
                 return position;
             }
             position = position.saturating_add(1);

@@ -1,0 +1,4 @@
+//! What the fuzz targets do, one module for each crate that they are about.
+
+#[path = "entries/policy.rs"]
+pub mod policy;
