@@ -1,1 +1,28 @@
-fn main() {}
+//! The `agent-vault` executable: server, client and agent wrapper in one.
+
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod connect;
+mod diagnose;
+mod env;
+mod env_vars;
+mod error;
+mod home;
+mod lock;
+mod run;
+mod server;
+mod ui;
+mod vault_choice;
+
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let env = env::Env::from_process();
+    let ui = ui::Ui::from_process();
+    ExitCode::from(cli::main(std::env::args_os().collect(), env, ui))
+}

@@ -1,0 +1,214 @@
+//! The command line: what can be typed, and the way from there to an exit code.
+
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::commands::{
+    account, agent, auth, ca, completions, environment, server, status, vault, version,
+};
+use crate::env::Env;
+use crate::error::{FAILURE, Result, USAGE};
+use crate::run;
+use crate::ui::Ui;
+
+/// What every command gets: the environment and the terminal.
+pub(crate) struct App {
+    pub(crate) env: Env,
+    pub(crate) ui: Ui,
+}
+
+/// Credentials for agents that never hold them: server, proxy and command line in one.
+#[derive(Parser)]
+#[command(
+    name = "agent-vault",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  agent-vault vault credential set OPENAI_API_KEY
+  agent-vault vault service add --host api.openai.com --auth-type bearer --token-key OPENAI_API_KEY
+  agent-vault run -- python agent.py
+  agent-vault server"
+)]
+struct Cli {
+    /// Accepted for compatibility: this program reports nothing to anyone.
+    #[arg(long, global = true, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    telemetry: Option<bool>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a command whose requests get their credentials on the way out
+    Run {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        args: run::RunArgs,
+    },
+    /// Start the server and the proxy, or stop them
+    Server(server::ServerArgs),
+    /// Show server, proxy, vault and who you are, on one screen
+    Status {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Log in, register, log out, and see where you are logged in
+    Auth(auth::AuthArgs),
+    /// See and change your own account
+    Account(account::AccountArgs),
+    /// Vaults and all that is in them: credentials, services, agents, tokens, logs
+    Vault(vault::VaultArgs),
+    /// Agents of this instance and their tokens
+    Agent(agent::AgentArgs),
+    /// The certificate authority of the proxy
+    Ca(ca::CaArgs),
+    /// Print version and build
+    Version,
+    /// Print a shell completion script
+    #[command(hide = true)]
+    Completions(completions::CompletionsArgs),
+    /// Print the table of environment variables
+    #[command(hide = true)]
+    Environment,
+}
+
+/// Which server, and which vault of it.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Target {
+    /// Vault to use [env: AGENT_VAULT_VAULT]
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) vault: Option<String>,
+    /// Server to use; without one, the local vault [env: AGENT_VAULT_ADDR]
+    #[arg(long, value_name = "URL", global = true)]
+    pub(crate) address: Option<String>,
+}
+
+/// Which server.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct AddressArg {
+    /// Server to use; without one, the local vault [env: AGENT_VAULT_ADDR]
+    #[arg(long, value_name = "URL", global = true)]
+    pub(crate) address: Option<String>,
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Output {
+    /// Print the server's answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Skips the question before something that cannot be undone.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Yes {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// The definition of the command line, for completions and tests.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs one command line; the value is the exit code.
+pub(crate) fn main(args: Vec<OsString>, env: Env, ui: Ui) -> u8 {
+    let cli = match parse(args, &ui) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let mut builder = if matches!(
+        cli.command,
+        Command::Server(_) | Command::Run { .. } | Command::Vault(_)
+    ) {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let app = App { env, ui };
+    match builder.enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(execute(cli, &app));
+            // A blocking read that nobody waits for any more must not keep the process.
+            runtime.shutdown_background();
+            code
+        }
+        Err(e) => {
+            app.ui
+                .error(&crate::error::CliError::new(format!("cannot start: {e}")));
+            FAILURE
+        }
+    }
+}
+
+/// Like [`main`], inside a runtime.
+#[cfg(test)]
+pub(crate) async fn run_line(args: &[&str], app: &App) -> u8 {
+    let args = std::iter::once("agent-vault")
+        .chain(args.iter().copied())
+        .map(OsString::from)
+        .collect();
+    match parse(args, &app.ui) {
+        Ok(cli) => execute(cli, app).await,
+        Err(code) => code,
+    }
+}
+
+fn parse(args: Vec<OsString>, ui: &Ui) -> std::result::Result<Cli, u8> {
+    use clap::error::ErrorKind;
+    Cli::try_parse_from(args).map_err(|error| {
+        let text = error.render().ansi().to_string();
+        match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                ui.data(&text).map_or_else(|e| e.code(), |()| 0)
+            }
+            _ => {
+                ui.progress(text.trim_end());
+                USAGE
+            }
+        }
+    })
+}
+
+async fn execute(cli: Cli, app: &App) -> u8 {
+    let _ = cli.telemetry;
+    let result: Result<u8> = match cli.command {
+        Command::Run { target, args } => Box::pin(run::run(app, &target, args)).await,
+        Command::Vault(args) => Box::pin(vault::run(app, args)).await,
+        Command::Server(args) => Box::pin(server::run(app, args)).await.map(|()| 0),
+        Command::Status { target, output } => Box::pin(status::run(app, &target, output))
+            .await
+            .map(|()| 0),
+        Command::Auth(args) => Box::pin(auth::run(app, args)).await.map(|()| 0),
+        Command::Account(args) => Box::pin(account::run(app, args)).await.map(|()| 0),
+        Command::Agent(args) => Box::pin(agent::run(app, args)).await.map(|()| 0),
+        Command::Ca(args) => Box::pin(ca::run(app, args)).await.map(|()| 0),
+        Command::Version => version::run(app).map(|()| 0),
+        Command::Completions(args) => completions::run(app, args).map(|()| 0),
+        Command::Environment => environment::run(app).map(|()| 0),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            app.ui.error(&error);
+            error.code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definition_is_consistent() {
+        super::definition().debug_assert();
+    }
+}

@@ -1,0 +1,41 @@
+//! `agent-vault auth logout`.
+
+use http::Method;
+
+use crate::cli::App;
+use crate::client::Call;
+use crate::connect::Connection;
+use crate::error::Result;
+use crate::home::Home;
+
+/// Ends the login at the server that issued it, then forgets it here. A server that cannot be reached does not keep
+/// anyone logged in on this machine.
+pub(super) async fn run(app: &App) -> Result {
+    let home = Home::locate(&app.env)?;
+    let session = match home.session() {
+        Ok(session) => session,
+        Err(damaged) => {
+            home.forget_session()?;
+            app.ui.warn(damaged.message());
+            return app.ui.success("removed the unreadable login");
+        }
+    };
+    let Some(session) = session else {
+        app.ui.note("not logged in");
+        return Ok(());
+    };
+    let address = session.address.clone();
+    let connection = Connection::nobody(app, address.clone(), home)?;
+    let ended = connection
+        .client
+        .send(&Call::new(Method::POST, "/v1/auth/logout").token(&session.token))
+        .await;
+    connection.home().forget_session()?;
+    if let Err(e) = ended {
+        app.ui.warn(&format!(
+            "{address} was not told: {}; the login there ends by itself or with `auth sessions revoke`",
+            e.message()
+        ));
+    }
+    app.ui.success(&format!("logged out of {address}"))
+}

@@ -1,0 +1,108 @@
+//! `agent-vault auth`: log in and out, register, see and end logins.
+
+mod login;
+mod logout;
+mod register;
+mod sessions;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::{AddressArg, App};
+use crate::connect::{Address, Connection, DEFAULT_ADDRESS, Place, place};
+use crate::error::Result;
+use crate::home::Home;
+use crate::lock;
+
+/// `agent-vault auth`.
+#[derive(Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct AuthArgs {
+    #[command(flatten)]
+    address: AddressArg,
+    #[command(subcommand)]
+    command: AuthCommand,
+}
+
+#[derive(Subcommand)]
+enum AuthCommand {
+    /// Log in to a server and remember it
+    #[command(
+        after_help = "Example: agent-vault auth login --address https://vault.example --email me@example.com"
+    )]
+    Login(login::LoginArgs),
+    /// Create an account; the first one owns the server
+    #[command(
+        after_help = "Example: echo \"$PASSWORD\" | agent-vault auth register --email me@example.com --password-stdin"
+    )]
+    Register(register::RegisterArgs),
+    /// End the saved login
+    Logout,
+    /// List and end your logins
+    Sessions(sessions::SessionsArgs),
+}
+
+pub(crate) async fn run(app: &App, args: AuthArgs) -> Result {
+    let address = args.address.address.as_deref();
+    match args.command {
+        AuthCommand::Login(args) => login::run(app, address, args).await,
+        AuthCommand::Register(args) => register::run(app, address, args).await,
+        AuthCommand::Logout => logout::run(app).await,
+        AuthCommand::Sessions(args) => sessions::run(app, address, args).await,
+    }
+}
+
+/// A connection as nobody to the server that the address rule names; where it names none, to the server that runs on
+/// this data folder, else to the default address.
+fn connect(app: &App, address: Option<&str>) -> Result<Connection> {
+    let home = Home::locate(&app.env)?;
+    let address = match place(app, address)? {
+        Place::Server(address) => address,
+        Place::Local => {
+            let local =
+                lock::running(&home)?.and_then(|running| Address::parse(&running.address).ok());
+            match local {
+                Some(address) => address,
+                None => Address::parse(DEFAULT_ADDRESS)?,
+            }
+        }
+    };
+    Connection::nobody(app, address, home)
+}
+
+/// The e-mail from the flag or a question; with `--password-stdin` the flag is needed, as stdin holds the password.
+fn email(app: &App, flag: Option<String>, password_stdin: bool) -> Result<String> {
+    let email = match flag {
+        Some(email) => email,
+        None if password_stdin => {
+            return Err(crate::error::CliError::usage(
+                "`--password-stdin` needs `--email`",
+            ));
+        }
+        None => app.ui.ask("E-mail", "--email")?,
+    };
+    let plausible = email
+        .split_once('@')
+        .is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
+    if plausible && !email.contains(char::is_whitespace) {
+        Ok(email)
+    } else {
+        Err(crate::error::CliError::new(format!(
+            "`{email}` is not an e-mail address"
+        )))
+    }
+}
+
+/// What this login is called: the flag, else the host's name, else `cli`.
+fn device_label(flag: Option<String>) -> String {
+    flag.unwrap_or_else(|| {
+        let name = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
+        if name.is_empty() {
+            String::from("cli")
+        } else {
+            name
+        }
+    })
+}

@@ -1,0 +1,333 @@
+//! `agent-vault server`: start in the foreground or detached, and stop.
+
+mod detach;
+mod logging;
+mod unlock;
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use agent_vault_seal::SecretBytes;
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use unlock::open_local;
+
+use super::{check_password, new_password, password_text};
+use crate::cli::App;
+use crate::client::{Call, Client, Transport};
+use crate::config::{ServerConfig, ServerFlags};
+use crate::env_vars;
+use crate::error::{CliError, Result};
+use crate::home::Home;
+use crate::lock::{self, ServerLock};
+use crate::server::{Local, Server, StartError};
+
+/// How long `server stop` waits.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a stopping server may drain before it ends anyway.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// `agent-vault server`.
+#[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  agent-vault server
+  agent-vault server --detach
+  agent-vault server --host 0.0.0.0 --password-stdin < /run/secrets/master-password
+  agent-vault server stop"
+)]
+pub(crate) struct ServerArgs {
+    #[command(subcommand)]
+    command: Option<ServerCommand>,
+    #[command(flatten)]
+    flags: ServerFlags,
+    /// Go on in the background once the store is unlocked
+    #[arg(short, long)]
+    detach: bool,
+    /// Read the master password from the first line of stdin; an empty line means none
+    #[arg(long)]
+    password_stdin: bool,
+    /// Print every setting with its origin, and do not start
+    #[arg(long)]
+    print_config: bool,
+}
+
+#[derive(Subcommand)]
+enum ServerCommand {
+    /// Stop the server of this data folder
+    Stop {
+        /// Data folder [default: ~/.agent-vault] [env: AGENT_VAULT_HOME]
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<std::path::PathBuf>,
+    },
+}
+
+pub(crate) async fn run(app: &App, args: ServerArgs) -> Result {
+    if let Some(ServerCommand::Stop { data_dir }) = args.command {
+        return stop(app, data_dir);
+    }
+    let config = ServerConfig::load(&args.flags, &app.env)?;
+    if args.print_config {
+        for (name, value, origin) in config.lines() {
+            app.ui.line(&format!("{name} = {value}  ({origin})"))?;
+        }
+        return Ok(());
+    }
+    let detached_child = app.env.get(&env_vars::DETACHED)?.is_some();
+    if detached_child {
+        // A session of its own: the terminal that started it may go.
+        let _ = rustix::process::setsid();
+    } else if !args.detach {
+        unlock::take_password_out_of_environment(app)?;
+    }
+    let home = Home::at(config.data_dir.value.clone());
+    // What would fail anyway fails before anybody types a password.
+    if let Some(other) = lock::running(&home)? {
+        return Err(CliError::new(format!(
+            "a server already runs on {} (pid {}, {})",
+            home.dir().display(),
+            other.pid,
+            other.address
+        ))
+        .hint("stop it with `agent-vault server stop`"));
+    }
+    check_ports(&config)?;
+    let state = Server::inspect(&config).await.map_err(|e| e.error)?;
+    let unlock = unlock::Plan::make(app, state.key, args.password_stdin)?;
+    let owner = match (
+        state.has_owner || detached_child,
+        owner_in_environment(app)?,
+    ) {
+        (true, _) => Owner::Enough,
+        (false, Some(given)) => Owner::Given(given),
+        (false, None) if unlock.is_interactive() => Owner::Ask,
+        (false, None) => Owner::Later,
+    };
+    if args.detach && !detached_child {
+        return detach::run(app, &args.flags, &config, &home, unlock, owner).await;
+    }
+    foreground(app, config, &home, unlock, owner).await
+}
+
+fn stop(app: &App, data_dir: Option<std::path::PathBuf>) -> Result {
+    let home = match data_dir {
+        Some(dir) => Home::at(app.env.cwd().join(dir)),
+        None => Home::locate(&app.env)?,
+    };
+    let stopped = lock::stop(&home, STOP_PATIENCE)?;
+    app.ui
+        .success(&format!("stopped the server (pid {})", stopped.pid))
+}
+
+async fn foreground(
+    app: &App,
+    config: ServerConfig,
+    home: &Home,
+    unlock: unlock::Plan,
+    owner: Owner,
+) -> Result {
+    // Before the first await that matters, so that no early signal is lost.
+    let mut signals = Signals::listen()?;
+    logging::start(config.log_level.value, config.log_format.value);
+    let mut held = ServerLock::acquire(home)?;
+    let server = unlock
+        .open(app, |key| Server::build(config.clone(), key))
+        .await?;
+    owner.create(app, &server.local()).await?;
+    let endpoints = server.endpoints().clone();
+    if let Err(e) = held.announce(&local_url(endpoints.api)) {
+        app.ui.warn(e.message());
+    }
+    app.ui.line(&format!(
+        "Agent Vault {} at {}",
+        env!("CARGO_PKG_VERSION"),
+        endpoints.base_url
+    ))?;
+    match endpoints.proxy {
+        Some(proxy) => app.ui.line(&format!("proxy at {proxy}"))?,
+        None => app.ui.line("proxy switched off")?,
+    }
+    if !endpoints.api.ip().is_loopback() {
+        app.ui.note("both listeners speak plain HTTP: put TLS in front before they leave a network that you trust");
+    }
+    if matches!(owner, Owner::Later) {
+        app.ui.line(&format!(
+            "no owner yet: run `agent-vault auth register --address {}`",
+            local_url(endpoints.api)
+        ))?;
+    }
+    let shutdown = CancellationToken::new();
+    let serving = server.run(shutdown.clone());
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = signals.next() => {
+            // stdout may be gone by now; that must not keep us from draining.
+            let _ = app.ui.line("stopping");
+            shutdown.cancel();
+            tokio::select! {
+                ended = &mut serving => ended,
+                () = tokio::time::sleep(DRAIN_LIMIT) => {
+                    app.ui.warn(&format!("not drained within {} s", DRAIN_LIMIT.as_secs()));
+                    Ok(())
+                }
+                () = signals.next() => Ok(()),
+            }
+        }
+    };
+    drop(held);
+    ended.map_err(|e: StartError| e.error)?;
+    let _ = app.ui.line("stopped");
+    Ok(())
+}
+
+/// The signals that end a server.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals> {
+        let on = |kind| {
+            signal(kind).map_err(|e| CliError::new(format!("cannot listen for signals: {e}")))
+        };
+        Ok(Signals {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+/// A base URL that reaches a listener from this machine, even one that is bound to every address.
+fn local_url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// Says early, and in words, that a port cannot be had. The server binds for itself later.
+fn check_ports(config: &ServerConfig) -> Result {
+    let ports = [
+        (Some(config.api_port.value), "management API", "--port"),
+        (config.proxy_port.value, "proxy", "--mitm-port"),
+    ];
+    for (port, what, flag) in ports {
+        let Some(port) = port else { continue };
+        let address = SocketAddr::new(config.host.value, port);
+        if let Err(e) = TcpListener::bind(address) {
+            let why = match e.kind() {
+                std::io::ErrorKind::AddrInUse => String::from("the port is taken"),
+                std::io::ErrorKind::AddrNotAvailable => {
+                    String::from("this machine has no such address")
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    String::from("ports below 1024 need a privilege")
+                }
+                _ => e.to_string(),
+            };
+            return Err(
+                CliError::new(format!("cannot listen on {address} for the {what}: {why}"))
+                    .hint(format!("choose another with `{flag}`")),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Where the first owner comes from.
+enum Owner {
+    /// There is one.
+    Enough,
+    /// The environment names one: e-mail and password.
+    Given((String, SecretBytes)),
+    /// A person is there to be asked.
+    Ask,
+    /// Somebody registers later.
+    Later,
+}
+
+/// The owner that the environment names.
+///
+/// # Errors
+/// One of the two variables without the other; a password that is too short.
+fn owner_in_environment(app: &App) -> Result<Option<(String, SecretBytes)>> {
+    let email = app.env.get(&env_vars::OWNER_EMAIL)?;
+    let password = app.env.get(&env_vars::OWNER_PASSWORD)?;
+    match (email, password) {
+        (None, None) => Ok(None),
+        (Some(email), Some(password)) => {
+            let password = SecretBytes::new(password.as_bytes().to_vec());
+            check_password(&password).map_err(|e| e.context(env_vars::OWNER_PASSWORD.name))?;
+            Ok(Some((email.to_owned(), password)))
+        }
+        _ => Err(CliError::new(format!(
+            "{} and {} go together",
+            env_vars::OWNER_EMAIL.name,
+            env_vars::OWNER_PASSWORD.name
+        ))),
+    }
+}
+
+impl Owner {
+    /// Creates the first owner through the API, in-process, if one is to be created now.
+    async fn create(&self, app: &App, local: &Local) -> Result {
+        let (email, password) = match self {
+            Owner::Enough | Owner::Later => return Ok(()),
+            Owner::Given((email, password)) => (email.clone(), password.duplicate()),
+            Owner::Ask => {
+                app.ui.progress("No owner yet. Who owns this server?");
+                (
+                    app.ui.ask("E-mail", "agent-vault auth register")?,
+                    new_password(app, false, "Password")?,
+                )
+            }
+        };
+        let client = Client::new(
+            Transport::InProcess(local.router.clone()),
+            Some(local.token.duplicate()),
+        );
+        let body = json!({"email": email, "password": password_text(&password)?});
+        client
+            .send(&Call::new(Method::POST, "/v1/auth/register").json(&body))
+            .await
+            .map_err(CliError::from)?;
+        app.ui.progress(&format!(
+            "owner {email} created; log in with `agent-vault auth login`"
+        ));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn w45_urls_of_every_listener_can_be_used() {
+        for (bound, url) in [
+            ("0.0.0.0:1", "http://127.0.0.1:1"),
+            ("[::]:1", "http://[::1]:1"),
+            ("[fd00::1]:1", "http://[fd00::1]:1"),
+            ("10.0.0.1:1", "http://10.0.0.1:1"),
+        ] {
+            assert_eq!(super::local_url(bound.parse().unwrap()), url);
+        }
+    }
+}

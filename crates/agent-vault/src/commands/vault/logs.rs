@@ -1,0 +1,216 @@
+//! `agent-vault vault logs`: shows and follows the request log.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::{App, Output, Target};
+use crate::client::types::{LogRow, Logs};
+use crate::client::{ApiPath, Call};
+use crate::commands::{or_dash, time};
+use crate::connect::Connection;
+use crate::diagnose::{self, Outcome};
+use crate::error::Result;
+use crate::ui::{Ui, clean};
+use crate::vault_choice::vault_path;
+
+/// The largest page that the server gives.
+const PAGE: usize = 200;
+/// How often `--follow` asks.
+const FOLLOW: Duration = Duration::from_millis(500);
+
+/// `agent-vault vault logs`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  agent-vault vault logs --follow
+  agent-vault vault logs --status err --limit 10")]
+pub(super) struct LogsArgs {
+    /// Go on showing requests as they come
+    #[arg(short, long)]
+    follow: bool,
+    /// How many of the latest requests to show
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// Only these answers
+    #[arg(long, value_enum)]
+    status: Option<StatusBucket>,
+    /// Only this service
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum StatusBucket {
+    #[value(name = "2xx")]
+    Success,
+    #[value(name = "3xx")]
+    Redirect,
+    #[value(name = "4xx")]
+    Client,
+    #[value(name = "5xx")]
+    Server,
+    Err,
+}
+
+impl StatusBucket {
+    fn as_str(self) -> &'static str {
+        match self {
+            StatusBucket::Success => "2xx",
+            StatusBucket::Redirect => "3xx",
+            StatusBucket::Client => "4xx",
+            StatusBucket::Server => "5xx",
+            StatusBucket::Err => "err",
+        }
+    }
+}
+
+pub(super) async fn run(app: &App, target: &Target, args: LogsArgs) -> Result {
+    let (connection, vault) = super::open(app, target).await?;
+    let base = || {
+        vault_path(&vault)
+            .literal("/logs")
+            .query_if("status_bucket", args.status.map(StatusBucket::as_str))
+            .query_if("service", args.service.as_deref())
+    };
+    let (rows, mut latest) = newest(app, &connection, base, args.limit).await?;
+    if rows.is_empty() && !args.follow && !args.output.json {
+        app.ui
+            .note(&format!("no requests logged in vault \"{vault}\""));
+        return Ok(());
+    }
+    if args.output.json && !args.follow {
+        let raw: Vec<_> = rows.iter().map(|r| &r.raw).collect();
+        return app
+            .ui
+            .line(&serde_json::json!({"logs": raw, "latest_id": latest}).to_string());
+    }
+    for row in rows.iter().rev() {
+        show(app, &vault, row, args.output)?;
+    }
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
+        tokio::time::sleep(FOLLOW).await;
+        // The oldest unseen rows first, so that a burst is not skipped.
+        let path = base().query("limit", PAGE).query("after", latest);
+        let page = page(app, &connection, path).await?;
+        for row in page.rows.iter().rev() {
+            show(app, &vault, row, args.output)?;
+        }
+        latest = latest.max(page.latest);
+    }
+}
+
+/// A row and the server's own text of it.
+struct Row {
+    row: LogRow,
+    raw: serde_json::Value,
+}
+
+struct Page {
+    rows: Vec<Row>,
+    latest: i64,
+    next: Option<i64>,
+}
+
+async fn page(app: &App, connection: &Connection, path: ApiPath) -> Result<Page> {
+    let reply = connection.send(app, Call::get(path)).await?;
+    let logs: Logs = reply.json()?;
+    let raw = reply
+        .value()?
+        .get("logs")
+        .and_then(serde_json::Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    Ok(Page {
+        rows: logs
+            .logs
+            .into_iter()
+            .zip(raw)
+            .map(|(row, raw)| Row { row, raw })
+            .collect(),
+        latest: logs.latest_id,
+        next: logs.next_cursor,
+    })
+}
+
+/// The latest `limit` rows, newest first, and the highest id seen.
+async fn newest(
+    app: &App,
+    connection: &Connection,
+    base: impl Fn() -> ApiPath,
+    limit: usize,
+) -> Result<(Vec<Row>, i64)> {
+    let mut rows = Vec::new();
+    let mut latest = 0;
+    let mut before: Option<i64> = None;
+    while rows.len() < limit {
+        let path = base()
+            .query("limit", PAGE.min(limit - rows.len()))
+            .query_if("before", before);
+        let page = page(app, connection, path).await?;
+        if before.is_none() {
+            latest = page.latest;
+        }
+        let got = page.rows.len();
+        rows.extend(page.rows);
+        before = page.next;
+        if got == 0 || before.is_none() {
+            break;
+        }
+    }
+    Ok((rows, latest))
+}
+
+/// `time  status  METHOD host/path  service  decision`, and under it what to mend.
+fn show(app: &App, vault: &str, row: &Row, output: Output) -> Result {
+    if output.json {
+        return app.ui.line(&row.raw.to_string());
+    }
+    let r = &row.row;
+    let status = match r.status {
+        0 => String::from(" - "),
+        200..=399 | 101 => Ui::green(&r.status.to_string()),
+        other => Ui::red(&other.to_string()),
+    };
+    let decision = match (diagnose::outcome(r), r.credential_keys.is_empty()) {
+        (Outcome::Brokered, false) => format!("brokered {}", r.credential_keys.join(",")),
+        (Outcome::Brokered, true) => String::from("brokered"),
+        (Outcome::Passed, _) => String::from("passed without a credential"),
+        (Outcome::Refused, _) => String::from("refused"),
+    };
+    let who = r
+        .label
+        .as_deref()
+        .filter(|l| !l.is_empty())
+        .unwrap_or(&r.actor_name);
+    let mut line = format!(
+        "{}  {status}  {} {}{}  {}  {}  {} ms",
+        time(&r.created_at),
+        clean(&r.method),
+        clean(&diagnose::host_of(r)),
+        clean(&r.path),
+        clean(&or_dash(&r.matched_service)),
+        clean(&decision),
+        r.latency_ms,
+    );
+    if !who.is_empty() {
+        line.push_str(&Ui::grey(&format!("  [{}]", clean(who))));
+    }
+    if !r.error_code.is_empty() {
+        line.push_str(&format!("  {}", Ui::red(&clean(&r.error_code))));
+    }
+    app.ui.line(&line)?;
+    for finding in diagnose::findings(r, vault) {
+        app.ui.line(&format!("    {}", clean(&finding.what)))?;
+        app.ui.line(&format!(
+            "    {} {}",
+            Ui::grey("mend:"),
+            clean(&finding.mend)
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! `agent-vault vault token`: tokens that open one vault's proxy for a while.
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::json;
+
+use crate::cli::{App, Output, Target, Yes};
+use crate::client::types::{Minted, ScopedSessions};
+use crate::client::{ApiPath, Call};
+use crate::commands::{or_dash, time};
+use crate::error::Result;
+
+/// `agent-vault vault token`.
+#[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Example: AGENT_VAULT_TOKEN=$(agent-vault vault token --ttl 3600 --label nightly)"
+)]
+pub(super) struct TokenArgs {
+    #[command(subcommand)]
+    command: Option<TokenCommand>,
+    /// Life in seconds, 300 to 604800 [default: 86400]
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u64>,
+    /// What the token is called in lists and logs
+    #[arg(long)]
+    label: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// List live tokens of the vault
+    #[command(alias = "ls")]
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Revoke a token: its next request is refused, its open streams end
+    Revoke {
+        /// Id from the list
+        id: String,
+        #[command(flatten)]
+        yes: Yes,
+    },
+}
+
+pub(super) async fn run(app: &App, target: &Target, args: TokenArgs) -> Result {
+    let (connection, vault) = super::open(app, target).await?;
+    match args.command {
+        None => {
+            let mut body = serde_json::Map::new();
+            body.insert("vault".to_owned(), json!(vault));
+            if let Some(ttl) = args.ttl {
+                body.insert("ttl_seconds".to_owned(), json!(ttl));
+            }
+            if let Some(label) = args.label {
+                body.insert("label".to_owned(), json!(label));
+            }
+            let reply = connection
+                .send(app, Call::new(Method::POST, "/v1/sessions").json(&body))
+                .await?;
+            if args.output.json {
+                return app.ui.line(reply.text().trim_end());
+            }
+            let minted: Minted = reply.json()?;
+            app.ui.data(&minted.token)
+        }
+        Some(TokenCommand::List { output }) => {
+            let reply = connection
+                .send(
+                    app,
+                    Call::get(ApiPath::new("/v1/sessions").query("vault", &vault)),
+                )
+                .await?;
+            if output.json {
+                return app.ui.line(reply.text().trim_end());
+            }
+            let found: ScopedSessions = reply.json()?;
+            let rows = found
+                .sessions
+                .into_iter()
+                .map(|s| {
+                    let by = s.created_by.map(|c| c.display_name).unwrap_or_default();
+                    vec![
+                        s.id,
+                        or_dash(&s.label),
+                        s.vault_role,
+                        or_dash(&by),
+                        time(&s.created_at),
+                        or_dash(&time(&s.expires_at)),
+                    ]
+                })
+                .collect();
+            app.ui.table(
+                &["ID", "LABEL", "ROLE", "CREATED BY", "CREATED", "EXPIRES"],
+                rows,
+                "no live tokens",
+            )
+        }
+        Some(TokenCommand::Revoke { id, yes }) => {
+            app.ui
+                .confirm(&format!("Revoke token {id} of vault \"{vault}\"?"), yes.yes)?;
+            let path = ApiPath::new("/v1/sessions")
+                .segment(&id)
+                .query("vault", &vault);
+            connection
+                .send(app, Call::new(Method::DELETE, path))
+                .await?;
+            app.ui.success(&format!("revoked token {id}"))
+        }
+    }
+}

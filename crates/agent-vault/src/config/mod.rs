@@ -1,0 +1,484 @@
+//! Settings of the server: flags, then environment, then `config.toml`, then defaults, each with its origin.
+//!
+//! A value that cannot be read is an error that names where it came from; nothing is ignored.
+
+mod layers;
+mod values;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use layers::{FileLayer, Layers, Spec};
+pub(crate) use layers::{Origin, Setting};
+pub(crate) use values::{
+    LogFormat, LogLevel, RateKnob, RateLimits, RateProfile, RateTier, UpstreamProxyUrl,
+};
+
+use crate::env::Env;
+use crate::env_vars as vars;
+use crate::error::{CliError, Result};
+use crate::home::Home;
+
+/// Default port of the management API.
+pub(crate) const DEFAULT_API_PORT: u16 = 14321;
+/// Default port of the proxy.
+pub(crate) const DEFAULT_PROXY_PORT: u16 = 14322;
+/// Default cap on a declared request body, in bytes.
+pub(crate) const DEFAULT_MAX_REQUEST_BYTES: u64 = 1 << 30;
+
+/// Flags of `agent-vault server`, as text: they are read by the same code as the environment and the file.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ServerFlags {
+    /// Port of the management API [default: 14321] [env: AGENT_VAULT_PORT, PORT]
+    #[arg(short, long, value_name = "PORT")]
+    pub(crate) port: Option<String>,
+    /// Address that both listeners bind [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) host: Option<String>,
+    /// Port of the proxy, 0 to switch it off [default: 14322]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) mitm_port: Option<String>,
+    /// PostgreSQL URL (not in this version: data is stored in SQLite)
+    #[arg(long, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+    /// Data folder [default: ~/.agent-vault] [env: AGENT_VAULT_HOME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// `info` or `debug` [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// `text` or `json` [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<String>,
+    /// Largest declared request body through the proxy, in bytes [default: 1073741824]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_request_bytes: Option<String>,
+    /// Largest response body through the proxy, in bytes, 0 for no limit [default: 0]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_response_bytes: Option<String>,
+    /// Proxy that outbound connections go through: http://[user:password@]host:port
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream_proxy: Option<String>,
+    /// PEM file with roots to trust for upstreams besides the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) upstream_ca: Option<String>,
+}
+
+/// Everything that a server needs to know before it starts. Secrets are not in it.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerConfig {
+    /// The data folder.
+    pub(crate) data_dir: Setting<PathBuf>,
+    /// Address that both listeners bind.
+    pub(crate) host: Setting<IpAddr>,
+    /// Port of the management API; 0 lets the system choose (local mode, tests).
+    pub(crate) api_port: Setting<u16>,
+    /// Port of the proxy; `None` switches it off.
+    pub(crate) proxy_port: Setting<Option<u16>>,
+    /// Public base URL, only if one was set explicitly.
+    pub(crate) base_url: Setting<Option<String>>,
+    /// Verbosity of the process log.
+    pub(crate) log_level: Setting<LogLevel>,
+    /// Shape of the process log.
+    pub(crate) log_format: Setting<LogFormat>,
+    /// Cap on a request body, in bytes; never 0.
+    pub(crate) max_request_bytes: Setting<u64>,
+    /// Cap on a response body, in bytes; 0 = none.
+    pub(crate) max_response_bytes: Setting<u64>,
+    /// The proxy may reach private addresses.
+    pub(crate) allow_private_ranges: Setting<bool>,
+    /// Addresses that the proxy may reach although they are private.
+    pub(crate) network_allowlist: Setting<Vec<IpNet>>,
+    /// Peers whose `X-Forwarded-For` counts.
+    pub(crate) trusted_proxies: Setting<Vec<IpNet>>,
+    /// Services on internal host names are allowed.
+    pub(crate) dev_mode: Setting<bool>,
+    /// The first owner may register from another machine.
+    pub(crate) allow_remote_setup: Setting<bool>,
+    /// A corporate proxy on the way out.
+    pub(crate) upstream_proxy: Setting<Option<UpstreamProxyUrl>>,
+    /// Extra roots for upstreams.
+    pub(crate) upstream_ca: Setting<Option<PathBuf>>,
+    /// Rate limits.
+    pub(crate) rate_limits: RateLimits,
+    /// Age limit of request log rows in hours; 0 = none. Beats the stored setting unless it is the default.
+    pub(crate) logs_max_age_hours: Setting<u64>,
+    /// Request log rows kept per vault; 0 = all.
+    pub(crate) logs_max_rows_per_vault: Setting<u64>,
+    /// The stored retention setting is ignored.
+    pub(crate) logs_retention_lock: Setting<bool>,
+}
+
+impl ServerConfig {
+    /// Reads all layers for `agent-vault server`.
+    ///
+    /// # Errors
+    /// The first value that cannot be read, with its origin.
+    pub(crate) fn load(flags: &ServerFlags, env: &Env) -> Result<ServerConfig> {
+        let data_dir = match &flags.data_dir {
+            Some(dir) => Setting {
+                value: env.cwd().join(dir),
+                origin: Origin::Flag("--data-dir"),
+            },
+            None => Setting {
+                value: Home::locate(env)?.dir().to_owned(),
+                origin: if env.raw(vars::HOME.name).is_some_and(|v| !v.is_empty()) {
+                    Origin::Environment(vars::HOME.name)
+                } else {
+                    Origin::Default
+                },
+            },
+        };
+        let file = FileLayer::read(&data_dir.value.join("config.toml"))?;
+        let layers = Layers { env, file: &file };
+        refuse_postgres(&layers, flags)?;
+        let config = ServerConfig {
+            data_dir,
+            host: layers.read(
+                Spec {
+                    key: "host",
+                    flag: Some("--host"),
+                    vars: &[&vars::HOST],
+                },
+                flags.host.as_deref(),
+                values::host,
+                || IpAddr::from([127, 0, 0, 1]),
+            )?,
+            api_port: layers.read(
+                Spec {
+                    key: "port",
+                    flag: Some("--port"),
+                    vars: &[&vars::PORT, &vars::GENERIC_PORT],
+                },
+                flags.port.as_deref(),
+                values::port,
+                || DEFAULT_API_PORT,
+            )?,
+            proxy_port: layers.read(
+                Spec {
+                    key: "mitm_port",
+                    flag: Some("--mitm-port"),
+                    vars: &[&vars::PROXY_PORT],
+                },
+                flags.mitm_port.as_deref(),
+                values::port_or_off,
+                || Some(DEFAULT_PROXY_PORT),
+            )?,
+            base_url: base_url(&layers)?,
+            log_level: layers.read(
+                Spec {
+                    key: "log_level",
+                    flag: Some("--log-level"),
+                    vars: &[&vars::LOG_LEVEL],
+                },
+                flags.log_level.as_deref(),
+                values::log_level,
+                || LogLevel::Info,
+            )?,
+            log_format: layers.read(
+                Spec {
+                    key: "log_format",
+                    flag: Some("--log-format"),
+                    vars: &[&vars::LOG_FORMAT],
+                },
+                flags.log_format.as_deref(),
+                values::log_format,
+                || LogFormat::Text,
+            )?,
+            max_request_bytes: layers.read(
+                Spec {
+                    key: "max_request_bytes",
+                    flag: Some("--max-request-bytes"),
+                    vars: &[&vars::MAX_REQUEST_BYTES],
+                },
+                flags.max_request_bytes.as_deref(),
+                values::positive,
+                || DEFAULT_MAX_REQUEST_BYTES,
+            )?,
+            max_response_bytes: layers.read(
+                Spec {
+                    key: "max_response_bytes",
+                    flag: Some("--max-response-bytes"),
+                    vars: &[&vars::MAX_RESPONSE_BYTES],
+                },
+                flags.max_response_bytes.as_deref(),
+                values::count,
+                || 0,
+            )?,
+            allow_private_ranges: layers.plain(
+                "allow_private_ranges",
+                &vars::ALLOW_PRIVATE_RANGES,
+                values::boolean,
+                || false,
+            )?,
+            network_allowlist: layers.plain(
+                "network_allowlist",
+                &vars::NETWORK_ALLOWLIST,
+                values::networks,
+                Vec::new,
+            )?,
+            trusted_proxies: layers.plain(
+                "trusted_proxies",
+                &vars::TRUSTED_PROXIES,
+                values::networks,
+                Vec::new,
+            )?,
+            dev_mode: layers.plain("dev_mode", &vars::DEV_MODE, values::boolean, || false)?,
+            allow_remote_setup: layers.plain(
+                "allow_remote_setup",
+                &vars::ALLOW_REMOTE_SETUP,
+                values::boolean,
+                || false,
+            )?,
+            upstream_proxy: layers.read(
+                Spec {
+                    key: "upstream_proxy",
+                    flag: Some("--upstream-proxy"),
+                    vars: &[&vars::UPSTREAM_PROXY],
+                },
+                flags.upstream_proxy.as_deref(),
+                |text| values::upstream_proxy(text).map(Some),
+                || None,
+            )?,
+            upstream_ca: layers.read(
+                Spec {
+                    key: "upstream_ca",
+                    flag: Some("--upstream-ca"),
+                    vars: &[&vars::UPSTREAM_CA],
+                },
+                flags.upstream_ca.as_deref(),
+                |text| Ok(Some(env.cwd().join(text))),
+                || None,
+            )?,
+            rate_limits: rate_limits(&layers)?,
+            logs_max_age_hours: layers.plain(
+                "logs_max_age_hours",
+                &vars::LOGS_MAX_AGE_HOURS,
+                values::count,
+                || 168,
+            )?,
+            logs_max_rows_per_vault: layers.plain(
+                "logs_max_rows_per_vault",
+                &vars::LOGS_MAX_ROWS,
+                values::count,
+                || 10_000,
+            )?,
+            logs_retention_lock: layers.plain(
+                "logs_retention_lock",
+                &vars::LOGS_RETENTION_LOCK,
+                values::boolean,
+                || false,
+            )?,
+        };
+        file.refuse_unknown()?;
+        if config.proxy_port.value == Some(config.api_port.value) {
+            return Err(CliError::new(format!(
+                "the management API ({}) and the proxy ({}) cannot share port {}",
+                config.api_port.origin, config.proxy_port.origin, config.api_port.value
+            )));
+        }
+        Ok(config)
+    }
+
+    /// Settings of the local vault: as a server's, on loopback, on ports that the system chooses.
+    pub(crate) fn for_local(env: &Env) -> Result<ServerConfig> {
+        let mut config = ServerConfig::load(&ServerFlags::default(), env)?;
+        config.host = Setting::default_of(IpAddr::from([127, 0, 0, 1]));
+        config.api_port = Setting::default_of(0);
+        config.proxy_port = Setting::default_of(Some(0));
+        config.base_url = Setting::default_of(None);
+        Ok(config)
+    }
+
+    /// Each setting with its value and origin, for `server --print-config`. Passwords in URLs are hidden.
+    pub(crate) fn lines(&self) -> Vec<(&'static str, String, String)> {
+        fn list(nets: &[IpNet]) -> String {
+            nets.iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
+        }
+        fn row(
+            name: &'static str,
+            value: impl ToString,
+            origin: &Origin,
+        ) -> (&'static str, String, String) {
+            (name, value.to_string(), origin.to_string())
+        }
+        let mut rows = vec![
+            row(
+                "data_dir",
+                self.data_dir.value.display(),
+                &self.data_dir.origin,
+            ),
+            row("host", self.host.value, &self.host.origin),
+            row("port", self.api_port.value, &self.api_port.origin),
+            row(
+                "mitm_port",
+                self.proxy_port.value.unwrap_or(0),
+                &self.proxy_port.origin,
+            ),
+            row(
+                "base_url",
+                self.base_url.value.as_deref().unwrap_or(""),
+                &self.base_url.origin,
+            ),
+            row("log_level", self.log_level.value, &self.log_level.origin),
+            row("log_format", self.log_format.value, &self.log_format.origin),
+            row(
+                "max_request_bytes",
+                self.max_request_bytes.value,
+                &self.max_request_bytes.origin,
+            ),
+            row(
+                "max_response_bytes",
+                self.max_response_bytes.value,
+                &self.max_response_bytes.origin,
+            ),
+            row(
+                "allow_private_ranges",
+                self.allow_private_ranges.value,
+                &self.allow_private_ranges.origin,
+            ),
+            row(
+                "network_allowlist",
+                list(&self.network_allowlist.value),
+                &self.network_allowlist.origin,
+            ),
+            row(
+                "trusted_proxies",
+                list(&self.trusted_proxies.value),
+                &self.trusted_proxies.origin,
+            ),
+            row("dev_mode", self.dev_mode.value, &self.dev_mode.origin),
+            row(
+                "allow_remote_setup",
+                self.allow_remote_setup.value,
+                &self.allow_remote_setup.origin,
+            ),
+            row(
+                "upstream_proxy",
+                self.upstream_proxy
+                    .value
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+                &self.upstream_proxy.origin,
+            ),
+            row(
+                "upstream_ca",
+                self.upstream_ca
+                    .value
+                    .as_ref()
+                    .map(|p| p.display().to_string())
+                    .unwrap_or_default(),
+                &self.upstream_ca.origin,
+            ),
+            row(
+                "logs_max_age_hours",
+                self.logs_max_age_hours.value,
+                &self.logs_max_age_hours.origin,
+            ),
+            row(
+                "logs_max_rows_per_vault",
+                self.logs_max_rows_per_vault.value,
+                &self.logs_max_rows_per_vault.origin,
+            ),
+            row(
+                "logs_retention_lock",
+                self.logs_retention_lock.value,
+                &self.logs_retention_lock.origin,
+            ),
+            row(
+                "ratelimit_profile",
+                self.rate_limits.profile.value,
+                &self.rate_limits.profile.origin,
+            ),
+            row(
+                "ratelimit_lock",
+                self.rate_limits.lock.value,
+                &self.rate_limits.lock.origin,
+            ),
+        ];
+        for (tier, knob, setting) in &self.rate_limits.knobs {
+            rows.push((
+                "ratelimit",
+                format!("{tier}.{knob}={}", setting.value),
+                setting.origin.to_string(),
+            ));
+        }
+        rows
+    }
+}
+
+fn base_url(layers: &Layers<'_>) -> Result<Setting<Option<String>>> {
+    let parse = |text: &str| {
+        crate::connect::Address::parse(text)
+            .map(|a| Some(a.to_string()))
+            .map_err(|e| e.message().to_owned())
+    };
+    let explicit = layers.plain("base_url", &vars::ADDR, parse, || None)?;
+    if explicit.value.is_some() {
+        return Ok(explicit);
+    }
+    Ok(match layers.env.get(&vars::FLY_APP_NAME)? {
+        Some(app) => Setting {
+            value: Some(format!("https://{app}.fly.dev")),
+            origin: Origin::Environment(vars::FLY_APP_NAME.name),
+        },
+        None => explicit,
+    })
+}
+
+fn rate_limits(layers: &Layers<'_>) -> Result<RateLimits> {
+    let mut knobs = Vec::new();
+    for tier in RateTier::ALL {
+        for knob in RateKnob::ALL {
+            if let Some(setting) = layers.knob(tier, knob)? {
+                knobs.push((tier, knob, setting));
+            }
+        }
+    }
+    Ok(RateLimits {
+        profile: layers.plain(
+            "ratelimit_profile",
+            &vars::RATELIMIT_PROFILE,
+            values::profile,
+            || RateProfile::Default,
+        )?,
+        lock: layers.plain(
+            "ratelimit_lock",
+            &vars::RATELIMIT_LOCK,
+            values::boolean,
+            || false,
+        )?,
+        knobs,
+    })
+}
+
+/// A database that was asked for and is not used would look like data loss.
+fn refuse_postgres(layers: &Layers<'_>, flags: &ServerFlags) -> Result {
+    let asked: Setting<Option<String>> = layers.read(
+        Spec {
+            key: "database_url",
+            flag: Some("--database-url"),
+            vars: &[&vars::DATABASE_URL],
+        },
+        flags.database_url.as_deref(),
+        |text| Ok(Some(text.to_owned())),
+        || None,
+    )?;
+    match asked.value {
+        Some(url) if !url.is_empty() => Err(CliError::new(format!(
+            "PostgreSQL ({}) is not in this version: data is stored in SQLite",
+            asked.origin
+        ))
+        .hint("leave it out; the data folder is set with `--data-dir`")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+use std::path::Path;
+
+use super::values::KnobValue;
+use super::{LogLevel, Origin, RateKnob, RateTier, ServerConfig, ServerFlags};
+use crate::env::Env;
+use crate::home::write_atomically;
+
+fn load(
+    flags: &ServerFlags,
+    vars: &[(&str, &str)],
+    home: &Path,
+) -> crate::error::Result<ServerConfig> {
+    let env = Env::of(vars, home).with("AGENT_VAULT_HOME", home.to_str().unwrap());
+    ServerConfig::load(flags, &env)
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let defaults = load(&ServerFlags::default(), &[], dir.path()).unwrap();
+    assert_eq!(
+        (defaults.api_port.value, defaults.proxy_port.value),
+        (14321, Some(14322))
+    );
+    assert_eq!(defaults.api_port.origin, Origin::Default);
+    write_atomically(
+        &dir.path().join("config.toml"),
+        b"port = 1000\nlog_level = \"debug\"\nnetwork_allowlist = [\"10.0.0.0/8\", \"::1\"]\n",
+        0o600,
+    )
+    .unwrap();
+    let file = load(&ServerFlags::default(), &[], dir.path()).unwrap();
+    assert_eq!(
+        (
+            file.api_port.value,
+            file.log_level.value,
+            file.network_allowlist.value.len()
+        ),
+        (1000, LogLevel::Debug, 2)
+    );
+    let env = load(&ServerFlags::default(), &[("PORT", "2000")], dir.path()).unwrap();
+    assert_eq!(
+        (env.api_port.value, env.api_port.origin),
+        (2000, Origin::Environment("PORT"))
+    );
+    let own = load(
+        &ServerFlags::default(),
+        &[("PORT", "2000"), ("AGENT_VAULT_PORT", "2001")],
+        dir.path(),
+    )
+    .unwrap();
+    assert_eq!(own.api_port.value, 2001);
+    let flags = ServerFlags {
+        port: Some("3000".into()),
+        ..ServerFlags::default()
+    };
+    let flag = load(&flags, &[("PORT", "2000")], dir.path()).unwrap();
+    assert_eq!(
+        (flag.api_port.value, flag.api_port.origin),
+        (3000, Origin::Flag("--port"))
+    );
+}
+
+#[test]
+fn malformed_values_name_their_place() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, value) in [
+        ("PORT", "http"),
+        ("AGENT_VAULT_MITM_PORT", "70000"),
+        ("AGENT_VAULT_HOST", "my-host"),
+        ("AGENT_VAULT_LOG_LEVEL", "loud"),
+        ("AGENT_VAULT_MAX_REQUEST_BYTES", "0"),
+        ("AGENT_VAULT_MAX_RESPONSE_BYTES", "-1"),
+        ("AGENT_VAULT_ALLOW_PRIVATE_RANGES", "maybe"),
+        ("AGENT_VAULT_NETWORK_ALLOWLIST", "10.0.0.0/8,x"),
+        ("AGENT_VAULT_RATELIMIT_PROFILE", "huge"),
+        ("AGENT_VAULT_RATELIMIT_AUTH_MAX", "many"),
+        ("AGENT_VAULT_RATELIMIT_AUTH_WINDOW", "5 parsecs"),
+        ("AGENT_VAULT_LOGS_MAX_AGE_HOURS", "week"),
+        ("AGENT_VAULT_ADDR", "vault.example"),
+        ("AGENT_VAULT_UPSTREAM_PROXY", "socks5://x:1"),
+        ("AGENT_VAULT_DATABASE_URL", "postgres://x"),
+    ] {
+        let error = load(&ServerFlags::default(), &[(name, value)], dir.path()).unwrap_err();
+        assert!(error.message().contains(name), "{name}: {error}");
+    }
+    write_atomically(&dir.path().join("config.toml"), b"prot = 1\n", 0o600).unwrap();
+    let error = load(&ServerFlags::default(), &[], dir.path()).unwrap_err();
+    assert!(error.message().contains("config.toml") && error.message().contains("prot"));
+}
+
+#[test]
+fn knobs_and_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = load(
+        &ServerFlags::default(),
+        &[
+            ("AGENT_VAULT_RATELIMIT_AUTH_WINDOW", "1h30m"),
+            ("AGENT_VAULT_RATELIMIT_PROXY_RATE", "2.5"),
+            (
+                "AGENT_VAULT_UPSTREAM_PROXY",
+                "http://u:hunter2@proxy.corp:3128",
+            ),
+        ],
+        dir.path(),
+    )
+    .unwrap();
+    let knobs = &config.rate_limits.knobs;
+    assert!(knobs.iter().any(|(t, k, s)| *t == RateTier::Auth
+        && *k == RateKnob::Window
+        && s.value == KnobValue::Window(std::time::Duration::from_secs(5400))));
+    assert!(
+        knobs
+            .iter()
+            .any(|(t, _, s)| *t == RateTier::Proxy && s.value == KnobValue::PerSecond(2.5))
+    );
+    let shown = format!("{config:?}{:?}", config.lines());
+    assert!(!shown.contains("hunter2"));
+    let proxy = config.upstream_proxy.value.unwrap();
+    assert_eq!(proxy.expose_credentials(), Some(("u", "hunter2")));
+    assert_eq!(proxy.authority(), "proxy.corp:3128");
+}
+
+#[test]
+fn ipv6_hosts_come_with_and_without_brackets() {
+    let dir = tempfile::tempdir().unwrap();
+    for text in ["::1", "[::1]"] {
+        let flags = ServerFlags {
+            host: Some(text.into()),
+            ..ServerFlags::default()
+        };
+        assert!(load(&flags, &[], dir.path()).unwrap().host.value.is_ipv6());
+    }
+}

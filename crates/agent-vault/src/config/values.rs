@@ -1,0 +1,353 @@
+//! How each kind of value is read.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::layers::Setting;
+
+type Parsed<T> = Result<T, String>;
+
+/// Verbosity of the process log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    Info,
+    Debug,
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+        })
+    }
+}
+
+/// Shape of the process log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        })
+    }
+}
+
+/// A set of limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RateProfile {
+    Default,
+    Strict,
+    Loose,
+    Off,
+}
+
+impl fmt::Display for RateProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RateProfile::Default => "default",
+            RateProfile::Strict => "strict",
+            RateProfile::Loose => "loose",
+            RateProfile::Off => "off",
+        })
+    }
+}
+
+/// A group of requests with a limit of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum RateTier {
+    Auth,
+    Proxy,
+    Authed,
+    Global,
+    VerifyFail,
+}
+
+impl RateTier {
+    /// All tiers.
+    pub(crate) const ALL: [RateTier; 5] = [
+        RateTier::Auth,
+        RateTier::Proxy,
+        RateTier::Authed,
+        RateTier::Global,
+        RateTier::VerifyFail,
+    ];
+}
+
+impl fmt::Display for RateTier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RateTier::Auth => "AUTH",
+            RateTier::Proxy => "PROXY",
+            RateTier::Authed => "AUTHED",
+            RateTier::Global => "GLOBAL",
+            RateTier::VerifyFail => "VERIFY_FAIL",
+        })
+    }
+}
+
+/// One number of a tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum RateKnob {
+    Rate,
+    Burst,
+    Window,
+    Max,
+    Concurrency,
+}
+
+impl RateKnob {
+    /// All knobs.
+    pub(crate) const ALL: [RateKnob; 5] = [
+        RateKnob::Rate,
+        RateKnob::Burst,
+        RateKnob::Window,
+        RateKnob::Max,
+        RateKnob::Concurrency,
+    ];
+}
+
+impl fmt::Display for RateKnob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RateKnob::Rate => "RATE",
+            RateKnob::Burst => "BURST",
+            RateKnob::Window => "WINDOW",
+            RateKnob::Max => "MAX",
+            RateKnob::Concurrency => "CONCURRENCY",
+        })
+    }
+}
+
+/// The value of a knob.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum KnobValue {
+    /// `RATE`, per second.
+    PerSecond(f64),
+    /// `WINDOW`.
+    Window(Duration),
+    /// `BURST`, `MAX`, `CONCURRENCY`.
+    Count(u32),
+}
+
+impl fmt::Display for KnobValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KnobValue::PerSecond(rate) => write!(f, "{rate}"),
+            KnobValue::Window(window) => write!(f, "{}s", window.as_secs_f64()),
+            KnobValue::Count(count) => write!(f, "{count}"),
+        }
+    }
+}
+
+/// Rate limits as set from outside the database.
+#[derive(Debug, Clone)]
+pub(crate) struct RateLimits {
+    /// The set to start from.
+    pub(crate) profile: Setting<RateProfile>,
+    /// The stored setting is ignored.
+    pub(crate) lock: Setting<bool>,
+    /// Single limits, each beating profile and stored setting.
+    pub(crate) knobs: Vec<(RateTier, RateKnob, Setting<KnobValue>)>,
+}
+
+/// `http://[user:password@]host:port`; shown without the password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct UpstreamProxyUrl(Url);
+
+impl UpstreamProxyUrl {
+    /// Host and port to connect to.
+    pub(crate) fn authority(&self) -> String {
+        format!(
+            "{}:{}",
+            self.0.host_str().unwrap_or_default(),
+            self.0.port_or_known_default().unwrap_or(80)
+        )
+    }
+
+    /// User and password, still percent-encoded, where given. Loud: this is a secret.
+    pub(crate) fn expose_credentials(&self) -> Option<(&str, &str)> {
+        (!self.0.username().is_empty())
+            .then(|| (self.0.username(), self.0.password().unwrap_or_default()))
+    }
+}
+
+impl fmt::Display for UpstreamProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = if self.0.username().is_empty() {
+            ""
+        } else {
+            "[redacted]@"
+        };
+        write!(f, "http://{user}{}", self.authority())
+    }
+}
+
+impl fmt::Debug for UpstreamProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+pub(super) fn host(text: &str) -> Parsed<IpAddr> {
+    if text == "localhost" {
+        return Ok(IpAddr::from([127, 0, 0, 1]));
+    }
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse()
+        .map_err(|_| format!("`{text}` is not an IP address (use 127.0.0.1, 0.0.0.0, ::1, ::)"))
+}
+
+pub(super) fn port(text: &str) -> Parsed<u16> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("`{text}` is not a port (1 to 65535)")),
+        Ok(port) => Ok(port),
+    }
+}
+
+pub(super) fn port_or_off(text: &str) -> Parsed<Option<u16>> {
+    match text.parse() {
+        Ok(0) => Ok(None),
+        Ok(port) => Ok(Some(port)),
+        Err(_) => Err(format!("`{text}` is not a port (1 to 65535, or 0 for off)")),
+    }
+}
+
+pub(super) fn count(text: &str) -> Parsed<u64> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is not a number of 0 or more"))
+}
+
+pub(super) fn positive(text: &str) -> Parsed<u64> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("`{text}` is not a number of 1 or more")),
+        Ok(n) => Ok(n),
+    }
+}
+
+pub(super) fn boolean(text: &str) -> Parsed<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(format!("`{text}` is neither true nor false")),
+    }
+}
+
+pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+        .map(|entry| {
+            entry
+                .parse::<IpNet>()
+                .or_else(|_| entry.parse::<IpAddr>().map(IpNet::from))
+                .map_err(|_| format!("`{entry}` is neither an IP address nor a CIDR"))
+        })
+        .collect()
+}
+
+pub(super) fn log_level(text: &str) -> Parsed<LogLevel> {
+    match text.to_ascii_lowercase().as_str() {
+        "info" => Ok(LogLevel::Info),
+        "debug" => Ok(LogLevel::Debug),
+        _ => Err(format!("`{text}` is neither `info` nor `debug`")),
+    }
+}
+
+pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
+    match text.to_ascii_lowercase().as_str() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("`{text}` is neither `text` nor `json`")),
+    }
+}
+
+pub(super) fn profile(text: &str) -> Parsed<RateProfile> {
+    match text.to_ascii_lowercase().as_str() {
+        "default" => Ok(RateProfile::Default),
+        "strict" => Ok(RateProfile::Strict),
+        "loose" => Ok(RateProfile::Loose),
+        "off" => Ok(RateProfile::Off),
+        _ => Err(format!(
+            "`{text}` is none of `default`, `strict`, `loose`, `off`"
+        )),
+    }
+}
+
+pub(super) fn knob(knob: RateKnob, text: &str) -> Parsed<KnobValue> {
+    match knob {
+        RateKnob::Rate => match text.parse::<f64>() {
+            Ok(rate) if (0.0..=100_000.0).contains(&rate) => Ok(KnobValue::PerSecond(rate)),
+            _ => Err(format!("`{text}` is not a rate (0 to 100000 per second)")),
+        },
+        RateKnob::Window => duration(text).map(KnobValue::Window),
+        RateKnob::Burst | RateKnob::Max => bounded(text, 100_000),
+        RateKnob::Concurrency => bounded(text, 8192),
+    }
+}
+
+fn bounded(text: &str, most: u32) -> Parsed<KnobValue> {
+    match text.parse() {
+        Ok(n) if n <= most => Ok(KnobValue::Count(n)),
+        _ => Err(format!("`{text}` is not a number from 0 to {most}")),
+    }
+}
+
+/// `300`, `300s`, `5m`, `1h30m`, `250ms`: seconds without a unit.
+fn duration(text: &str) -> Parsed<Duration> {
+    const MOST: f64 = 366.0 * 86_400.0;
+    let bad = || format!("`{text}` is not a duration such as `30s`, `5m` or `1h30m`");
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Ok(Duration::from_secs(u64::from(seconds)));
+    }
+    let mut rest = text;
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .ok_or_else(bad)?;
+        let (number, tail) = rest.split_at(digits);
+        let unit_end = tail
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(tail.len());
+        let (unit, next) = tail.split_at(unit_end);
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(bad()),
+        };
+        total += number.parse::<f64>().map_err(|_| bad())? * seconds;
+        rest = next;
+    }
+    if text.is_empty() || total > MOST {
+        return Err(bad());
+    }
+    Ok(Duration::from_secs_f64(total))
+}
+
+/// The message never repeats the text: it may hold a password.
+pub(super) fn upstream_proxy(text: &str) -> Parsed<UpstreamProxyUrl> {
+    let url = Url::parse(text).map_err(|e| format!("not a URL: {e}"))?;
+    if url.scheme() != "http" {
+        return Err(String::from("only http:// proxies (CONNECT) are supported"));
+    }
+    if url.host_str().is_none() || !matches!(url.path(), "" | "/") || url.query().is_some() {
+        return Err(String::from("expected http://[user:password@]host:port"));
+    }
+    Ok(UpstreamProxyUrl(url))
+}

@@ -1,0 +1,88 @@
+//! Every environment variable that this program reads, declared once with its documentation.
+
+use std::fmt::Write as _;
+
+/// One environment variable.
+#[derive(Debug)]
+pub(crate) struct Variable {
+    /// The name in the environment.
+    pub(crate) name: &'static str,
+    /// Who reads it: `server`, `client`, `both`.
+    pub(crate) read_by: &'static str,
+    /// What it means and its default, one line.
+    pub(crate) doc: &'static str,
+}
+
+macro_rules! variables {
+    ($($ident:ident = $name:literal, $read_by:literal, $doc:literal;)*) => {
+        $(
+            #[doc = $doc]
+            pub(crate) static $ident: Variable = Variable { name: $name, read_by: $read_by, doc: $doc };
+        )*
+        /// All declared variables, in the order of the reference table.
+        pub(crate) static ALL: &[&Variable] = &[$(&$ident),*];
+    };
+}
+
+variables! {
+    ADDR = "AGENT_VAULT_ADDR", "both", "Client: address of the server. Server: its public base URL (default `http://<host>:<port>`).";
+    TOKEN = "AGENT_VAULT_TOKEN", "client", "Agent token or vault-scoped token; used instead of the saved login.";
+    VAULT = "AGENT_VAULT_VAULT", "client", "Name of the vault to use.";
+    HOME = "AGENT_VAULT_HOME", "both", "Data folder (default `~/.agent-vault`).";
+    ISOLATION = "AGENT_VAULT_ISOLATION", "client", "Run mode; this version knows `host`.";
+    MASTER_PASSWORD = "AGENT_VAULT_MASTER_PASSWORD", "both", "Master password that unlocks the stored credentials.";
+    PORT = "AGENT_VAULT_PORT", "server", "Port of the management API (default 14321).";
+    GENERIC_PORT = "PORT", "server", "Port of the management API where a hosting platform assigns one; `AGENT_VAULT_PORT` wins.";
+    HOST = "AGENT_VAULT_HOST", "server", "Address that both listeners bind (default 127.0.0.1).";
+    PROXY_PORT = "AGENT_VAULT_MITM_PORT", "server", "Port of the proxy (default 14322, 0 switches it off).";
+    DATABASE_URL = "AGENT_VAULT_DATABASE_URL", "server", "Reserved for PostgreSQL; this version stores in SQLite and refuses it.";
+    LOG_LEVEL = "AGENT_VAULT_LOG_LEVEL", "server", "`info` (default) or `debug`.";
+    LOG_FORMAT = "AGENT_VAULT_LOG_FORMAT", "server", "`text` (default) or `json`.";
+    MAX_REQUEST_BYTES = "AGENT_VAULT_MAX_REQUEST_BYTES", "server", "Largest declared request body through the proxy (default 1073741824).";
+    MAX_RESPONSE_BYTES = "AGENT_VAULT_MAX_RESPONSE_BYTES", "server", "Largest response body through the proxy, 0 = no limit (default).";
+    ALLOW_PRIVATE_RANGES = "AGENT_VAULT_ALLOW_PRIVATE_RANGES", "server", "`true` lets the proxy reach private addresses (default false).";
+    NETWORK_ALLOWLIST = "AGENT_VAULT_NETWORK_ALLOWLIST", "server", "Comma-separated addresses or CIDRs that the proxy may reach although they are private.";
+    TRUSTED_PROXIES = "AGENT_VAULT_TRUSTED_PROXIES", "server", "Comma-separated CIDRs whose `X-Forwarded-For` counts.";
+    DEV_MODE = "AGENT_VAULT_DEV_MODE", "server", "`true` allows services on internal host names such as `localhost` (default false).";
+    ALLOW_REMOTE_SETUP = "AGENT_VAULT_ALLOW_REMOTE_SETUP", "server", "`true` lets the first owner register from another machine (default false).";
+    OWNER_EMAIL = "AGENT_VAULT_OWNER_EMAIL", "server", "With `AGENT_VAULT_OWNER_PASSWORD`: creates this owner at the first start.";
+    OWNER_PASSWORD = "AGENT_VAULT_OWNER_PASSWORD", "server", "Password of the owner that `AGENT_VAULT_OWNER_EMAIL` names.";
+    UPSTREAM_PROXY = "AGENT_VAULT_UPSTREAM_PROXY", "server", "`http://[user:password@]host:port` of a proxy that outbound connections go through.";
+    UPSTREAM_CA = "AGENT_VAULT_UPSTREAM_CA", "server", "PEM file with roots to trust for upstreams besides the system's.";
+    RATELIMIT_PROFILE = "AGENT_VAULT_RATELIMIT_PROFILE", "server", "`default`, `strict`, `loose` or `off`.";
+    RATELIMIT_LOCK = "AGENT_VAULT_RATELIMIT_LOCK", "server", "`true` ignores the stored rate-limit setting.";
+    RATELIMIT_KNOB = "AGENT_VAULT_RATELIMIT_<TIER>_<KNOB>", "server", "One limit: tier AUTH, PROXY, AUTHED, GLOBAL or VERIFY_FAIL; knob RATE, BURST, WINDOW, MAX or CONCURRENCY.";
+    LOGS_MAX_AGE_HOURS = "AGENT_VAULT_LOGS_MAX_AGE_HOURS", "server", "Age at which request log rows are deleted, 0 = never (default 168).";
+    LOGS_MAX_ROWS = "AGENT_VAULT_LOGS_MAX_ROWS_PER_VAULT", "server", "Request log rows kept per vault, 0 = all (default 10000).";
+    LOGS_RETENTION_LOCK = "AGENT_VAULT_LOGS_RETENTION_LOCK", "server", "`true` ignores the stored retention setting.";
+    FLY_APP_NAME = "FLY_APP_NAME", "server", "Set by Fly.io: the base URL is then `https://<name>.fly.dev` unless `AGENT_VAULT_ADDR` is set.";
+    DETACHED = "_AGENT_VAULT_DETACHED", "server", "Internal mark of the background process that `server --detach` starts.";
+    NO_COLOR = "NO_COLOR", "both", "Any value switches colours off.";
+}
+
+/// The reference table as Markdown, as checked in under `docs/`.
+pub(crate) fn markdown() -> String {
+    let mut out = String::from("| Variable | Read by | Meaning |\n|---|---|---|\n");
+    for v in ALL {
+        let _ = writeln!(out, "| `{}` | {} | {} |", v.name, v.read_by, v.doc);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{ALL, markdown};
+
+    #[test]
+    fn names_are_unique_and_documented() {
+        let names: BTreeSet<_> = ALL.iter().map(|v| v.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert!(
+            ALL.iter()
+                .all(|v| v.doc.ends_with('.') || v.doc.ends_with(')'))
+        );
+        assert_eq!(markdown().lines().count(), ALL.len() + 2);
+    }
+}

@@ -1,0 +1,163 @@
+//! The roots that the child trusts: the system's, those that the caller had added, and the proxy's, in a file of its own
+//! for as long as the run lasts.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use agent_vault_ca::bundle::{Bundle, find_system_roots};
+use rustix::process::Pid;
+
+use crate::cli::App;
+use crate::env_vars;
+use crate::error::{CliError, Result};
+use crate::home::{Home, write_atomically};
+
+/// Variables by which people add a company's root; the child must trust it still.
+const INHERITED: &[&str] = &[
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+];
+/// Largest inherited file that is merged, in bytes.
+const MAX_INHERITED_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The file; gone when this is dropped.
+#[derive(Debug)]
+pub(super) struct BundleFile {
+    folder: PathBuf,
+    file: PathBuf,
+}
+
+impl BundleFile {
+    pub(super) fn path(&self) -> &Path {
+        &self.file
+    }
+}
+
+impl Drop for BundleFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Writes the bundle, in the data folder or, where that cannot be written, in the folder for temporary files.
+pub(super) fn write(app: &App, home: &Home, ca_pem: &str) -> Result<BundleFile> {
+    let search = find_system_roots();
+    for unusable in &search.unusable {
+        app.ui.warn(&unusable.to_string());
+    }
+    let inherited = inherited(app);
+    let pems = inherited
+        .iter()
+        .map(String::as_str)
+        .chain(std::iter::once(ca_pem));
+    let bundle = Bundle::merge(search.found.as_ref(), pems);
+    if let Bundle::OursOnly { .. } = bundle {
+        app.ui.warn("this system has no root certificates: hosts that are reached past the proxy will not be trusted");
+    }
+    let folder = folder(home)?;
+    let file = folder.join("ca-bundle.pem");
+    let out = BundleFile { folder, file };
+    write_atomically(&out.file, bundle.pem().as_bytes(), 0o644)?;
+    Ok(out)
+}
+
+/// What the caller trusts besides the system. Inside another run these name that run's bundle, which holds a foreign proxy's
+/// root: it is left out.
+fn inherited(app: &App) -> Vec<String> {
+    if app
+        .env
+        .raw(env_vars::TOKEN.name)
+        .is_some_and(|t| !t.is_empty())
+    {
+        return Vec::new();
+    }
+    INHERITED
+        .iter()
+        .filter_map(|name| app.env.raw(name))
+        .filter(|path| !path.is_empty())
+        .filter_map(|path| {
+            let path = app.env.cwd().join(path);
+            let small =
+                fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= MAX_INHERITED_BYTES);
+            small.then(|| fs::read_to_string(&path).ok()).flatten()
+        })
+        .collect()
+}
+
+fn folder(home: &Home) -> Result<PathBuf> {
+    let name = format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
+    let make = |path: &Path| DirBuilder::new().recursive(false).mode(0o700).create(path);
+    let runs = home.path("run");
+    let at_home = home.create().is_ok()
+        && DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&runs)
+            .is_ok()
+        && {
+            sweep(&runs);
+            make(&runs.join(&name)).is_ok()
+        };
+    if at_home {
+        return Ok(runs.join(&name));
+    }
+    let path = std::env::temp_dir().join(format!("agent-vault-{name}"));
+    make(&path).map_err(|e| {
+        CliError::new(format!(
+            "cannot write the CA bundle to {}: {e}",
+            path.display()
+        ))
+    })?;
+    Ok(path)
+}
+
+/// Removes what runs left that were killed.
+fn sweep(runs: &Path) {
+    for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|n| n.split('-').next())
+            .and_then(|n| n.parse().ok())
+            .and_then(Pid::from_raw);
+        if let Some(pid) = pid
+            && rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use crate::cli::App;
+    use crate::env::Env;
+    use crate::home::Home;
+    use crate::ui::Ui;
+
+    #[test]
+    fn the_file_is_readable_in_a_private_folder_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("h"));
+        let app = App {
+            env: Env::of(&[], dir.path()),
+            ui: Ui::captured("").0,
+        };
+        let bundle = super::write(&app, &home, "").unwrap();
+        let path = bundle.path().to_owned();
+        let mode = |p: &std::path::Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o644, 0o700));
+        // Left by a process that is gone.
+        let stale = home.path("run").join("2147483646-x");
+        std::fs::create_dir(&stale).unwrap();
+        drop(super::write(&app, &home, "").unwrap());
+        assert!(!stale.exists() && path.exists());
+        drop(bundle);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,85 @@
+use serde_json::json;
+
+use super::Shell;
+use super::fake::Fake;
+
+#[tokio::test]
+async fn w18_values_come_in_by_every_door_and_show_nowhere() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address).set("FROM_ENV", "canary-env");
+    shell.file("value", "canary-file\n");
+    let args = [
+        "vault",
+        "credential",
+        "set",
+        "A=-",
+        "B=canary-arg",
+        "--from-file",
+        "C=value",
+        "--from-env",
+        "FROM_ENV",
+    ];
+    let done = shell.run_with(&args, "canary-stdin\n").await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    let body = &fake.asked_for("POST /v1/credentials")[0].body;
+    assert_eq!(
+        body["credentials"],
+        json!({"A": "canary-stdin", "B": "canary-arg", "C": "canary-file", "FROM_ENV": "canary-env"})
+    );
+    assert_eq!(body["vault"], "work");
+    assert!(!format!("{done:?}").contains("canary"));
+    assert!(done.err.contains("B: a value on the command line"));
+    let stdin = shell
+        .run_with(&["vault", "creds", "set", "A", "--stdin"], "x")
+        .await;
+    assert_eq!(stdin.code, 0, "{}", stdin.err);
+    let asks = shell.run(&["vault", "credential", "set", "A"]).await;
+    assert_eq!(asks.code, 1);
+    assert!(
+        asks.err.contains("A=-") && asks.err.contains("--from-file"),
+        "{}",
+        asks.err
+    );
+}
+
+#[tokio::test]
+async fn bad_values_ask_no_server() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    for (args, stdin) in [
+        (&["vault", "credential", "set", "a=b"][..], ""),
+        (&["vault", "credential", "set", "A="], ""),
+        (&["vault", "credential", "set", "A=-"], ""),
+        (&["vault", "credential", "set", "A=-"], "\n"),
+        (
+            &["vault", "credential", "set", "--from-file", "A=absent"],
+            "",
+        ),
+        (&["vault", "credential", "set", "--from-env", "ABSENT"], ""),
+        (&["vault", "credential", "set"], ""),
+    ] {
+        assert_ne!(shell.run_with(args, stdin).await.code, 0, "{args:?}");
+    }
+    assert!(fake.asked().is_empty());
+}
+
+#[tokio::test]
+async fn one_value_comes_out_raw() {
+    let fake = Fake::start().await;
+    fake.on("GET /v1/credentials?vault=work&reveal=true&key=PAY_KEY", 200, json!({"keys": ["PAY_KEY"], "credentials": [{"key": "PAY_KEY", "type": "static", "value": "v"}]}));
+    fake.on(
+        "GET /v1/credentials?vault=work&reveal=true&key=NOPE",
+        404,
+        json!({"error": "Credential not found"}),
+    );
+    let shell = Shell::logged_in(&fake.address);
+    assert_eq!(
+        shell
+            .run(&["vault", "credential", "get", "PAY_KEY"])
+            .await
+            .out,
+        "v"
+    );
+    let none = shell.run(&["vault", "credential", "get", "NOPE"]).await;
+    assert!(none.code == 1 && none.err.contains("credential list"));
+}

@@ -1,0 +1,181 @@
+use serde_json::json;
+
+use super::Shell;
+use super::fake::Fake;
+
+#[tokio::test]
+async fn w33_changing_a_service_keeps_what_is_not_said() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    let done = shell
+        .run(&[
+            "vault",
+            "service",
+            "add",
+            "--name",
+            "pay",
+            "--host",
+            "api.pay.example",
+            "--auth-type",
+            "bearer",
+            "--token-key",
+            "NEW_KEY",
+        ])
+        .await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    let sent = &fake.asked_for("POST /v1/vaults/work/services")[0].body["services"][0];
+    assert_eq!(sent["auth"]["token"], "NEW_KEY");
+    assert_eq!(sent["enabled"], false);
+    assert_eq!(sent["substitutions"][0]["placeholder"], "__other__");
+    assert!(
+        done.err.contains("no credential NEW_KEY yet"),
+        "{}",
+        done.err
+    );
+}
+
+#[tokio::test]
+async fn w51_a_substitution_is_added_to_a_service_by_name() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    let done = shell
+        .run(&[
+            "vault",
+            "service",
+            "add",
+            "--name",
+            "pay",
+            "--substitute",
+            "PAY_KEY=__pay__@header,body",
+        ])
+        .await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    let sent = &fake.asked_for("POST /v1/vaults/work/services")[0].body["services"][0];
+    assert_eq!(sent["auth"]["token"], "PAY_KEY");
+    assert_eq!(sent["substitutions"].as_array().unwrap().len(), 2);
+    let absent = shell
+        .run(&[
+            "vault",
+            "service",
+            "add",
+            "--name",
+            "other",
+            "--substitute",
+            "PAY_KEY=__pay__",
+        ])
+        .await;
+    assert!(
+        absent.code == 2 && absent.err.contains("--host"),
+        "{}",
+        absent.err
+    );
+}
+
+#[tokio::test]
+async fn a_new_service_gets_a_name_of_its_own() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    let done = shell
+        .run(&[
+            "vault",
+            "service",
+            "add",
+            "--host",
+            "api.new.example",
+            "--token-key",
+            "PAY_KEY",
+        ])
+        .await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    let sent = &fake.asked_for("POST /v1/vaults/work/services")[0].body["services"][0];
+    assert_eq!(sent["host"], "api.new.example");
+    assert!(
+        sent["name"].as_str().is_some_and(|n| n.contains("new")),
+        "{sent}"
+    );
+}
+
+#[tokio::test]
+async fn a_broken_file_names_line_and_field_and_sends_nothing() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    shell.file("s.yaml", "services:\n  - name: pay\n    host: api.pay.example\n    auth: {type: bearer, token: pay-key}\n");
+    for args in [
+        &["vault", "service", "set", "-f", "s.yaml", "--yes"][..],
+        &["vault", "service", "add", "-f", "s.yaml"],
+    ] {
+        let done = shell.run(args).await;
+        assert_eq!(done.code, 1);
+        assert!(
+            done.err
+                .starts_with("error: s.yaml, line 4: services[0].auth.token: "),
+            "{}",
+            done.err
+        );
+    }
+    assert!(fake.asked().is_empty());
+}
+
+#[tokio::test]
+async fn set_tells_the_difference_and_does_not_remove_unasked() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    shell.file(
+        "s.yaml",
+        "services: [{name: new, host: api.new.example, auth: {type: passthrough}}]\n",
+    );
+    let dry = shell
+        .run(&["vault", "service", "set", "-f", "s.yaml", "--dry-run"])
+        .await;
+    assert_eq!(dry.code, 0);
+    assert!(
+        dry.err.contains("+ new") && dry.err.contains("- pay"),
+        "{}",
+        dry.err
+    );
+    assert_eq!(
+        shell
+            .run(&["vault", "service", "set", "-f", "s.yaml"])
+            .await
+            .code,
+        1
+    );
+    assert!(fake.asked_for("PUT").is_empty());
+    assert_eq!(
+        shell
+            .run(&["vault", "service", "set", "-f", "s.yaml", "--yes"])
+            .await
+            .code,
+        0
+    );
+    assert_eq!(
+        fake.asked_for("PUT")[0].body,
+        json!({"services": [{"name": "new", "host": "api.new.example", "auth": {"type": "passthrough"}}]})
+    );
+}
+
+#[tokio::test]
+async fn what_list_prints_set_takes() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    let list = shell.run(&["vault", "service", "list"]).await;
+    let done = shell
+        .run_with(&["vault", "service", "set", "-f", "-"], &list.out)
+        .await;
+    assert_eq!(done.code, 0, "{}\n{}", done.err, list.out);
+    assert!(!done.err.contains("- pay"));
+}
+
+#[tokio::test]
+async fn an_ambiguous_reference_lists_the_candidates() {
+    let fake = Fake::start().await;
+    fake.on("PATCH /v1/vaults/work/services/", 409, json!({"error": "Several services match", "candidates": [{"name": "a", "host": "h"}, {"name": "b", "host": "h"}]}));
+    let done = Shell::logged_in(&fake.address)
+        .run(&["vault", "service", "disable", "api.pay.example:443/v1"])
+        .await;
+    assert!(done.err.contains("one of: a, b"), "{}", done.err);
+    assert_eq!(
+        fake.asked_for("PATCH")[0].line,
+        "PATCH /v1/vaults/work/services/api.pay.example%3A443%2Fv1"
+    );
+}
