@@ -12,11 +12,14 @@ use agent_vault_broker::Principal;
 use bytes::{Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::Sleep;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::Shared;
-use crate::limits::{HEAD_TIMEOUT, KEEP_ALIVE, WATCH_INTERVAL};
+use crate::limits::{
+    HEAD_TIMEOUT, KEEP_ALIVE, LINGER, MAX_LINGER_BYTES, STALL_TIMEOUT, WATCH_INTERVAL,
+};
 
 /// What a connection's driver needs to know about it.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Watch {
     idle_since: AtomicU64,
     /// Milliseconds since `epoch` at which the first byte of an unfinished head came, plus one; zero for none.
     head_since: AtomicU64,
+    /// Milliseconds since `epoch` at which the client stopped taking bytes, plus one; zero while it takes them.
+    blocked_since: AtomicU64,
     /// Whose connection it is: fixed for a tunnel, the latest for a connection of absolute-form requests.
     principal: Mutex<Option<Principal>>,
     interim: Interim,
@@ -52,6 +57,7 @@ impl Watch {
             exchanges: AtomicU32::new(0),
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
+            blocked_since: AtomicU64::new(0),
             principal: Mutex::new(principal),
             interim: Interim::default(),
         })
@@ -95,7 +101,25 @@ impl Watch {
         }
     }
 
+    fn note_blocked(&self) {
+        if self.blocked_since.load(Ordering::Relaxed) == 0 {
+            self.blocked_since.store(self.now() + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn note_written(&self) {
+        if self.blocked_since.load(Ordering::Relaxed) != 0 {
+            self.blocked_since.store(0, Ordering::Relaxed);
+        }
+    }
+
     fn state(&self) -> State {
+        let blocked = self.blocked_since.load(Ordering::Relaxed);
+        if blocked > 0
+            && Duration::from_millis(self.now().saturating_sub(blocked - 1)) > STALL_TIMEOUT
+        {
+            return State::Overdue;
+        }
         if self.exchanges.load(Ordering::Relaxed) > 0 {
             return State::Busy;
         }
@@ -114,7 +138,7 @@ impl Watch {
 
 enum State {
     Busy,
-    /// A head has been on its way for too long.
+    /// A head has been on its way for too long, or the client has taken nothing for too long.
     Overdue,
     /// Nothing has happened for too long.
     Idle,
@@ -126,75 +150,166 @@ enum State {
 /// on its way: see [`Watched`].
 #[derive(Debug, Default)]
 pub(crate) struct Interim {
-    waiting: Mutex<BytesMut>,
+    waiting: Mutex<Waiting>,
     waker: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    heads: BytesMut,
+    /// Number of the exchange that they belong to.
+    exchange: u64,
+    /// The exchange has no final response yet.
+    open: bool,
 }
 
 /// Most interim bytes that wait for one client; later ones are dropped, as RFC 9110 section 15.2 lets a proxy do.
 const MAX_INTERIM_BYTES: usize = 64 * 1024;
 
 impl Interim {
-    pub(crate) fn push(&self, head: &[u8]) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() + head.len() <= MAX_INTERIM_BYTES {
-            waiting.extend_from_slice(head);
+    /// An exchange begins. What it pushes carries the number that this returns.
+    pub(crate) fn begin(&self) -> u64 {
+        let mut waiting = self.lock();
+        waiting.heads.clear();
+        waiting.exchange += 1;
+        waiting.open = true;
+        waiting.exchange
+    }
+
+    pub(crate) fn push(&self, exchange: u64, head: &[u8]) {
+        let mut waiting = self.lock();
+        if !waiting.open
+            || waiting.exchange != exchange
+            || waiting.heads.len() + head.len() > MAX_INTERIM_BYTES
+        {
+            return;
         }
+        waiting.heads.extend_from_slice(head);
         drop(waiting);
         self.waker.wake();
     }
 
-    fn take(&self) -> BytesMut {
-        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The final response is about to be written; what waits still goes before it.
+    pub(crate) fn end(&self) {
+        self.lock().open = false;
     }
 
-    /// Forgets what did not go out before the final response.
-    pub(crate) fn clear(&self) {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+    /// Takes what waits. `clean` says that nothing of another message is on its way.
+    fn take(&self, clean: bool, before_final: bool) -> Option<BytesMut> {
+        let mut waiting = self.lock();
+        if waiting.heads.is_empty() {
+            return None;
+        }
+        if !waiting.open && (!clean || !before_final) {
+            // The final response has begun without them.
+            waiting.heads.clear();
+            return None;
+        }
+        clean.then(|| std::mem::take(&mut waiting.heads))
     }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The version that is spoken above a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// Heads are timed, interim responses slip in.
+    Http1,
+    /// hyper does both: pings and window updates are no heads.
+    Http2,
 }
 
 /// The connection's socket as hyper sees it: notes when bytes come, and slips interim responses in.
 ///
 /// They are written only when everything that hyper has written before was also flushed, which hyper does at the end of
-/// each message, and while the exchange's final response has not begun.
+/// each message, and before the exchange's final response begins.
+///
+/// After our end of the stream is closed, what the client still sends is read and dropped for a moment. Otherwise the
+/// system would answer it with a reset, and that may overtake our last response (RFC 9112 section 9.6).
 pub(crate) struct Watched<T> {
     io: T,
     watch: Arc<Watch>,
+    speaks: Speaks,
     clean: bool,
     leaving: Bytes,
+    lingering: Option<Lingering>,
+}
+
+struct Lingering {
+    until: Pin<Box<Sleep>>,
+    drained: usize,
 }
 
 impl<T> Watched<T> {
-    pub(crate) fn new(io: T, watch: Arc<Watch>) -> Self {
+    pub(crate) fn new(io: T, watch: Arc<Watch>, speaks: Speaks) -> Self {
         Self {
             io,
             watch,
+            speaks,
             clean: true,
             leaving: Bytes::new(),
+            lingering: None,
         }
     }
 
     pub(crate) fn into_inner(self) -> T {
         self.io
     }
+
+    fn noted<R>(&self, polled: Poll<R>) -> Poll<R> {
+        match &polled {
+            Poll::Pending => self.watch.note_blocked(),
+            Poll::Ready(_) => self.watch.note_written(),
+        }
+        polled
+    }
 }
 
 impl<T: Write + Unpin> Watched<T> {
-    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.clean && self.leaving.is_empty() {
-            self.leaving = self.watch.interim.take().freeze();
+    fn poll_interim(&mut self, cx: &mut Context<'_>, before_final: bool) -> Poll<io::Result<()>> {
+        if self.speaks == Speaks::Http2 {
+            return Poll::Ready(Ok(()));
+        }
+        if self.leaving.is_empty()
+            && let Some(heads) = self.watch.interim.take(self.clean, before_final)
+        {
+            self.leaving = heads.freeze();
         }
         while !self.leaving.is_empty() {
-            let written = std::task::ready!(Pin::new(&mut self.io).poll_write(cx, &self.leaving))?;
+            let polled = Pin::new(&mut self.io).poll_write(cx, &self.leaving);
+            let written = std::task::ready!(self.noted(polled))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             drop(self.leaving.split_to(written));
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Read + Unpin> Watched<T> {
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let lingering = self.lingering.get_or_insert_with(|| Lingering {
+            until: Box::pin(tokio::time::sleep(LINGER)),
+            drained: 0,
+        });
+        loop {
+            if lingering.until.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let mut room = [0; 4096];
+            let mut buffer = hyper::rt::ReadBuf::new(&mut room);
+            match std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buffer.unfilled())) {
+                Ok(()) if !buffer.filled().is_empty() => lingering.drained += buffer.filled().len(),
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+            if lingering.drained > MAX_LINGER_BYTES {
+                return Poll::Ready(());
+            }
+        }
     }
 }
 
@@ -207,22 +322,23 @@ impl<T: Read + Unpin> Read for Watched<T> {
         let before = buf.remaining();
         // The cursor is consumed by the read; its room afterwards cannot be asked for, so any readiness counts.
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if before > 0 && matches!(polled, Poll::Ready(Ok(()))) {
+        if self.speaks == Speaks::Http1 && before > 0 && matches!(polled, Poll::Ready(Ok(()))) {
             self.watch.note_read();
         }
         polled
     }
 }
 
-impl<T: Write + Unpin> Write for Watched<T> {
+impl<T: Read + Write + Unpin> Write for Watched<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        std::task::ready!(self.poll_interim(cx))?;
+        std::task::ready!(self.poll_interim(cx, true))?;
         self.clean = false;
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.noted(polled)
     }
 
     fn poll_write_vectored(
@@ -230,9 +346,10 @@ impl<T: Write + Unpin> Write for Watched<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        std::task::ready!(self.poll_interim(cx))?;
+        std::task::ready!(self.poll_interim(cx, true))?;
         self.clean = false;
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.noted(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -240,17 +357,22 @@ impl<T: Write + Unpin> Write for Watched<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watch.interim.waker.register(cx.waker());
-        std::task::ready!(self.poll_interim(cx))?;
+        if self.speaks == Speaks::Http1 {
+            self.watch.interim.waker.register(cx.waker());
+            std::task::ready!(self.poll_interim(cx, false))?;
+        }
         let polled = Pin::new(&mut self.io).poll_flush(cx);
         if matches!(polled, Poll::Ready(Ok(()))) {
             self.clean = true;
         }
-        polled
+        self.noted(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            std::task::ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+        }
+        self.poll_linger(cx).map(Ok)
     }
 }
 

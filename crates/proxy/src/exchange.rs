@@ -6,19 +6,18 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use agent_vault_broker::{Admission, Principal, Slot, Verdict};
 use agent_vault_policy::Facts;
-use agent_vault_upstream::{Answer, Route};
+use agent_vault_upstream::{Answer, Continue, Route};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
-use tokio::sync::oneshot;
 
 use crate::Shared;
 use crate::authenticate::authenticate;
@@ -27,7 +26,7 @@ use crate::head::{Head, Kind, Tunnel};
 use crate::inject::{self, Injection, Outgoing, Workshop};
 use crate::interim;
 use crate::journal::{Entry, LogDecision};
-use crate::relay::{Gate, Held, RelayBody, ResponseBody, Source};
+use crate::relay::{Gate, Held, Lost, RelayBody, ResponseBody, Source};
 use crate::respond::{Fault, MARKER, Refusal};
 use crate::scrub::{ScrubBody, decode_for_scrub};
 use crate::upgrade;
@@ -61,6 +60,7 @@ pub(crate) async fn exchange(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let busy = client.watch.busy();
+    let number = client.watch.interim().begin();
     let shared = &client.shared;
     let now = shared.now();
     let principal = match client.principal(request.headers(), now) {
@@ -74,7 +74,7 @@ pub(crate) async fn exchange(
     let mut entry = Entry::open(&shared.journal, &principal, request.method(), &host, now);
     let method = request.method().clone();
     let version = request.version();
-    let mut response = match stages(&client, &principal, &mut entry, request, now).await {
+    let mut response = match stages(&client, &principal, &mut entry, request, number).await {
         Ok(answered) => {
             let held = Held {
                 entry,
@@ -97,11 +97,11 @@ pub(crate) async fn exchange(
                     held,
                 ),
             };
-            relayed.unwrap_or_else(|(held, refusal)| refuse(shared, held.entry, refusal))
+            relayed.unwrap_or_else(|(held, refusal)| refuse(shared, &method, held.entry, refusal))
         }
-        Err(refusal) => refuse(shared, entry, refusal),
+        Err(refusal) => refuse(shared, &method, entry, refusal),
     };
-    client.watch.interim().clear();
+    client.watch.interim().end();
     // hyper's server writes the version of its connection; ours must not contradict it.
     *response.version_mut() = version;
     Ok(response)
@@ -154,9 +154,10 @@ async fn stages(
     principal: &Principal,
     entry: &mut Entry,
     request: Request<Incoming>,
-    now: Timestamp,
+    number: u64,
 ) -> Result<Answered, Refusal> {
     let shared = &client.shared;
+    let now = shared.now();
     let admission = shared
         .broker
         .admit(principal, now)
@@ -171,18 +172,26 @@ async fn stages(
 
     let injection = decide(principal, &admission, &head, &parts, entry)?;
     let route = client.route(&admission, &head)?;
-    let (gate, opened) = gate(&parts, &body);
+    let waiting = expectation(&parts, &body);
     let workshop = Workshop {
         budget: &shared.budget,
         max_request_bytes: shared.options.max_request_bytes,
         rules: admission.rules(),
     };
     let http1 = parts.version <= Version::HTTP_11;
-    let outgoing = inject::build(&workshop, &head, injection.as_ref(), parts, body, gate).await?;
+    let outgoing = inject::build(
+        &workshop,
+        &head,
+        injection.as_ref(),
+        parts,
+        body,
+        waiting.clone().map(Gate::new),
+    )
+    .await?;
     let Outgoing {
         mut request,
         warnings,
-        overflow,
+        fate,
     } = outgoing;
     let decision = if injection.is_some() {
         LogDecision::Brokered
@@ -195,7 +204,17 @@ async fn stages(
     });
 
     let sent = if head.kind == Kind::Plain {
-        interim::listen(&mut request, client, injection.as_ref(), http1, opened);
+        interim::listen(
+            &mut request,
+            interim::Listener {
+                client: http1.then(|| (Arc::clone(&client.watch), number)),
+                scrubber: injection
+                    .as_ref()
+                    .and_then(|injection| injection.scrubber.clone()),
+                brokered: injection.is_some(),
+                waiting,
+            },
+        );
         shared
             .upstream
             .send(&route, request)
@@ -216,12 +235,14 @@ async fn stages(
             })
     };
     let (answer, upgrade) = sent.map_err(|error| {
-        let cap = overflow.load(Ordering::Relaxed);
-        if cap > 0 {
-            Refusal::request_too_large(cap)
-        } else {
-            tracing::debug!(target = %head.authority, error = ?error, "upstream failed");
-            Refusal::upstream(&error, &head.authority.to_string())
+        tracing::debug!(target = %head.authority, error = ?error, "upstream failed");
+        match fate.get() {
+            Some(Lost::TooLarge) => {
+                Refusal::request_too_large(shared.options.max_request_bytes.unwrap_or_default())
+            }
+            Some(Lost::Broken) => Refusal::unreadable_body(),
+            Some(Lost::Stalled) => Refusal::stalled_body(),
+            None => Refusal::upstream(&error, &head.authority.to_string()),
         }
     })?;
     if upgrade.is_none() && answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -279,16 +300,12 @@ fn decide(
 }
 
 /// A client that waits for `100 Continue` sends its body once the upstream has said so.
-fn gate(parts: &Parts, body: &Incoming) -> (Option<Gate>, Option<oneshot::Sender<()>>) {
+fn expectation(parts: &Parts, body: &Incoming) -> Option<Continue> {
     let expects = parts
         .headers
         .get(EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if !expects || body.is_end_stream() {
-        return (None, None);
-    }
-    let (open, opened) = oneshot::channel();
-    (Some(Gate::new(opened)), Some(open))
+    (expects && !body.is_end_stream()).then(Continue::default)
 }
 
 /// Relays an ordinary answer.
@@ -335,10 +352,7 @@ fn relay(
         held.slot.release();
     }
     let body = RelayBody::new(source, cap, answer.lease, held);
-    Ok(Response::from_parts(
-        parts,
-        http_body_util::BodyExt::boxed_unsync(body),
-    ))
+    Ok(Response::from_parts(parts, body.boxed_unsync()))
 }
 
 /// Streams that last do not take a place from short requests.
@@ -360,7 +374,12 @@ pub(crate) fn strip_response(headers: &mut HeaderMap, brokered: bool) {
     }
 }
 
-fn refuse(shared: &Shared, entry: Entry, refusal: Refusal) -> Response<ResponseBody> {
+fn refuse(
+    shared: &Shared,
+    method: &Method,
+    entry: Entry,
+    refusal: Refusal,
+) -> Response<ResponseBody> {
     let mut entry = entry;
     entry.answered(refusal.status);
     entry.note(|record| {
@@ -370,7 +389,25 @@ fn refuse(shared: &Shared, entry: Entry, refusal: Refusal) -> Response<ResponseB
     });
     tracing::debug!(code = refusal.code, message = %refusal.message, "request refused");
     entry.complete(refusal.code);
-    refusal.into_response(shared.options.base_url.as_ref())
+    let response = refusal.into_response(shared.options.base_url.as_ref());
+    if *method == Method::HEAD {
+        without_body(response)
+    } else {
+        response
+    }
+}
+
+/// The answer to HEAD says how long the body would be (RFC 9110 section 9.3.2). hyper leaves a body out over HTTP/1.1
+/// only.
+fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        parts
+            .headers
+            .insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    let empty = http_body_util::Empty::new().map_err(|never| match never {});
+    Response::from_parts(parts, empty.boxed_unsync())
 }
 
 /// Notes where a request goes and how the client itself authenticates to the upstream, for host discovery.

@@ -1,7 +1,6 @@
 //! The request as it leaves: what the agent must not send taken off, what the rule grants put on.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use agent_vault_broker::{Grant, Permit};
 use agent_vault_policy::{Rule, RuleSet};
@@ -22,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::head::{Head, Kind};
 use crate::limits::{MAX_BUFFERED_BODY, MAX_BUFFERED_TOTAL};
-use crate::relay::{Gate, RequestBody};
+use crate::relay::{Fate, Gate, RequestBody};
 use crate::respond::{Fault, Refusal};
 use crate::scrub::{Scrubber, narrow_accept_encoding};
 
@@ -168,8 +167,8 @@ fn holds_own_token(value: &[u8]) -> bool {
 pub(crate) struct Outgoing {
     pub(crate) request: Request<OutgoingBody>,
     pub(crate) warnings: Vec<String>,
-    /// Non-zero once the client's body grew over its cap.
-    pub(crate) overflow: Arc<AtomicU64>,
+    /// What becomes of the client's body.
+    pub(crate) fate: Arc<Fate>,
 }
 
 /// What building a request needs besides the request.
@@ -191,7 +190,7 @@ pub(crate) async fn build(
     gate: Option<Gate>,
 ) -> Result<Outgoing, Refusal> {
     let mut parts = parts;
-    let overflow = Arc::new(AtomicU64::new(0));
+    let fate = Arc::new(Fate::default());
     let mut warnings = Vec::new();
     if let Some(cap) = workshop.max_request_bytes
         && body.size_hint().lower() > cap
@@ -236,14 +235,19 @@ pub(crate) async fn build(
     }
     let body = match injection.filter(|injection| injection.rule().needs_body()) {
         Some(injection) => {
-            rewritten(workshop, injection, &mut parts.headers, body, &mut warnings).await?
+            let incoming = ToRewrite {
+                body,
+                fate: &fate,
+                warnings: &mut warnings,
+            };
+            rewritten(workshop, injection, &mut parts.headers, incoming).await?
         }
         None if body.is_end_stream() => empty_like(body),
         None => RequestBody::new(
             body,
             workshop.max_request_bytes,
             gate,
-            Arc::clone(&overflow),
+            Arc::clone(&fate),
         )
         .boxed_unsync(),
     };
@@ -255,7 +259,7 @@ pub(crate) async fn build(
     Ok(Outgoing {
         request: Request::from_parts(parts, body),
         warnings,
-        overflow,
+        fate,
     })
 }
 
@@ -284,14 +288,24 @@ fn note_leftovers(rules: &RuleSet, target: &str, headers: &HeaderMap, warnings: 
     }
 }
 
+struct ToRewrite<'a> {
+    body: Incoming,
+    fate: &'a Arc<Fate>,
+    warnings: &'a mut Vec<String>,
+}
+
 /// Reads a body into memory and replaces placeholders in it.
 async fn rewritten(
     workshop: &Workshop<'_>,
     injection: &Injection,
     headers: &mut HeaderMap,
-    body: Incoming,
-    warnings: &mut Vec<String>,
+    incoming: ToRewrite<'_>,
 ) -> Result<OutgoingBody, Refusal> {
+    let ToRewrite {
+        body,
+        fate,
+        warnings,
+    } = incoming;
     headers.remove(EXPECT);
     let cap = workshop
         .max_request_bytes
@@ -301,7 +315,8 @@ async fn rewritten(
     if headers.contains_key(CONTENT_ENCODING) {
         // A placeholder inside compressed bytes cannot be seen. The request goes out as it is, and the log says so.
         warnings.push("body_not_inspected:content-encoding".to_owned());
-        return Ok(body.map_err(Into::into).boxed_unsync());
+        let cap = workshop.max_request_bytes;
+        return Ok(RequestBody::new(body, cap, None, Arc::clone(fate)).boxed_unsync());
     }
     let had_body = !body.is_end_stream();
     let Collected {

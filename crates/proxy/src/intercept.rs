@@ -17,7 +17,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::Shared;
-use crate::connection::{Prefixed, Watch, Watched, drive};
+use crate::connection::{Prefixed, Speaks, Watch, Watched, drive};
 use crate::exchange::{Client, exchange};
 use crate::head::Tunnel;
 use crate::journal::Entry;
@@ -132,7 +132,12 @@ async fn serve<S>(
     let Some(settled) = settled(principal, tunnel) else {
         return;
     };
-    let io = Watched::new(TokioIo::new(stream), Arc::clone(&watch));
+    let speaks = if http2 {
+        Speaks::Http2
+    } else {
+        Speaks::Http1
+    };
+    let io = Watched::new(TokioIo::new(stream), Arc::clone(&watch), speaks);
     let client = Arc::new(Client {
         shared: Arc::clone(&shared),
         watch: Arc::clone(&watch),

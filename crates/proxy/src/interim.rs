@@ -1,50 +1,53 @@
 //! Interim responses (RFC 9110 section 15.2): `100 Continue` opens the request body, others go on to the client.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use agent_vault_upstream::Body;
+use agent_vault_upstream::{Body, Continue};
 use http::{HeaderMap, HeaderName, Request, StatusCode};
-use tokio::sync::oneshot;
 
 use crate::connection::Watch;
-use crate::exchange::{Client, strip_response};
-use crate::inject::Injection;
+use crate::exchange::strip_response;
+use crate::scrub::Scrubber;
 
-/// Hears what the upstream says before its answer. `client_is_http1` says whether the client can be told.
-pub(crate) fn listen(
-    request: &mut Request<Body>,
-    client: &Client,
-    injection: Option<&Injection>,
-    client_is_http1: bool,
-    open: Option<oneshot::Sender<()>>,
-) {
-    let open = Mutex::new(open);
-    let watch: Option<Arc<Watch>> = client_is_http1.then(|| Arc::clone(&client.watch));
-    let scrubber = injection.and_then(|injection| injection.scrubber.clone());
-    let brokered = injection.is_some();
-    hyper::ext::on_informational(request, move |response| {
-        let status = response.status();
+/// Who hears what the upstream says before its answer.
+pub(crate) struct Listener {
+    /// The client's connection and the number of the exchange on it, if it can be told.
+    pub(crate) client: Option<(Arc<Watch>, u64)>,
+    pub(crate) scrubber: Option<Arc<Scrubber>>,
+    pub(crate) brokered: bool,
+    /// The request body, if it waits for the upstream's word.
+    pub(crate) waiting: Option<Continue>,
+}
+
+/// Makes `listener` hear the interim responses to `request`.
+pub(crate) fn listen(request: &mut Request<Body>, listener: Listener) {
+    if let Some(waiting) = &listener.waiting {
+        request.extensions_mut().insert(waiting.clone());
+    }
+    hyper::ext::on_informational(request, move |response| listener.hear(response.status(), response.headers()));
+}
+
+impl Listener {
+    fn hear(&self, status: StatusCode, headers: &HeaderMap) {
         if status == StatusCode::CONTINUE {
-            let waiting = open.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(open) = waiting {
-                // The body is gone when the client has left.
-                open.send(()).unwrap_or(());
+            if let Some(waiting) = &self.waiting {
+                waiting.give();
             }
             return;
         }
-        let Some(watch) = &watch else {
+        let Some((watch, number)) = &self.client else {
             return;
         };
-        let mut headers = response.headers().clone();
-        strip_response(&mut headers, brokered);
-        if let Some(scrubber) = &scrubber {
+        let mut headers = headers.clone();
+        strip_response(&mut headers, self.brokered);
+        if let Some(scrubber) = &self.scrubber {
             scrubber.scrub_headers(&mut headers);
         }
         if let Some(head) = encode(status, &headers) {
-            watch.interim().push(&head);
+            watch.interim().push(*number, &head);
         }
-    });
+    }
 }
 
 /// The head on the wire. Names and values come parsed from hyper, which lets no line break into either.

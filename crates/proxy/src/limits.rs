@@ -18,6 +18,10 @@ pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// A WebSocket without a byte in either direction.
 pub(crate) const WEBSOCKET_IDLE: Duration = Duration::from_secs(10 * 60);
+/// How long a client may go on sending after our end of its connection is closed, and how many bytes.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// See [`LINGER`].
+pub(crate) const MAX_LINGER_BYTES: usize = 1024 * 1024;
 /// How long a client that expects `100 Continue` is kept waiting for the upstream's word.
 pub(crate) const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 

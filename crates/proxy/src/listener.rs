@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::Shared;
-use crate::connection::{Watch, Watched, drive};
+use crate::connection::{Speaks, Watch, Watched, drive};
 use crate::exchange::{Client, exchange};
 use crate::limits::DRAIN;
 use crate::relay::ResponseBody;
@@ -65,7 +65,7 @@ async fn serve_connection(shared: Arc<Shared>, watch: Arc<Watch>, socket: TcpStr
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let io = Watched::new(TokioIo::new(socket), Arc::clone(&watch));
+    let io = Watched::new(TokioIo::new(socket), Arc::clone(&watch), Speaks::Http1);
     let client = Arc::new(Client {
         shared: Arc::clone(&shared),
         watch: Arc::clone(&watch),

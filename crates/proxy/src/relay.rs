@@ -2,16 +2,15 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use agent_vault_broker::Slot;
-use agent_vault_upstream::{BodyError, Lease};
+use agent_vault_upstream::{BodyError, Continue, Lease};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use crate::connection::Busy;
@@ -52,26 +51,58 @@ impl Stall {
     }
 }
 
-/// Holds a request body back until the upstream says `100 Continue`, answers, or has had its time.
+/// Holds a request body back until the upstream says `100 Continue` or has had its time. When the upstream answers
+/// instead, the body is never asked for.
 pub(crate) struct Gate {
-    opened: oneshot::Receiver<()>,
-    patience: Pin<Box<Sleep>>,
+    opened: Continue,
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl Gate {
-    pub(crate) fn new(opened: oneshot::Receiver<()>) -> Self {
+    pub(crate) fn new(opened: Continue) -> Self {
         Self {
             opened,
-            patience: Box::pin(tokio::time::sleep(CONTINUE_WAIT)),
+            patience: None,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // A sender that is gone will not speak any more; only patience is left then.
-        if let Poll::Ready(Ok(())) = Pin::new(&mut self.opened).poll(cx) {
+        if self.opened.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        self.patience.as_mut().poll(cx)
+        // hyper asks for the body when the head has left; only then does the wait begin.
+        self.patience
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(CONTINUE_WAIT)))
+            .as_mut()
+            .poll(cx)
+    }
+}
+
+/// What became of a request body, for whoever wants to know why an exchange failed.
+#[derive(Debug, Default)]
+pub(crate) struct Fate(AtomicU8);
+
+/// Why a request body did not arrive whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Lost {
+    /// It grew over the cap.
+    TooLarge = 1,
+    /// The client sent something malformed or left.
+    Broken = 2,
+    /// The client stopped sending.
+    Stalled = 3,
+}
+
+impl Fate {
+    fn set(&self, lost: Lost) {
+        self.0.store(lost as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Option<Lost> {
+        [Lost::TooLarge, Lost::Broken, Lost::Stalled]
+            .into_iter()
+            .find(|lost| *lost as u8 == self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -82,8 +113,7 @@ pub(crate) struct RequestBody {
     sent: u64,
     stall: Stall,
     gate: Option<Gate>,
-    /// Set when the client's part is over, for whoever wants to know why an exchange failed.
-    overflow: Arc<AtomicU64>,
+    fate: Arc<Fate>,
 }
 
 impl RequestBody {
@@ -91,7 +121,7 @@ impl RequestBody {
         inner: Incoming,
         cap: Option<u64>,
         gate: Option<Gate>,
-        overflow: Arc<AtomicU64>,
+        fate: Arc<Fate>,
     ) -> Self {
         Self {
             inner,
@@ -99,7 +129,7 @@ impl RequestBody {
             sent: 0,
             stall: Stall::default(),
             gate,
-            overflow,
+            fate,
         }
     }
 }
@@ -122,16 +152,22 @@ impl Body for RequestBody {
                 if let (Some(cap), Some(data)) = (self.cap, frame.data_ref()) {
                     self.sent += data.len() as u64;
                     if self.sent > cap {
-                        self.overflow.store(cap, Ordering::Relaxed);
+                        self.fate.set(Lost::TooLarge);
                         return Poll::Ready(Some(Err(BrokenBody::RequestTooLarge.into())));
                     }
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(Some(Err(error))) => {
+                self.fate.set(Lost::Broken);
+                Poll::Ready(Some(Err(error.into())))
+            }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => match self.stall.poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(BrokenBody::Stalled.into()))),
+                Poll::Ready(()) => {
+                    self.fate.set(Lost::Stalled);
+                    Poll::Ready(Some(Err(BrokenBody::Stalled.into())))
+                }
                 Poll::Pending => Poll::Pending,
             },
         }
@@ -194,6 +230,8 @@ pub(crate) struct RelayBody {
     source: Source,
     cap: Option<u64>,
     received: u64,
+    /// What the head announced, when it did.
+    announced: Option<u64>,
     stall: Stall,
     lease: Option<Lease>,
     held: Option<Held>,
@@ -202,6 +240,7 @@ pub(crate) struct RelayBody {
 impl RelayBody {
     pub(crate) fn new(source: Source, cap: Option<u64>, lease: Lease, held: Held) -> Self {
         Self {
+            announced: source.size_hint().exact(),
             source,
             cap,
             received: 0,
@@ -235,9 +274,9 @@ impl Body for RelayBody {
         match this.source.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.stall.moved();
-                if let (Some(cap), Some(data)) = (this.cap, frame.data_ref()) {
+                if let Some(data) = frame.data_ref() {
                     this.received += data.len() as u64;
-                    if this.received > cap {
+                    if this.cap.is_some_and(|cap| this.received > cap) {
                         this.end("response_truncated");
                         return Poll::Ready(Some(Err(BrokenBody::ResponseTooLarge.into())));
                     }
@@ -273,8 +312,9 @@ impl Body for RelayBody {
 
 impl Drop for RelayBody {
     fn drop(&mut self) {
-        // hyper does not poll a body that it knows to have ended, such as one of known length after its last byte.
-        if self.source.is_end_stream() {
+        // hyper does not poll a body that it knows to have ended, such as one of known length after its last byte;
+        // an HTTP/2 upstream may not even have said so yet.
+        if self.source.is_end_stream() || self.announced == Some(self.received) {
             self.end("");
         } else {
             self.end("client_closed");

@@ -321,6 +321,26 @@ impl Refusal {
         )
     }
 
+    /// The client's body was malformed or broke off.
+    pub(crate) fn unreadable_body() -> Self {
+        Self::bad_request(
+            "request_read_error",
+            "the request body could not be read to its end",
+            "send it again, well-formed",
+        )
+    }
+
+    /// The client stopped sending its body.
+    pub(crate) fn stalled_body() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_read_error",
+            Fault::Agent,
+            "the request body stopped coming",
+            "send it again",
+        )
+    }
+
     pub(crate) fn response_too_large(cap: u64) -> Self {
         Self::new(
             StatusCode::BAD_GATEWAY,

@@ -8,8 +8,10 @@ mod chain;
 mod connect;
 mod dial;
 mod error;
+mod expect;
 mod guard;
 mod pool;
+mod progress;
 mod resolve;
 mod send;
 mod stream;
@@ -22,6 +24,7 @@ pub use chain::{
 pub use connect::{ATTEMPT_DELAY, MAX_ADDRESSES};
 pub use dial::{DialRequest, Dialed, Dialer, DialerOptions, Limits};
 pub use error::{Sent, UpstreamError, UpstreamErrorKind};
+pub use expect::Continue;
 pub use guard::{Guard, GuardedAddr};
 pub use pool::{Body, BodyError, Route};
 pub use resolve::{CachingResolver, ResolveError, Resolver, Resolving, SystemResolver};

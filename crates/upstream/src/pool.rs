@@ -5,6 +5,7 @@
 //! per connection, and the wait for any of them.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::{http1, http2};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 use crate::error::{UpstreamError, UpstreamErrorKind as ErrorKind};
@@ -118,10 +120,27 @@ impl std::hash::Hash for Route {
     }
 }
 
-/// An idle or leased HTTP/1.1 connection.
+/// An idle or leased HTTP/1.1 connection; closed on drop.
 pub(crate) struct Http1 {
     pub(crate) sender: http1::SendRequest<Body>,
-    pub(crate) _place: Place,
+    /// Ends the connection's task, whatever it is doing.
+    _closer: DropGuard,
+    place: Place,
+}
+
+impl Http1 {
+    pub(crate) fn new(sender: http1::SendRequest<Body>, closer: DropGuard, place: Place) -> Self {
+        Self {
+            sender,
+            _closer: closer,
+            place,
+        }
+    }
+
+    /// Closes the connection and keeps its place.
+    pub(crate) fn into_place(self) -> Place {
+        self.place
+    }
 }
 
 /// A shared HTTP/2 connection.
@@ -198,7 +217,7 @@ pub(crate) struct Lane {
     shared: Mutex<Vec<Arc<Http2>>>,
     speaks: Mutex<Speaks>,
     /// Held while dialling towards an upstream that may share a connection, so that a burst makes one, not many.
-    pub(crate) dialing: tokio::sync::Mutex<()>,
+    pub(crate) dialing: tokio::sync::Mutex<LastFailure>,
     places: Arc<Semaphore>,
     freed: Arc<Notify>,
 }
@@ -215,7 +234,7 @@ impl Lane {
             idle: Mutex::new(Vec::new()),
             shared: Mutex::new(Vec::new()),
             speaks: Mutex::new(Speaks::Unknown),
-            dialing: tokio::sync::Mutex::new(()),
+            dialing: tokio::sync::Mutex::new(LastFailure::default()),
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_ROUTE)),
             freed: Arc::new(Notify::new()),
         }
@@ -277,7 +296,8 @@ impl Lane {
     pub(crate) async fn place(&self) -> Option<PlaceOr> {
         let deadline = Instant::now() + CONNECTION_WAIT;
         loop {
-            let freed = self.freed.notified();
+            let mut freed = pin!(self.freed.notified());
+            freed.as_mut().enable();
             if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
                 return Some(PlaceOr::Place(Place {
                     _permit: permit,
@@ -301,6 +321,34 @@ impl Lane {
             !connection.sender.is_closed() && (busy || fresh)
         });
         self.places.available_permits() < MAX_CONNECTIONS_PER_ROUTE
+    }
+}
+
+/// How the last attempt to open a connection failed, for those who waited for it. Without this, a burst of requests
+/// to a host that swallows connections would find that out one after the other.
+#[derive(Default)]
+pub(crate) struct LastFailure(Option<(Instant, ErrorKind, String, Option<&'static str>)>);
+
+impl LastFailure {
+    pub(crate) fn failed(&mut self, error: &UpstreamError) {
+        self.0 = Some((
+            Instant::now(),
+            error.kind(),
+            error.message().to_owned(),
+            error.hint(),
+        ));
+    }
+
+    /// The failure of an attempt that ended after `asked`.
+    pub(crate) fn since(&self, asked: Instant) -> Option<UpstreamError> {
+        let (at, kind, message, hint) = self.0.as_ref()?;
+        (*at > asked).then(|| {
+            let error = UpstreamError::unsent(*kind, message.clone());
+            match hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
+        })
     }
 }
 

@@ -7,22 +7,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent_vault_policy::Scheme;
-use http::header::{CONNECTION, HOST, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{Request, Response, Uri, Version, uri};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::dial::{DialRequest, Dialed, Dialer};
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
+use crate::expect::Continue;
 use crate::pool::{Body, Http1, Http2, Lane, Place, PlaceOr, Pool, Pooled, Route, Speaks, Stream};
+use crate::progress::{Progress, until_head};
 use crate::tls::{AlpnOffer, Negotiated};
 
-/// Longest wait for a response head after the request was sent.
-const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// Largest response head, in bytes (h1) or as an h2 header list.
 const MAX_HEAD_BYTES: usize = 256 * 1024;
 /// Most header fields in a response.
@@ -39,6 +42,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 /// Attempts on connections that turn out to be closed before anything was sent.
 const MAX_UNSENT_ATTEMPTS: usize = 4;
+/// Of these, attempts on connections from the pool.
+const MAX_POOLED_ATTEMPTS: usize = 2;
 
 /// The only way out: sends requests over guarded, verified, pooled connections.
 pub struct Upstream {
@@ -64,6 +69,8 @@ enum Held {
         connection: Box<Http1>,
         lane: Arc<Lane>,
         pool: Arc<Pool>,
+        /// The request body, when there is one.
+        progress: Option<Arc<Progress>>,
     },
     Http2 {
         _stream: Stream,
@@ -75,13 +82,16 @@ enum Held {
 }
 
 impl Lease {
-    /// The exchange ended as the protocol wants it: the connection may serve another.
+    /// The response ended as the protocol wants it: the connection may serve another exchange, unless the upstream
+    /// answered before the request was whole. Then an HTTP/1.1 connection is closed.
     pub fn finish(self) {
         if let Held::Http1 {
             connection,
             lane,
             pool,
+            progress,
         } = self.0
+            && progress.is_none_or(|progress| progress.is_done())
         {
             pool.put_back(&lane, *connection);
         }
@@ -176,13 +186,22 @@ impl Upstream {
         request: Request<Body>,
     ) -> Result<Answer, UpstreamError> {
         let lane = self.pool.lane(route);
-        let mut request = request;
-        for _ in 0..MAX_UNSENT_ATTEMPTS {
-            let connection = match lane.take() {
-                Some(pooled) => pooled,
-                None => self.open(route, &lane).await?,
+        let (mut request, progress) = Progress::watch(request);
+        for attempt in 0..MAX_UNSENT_ATTEMPTS {
+            // Where several pooled connections have died together, a new one ends the search.
+            let pooled = if attempt < MAX_POOLED_ATTEMPTS {
+                lane.take()
+            } else {
+                None
             };
-            match self.send_on(connection, &lane, route, request).await {
+            let connection = match pooled {
+                Some(pooled) => pooled,
+                None => self.open(route, &lane, attempt).await?,
+            };
+            match self
+                .send_on(connection, &lane, route, request, progress.clone())
+                .await
+            {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Unsent(returned)) => request = *returned,
                 Err(Failure::Failed(error)) => return Err(error),
@@ -206,15 +225,17 @@ impl Upstream {
         let lane = self.pool.lane(route);
         let place = match lane.place().await {
             Some(PlaceOr::Place(place)) => place,
-            Some(PlaceOr::Pooled(_)) | None => return Err(saturated()),
+            // An idle connection cannot be upgraded beside others' requests; its place can be used.
+            Some(PlaceOr::Pooled(Pooled::Http1(idle))) => idle.into_place(),
+            Some(PlaceOr::Pooled(Pooled::Http2(_))) | None => return Err(saturated()),
         };
         let dialed = self.dial(route, AlpnOffer::Http1).await?;
         let mut connection = self.handshake_http1(dialed, place).await?;
         let mut request = for_http1(request, route);
-        request
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        let response = within_head_timeout(connection.sender.send_request(request))
+        let headers = request.headers_mut();
+        headers.remove(TE);
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        let response = until_head(connection.sender.send_request(request), None)
             .await?
             .map_err(|error| failed(error, Sent::MaybeSent))?;
         Ok(Answer {
@@ -239,7 +260,7 @@ impl Upstream {
             return Err(ExtendedConnect::Unavailable(Box::new(request)));
         };
         match self
-            .send_on(Pooled::Http2(stream), &lane, route, request)
+            .send_on(Pooled::Http2(stream), &lane, route, request, None)
             .await
         {
             Ok(answer) => Ok(answer),
@@ -254,12 +275,16 @@ impl Upstream {
         lane: &Arc<Lane>,
         route: &Arc<Route>,
         request: Request<Body>,
+        progress: Option<Arc<Progress>>,
     ) -> Result<Answer, Failure> {
         match pooled {
             Pooled::Http1(mut connection) => {
                 let request = for_http1(request, route);
-                let sent = within_head_timeout(connection.sender.try_send_request(request))
-                    .await
+                let sent = until_head(
+                    connection.sender.try_send_request(request),
+                    progress.as_deref(),
+                )
+                .await
                     .map_err(Failure::Failed)?;
                 match sent {
                     Ok(response) => Ok(Answer {
@@ -268,6 +293,7 @@ impl Upstream {
                             connection: Box::new(connection),
                             lane: Arc::clone(lane),
                             pool: Arc::clone(&self.pool),
+                            progress,
                         }),
                     }),
                     Err(mut error) => Err(match error.take_message() {
@@ -279,7 +305,7 @@ impl Upstream {
             Pooled::Http2(stream) => {
                 let request = for_http2(request, route).map_err(Failure::Failed)?;
                 let mut sender = stream.0.sender.clone();
-                let sent = within_head_timeout(sender.try_send_request(request))
+                let sent = until_head(sender.try_send_request(request), progress.as_deref())
                     .await
                     .map_err(Failure::Failed)?;
                 match sent {
@@ -296,21 +322,43 @@ impl Upstream {
         }
     }
 
-    async fn open(&self, route: &Arc<Route>, lane: &Arc<Lane>) -> Result<Pooled, UpstreamError> {
+    /// Opens a connection, or shares what another request has opened meanwhile.
+    async fn open(
+        &self,
+        route: &Arc<Route>,
+        lane: &Arc<Lane>,
+        attempt: usize,
+    ) -> Result<Pooled, UpstreamError> {
+        if lane.speaks() == Speaks::Http1 {
+            return self.open_now(route, lane).await;
+        }
         // Where connections may be shared, one request dials and the others wait for what it finds.
-        let alone = if lane.speaks() == Speaks::Http1 {
-            None
-        } else {
-            let guard = lane.dialing.lock().await;
-            if let Some(pooled) = lane.take() {
-                return Ok(pooled);
-            }
-            if lane.speaks() == Speaks::Http1 {
-                None
-            } else {
-                Some(guard)
-            }
-        };
+        let asked = Instant::now();
+        let mut dialing = lane.dialing.lock().await;
+        if attempt < MAX_POOLED_ATTEMPTS
+            && let Some(pooled) = lane.take()
+        {
+            return Ok(pooled);
+        }
+        if lane.speaks() == Speaks::Http1 {
+            drop(dialing);
+            return self.open_now(route, lane).await;
+        }
+        if let Some(failure) = dialing.since(asked) {
+            return Err(failure);
+        }
+        let opened = self.open_now(route, lane).await;
+        if let Err(error) = &opened {
+            dialing.failed(error);
+        }
+        opened
+    }
+
+    async fn open_now(
+        &self,
+        route: &Arc<Route>,
+        lane: &Arc<Lane>,
+    ) -> Result<Pooled, UpstreamError> {
         let place = match lane.place().await {
             Some(PlaceOr::Place(place)) => place,
             Some(PlaceOr::Pooled(pooled)) => return Ok(pooled),
@@ -340,7 +388,6 @@ impl Upstream {
                 }
             }
         };
-        drop(alone);
         Ok(opened)
     }
 
@@ -363,7 +410,8 @@ impl Upstream {
             .handshake::<_, Body>(TokioIo::new(dialed.io))
             .await
             .map_err(|error| failed(error, Sent::NotSent))?;
-        let closing = self.closing.clone();
+        let closing = self.closing.child_token();
+        let closer = closing.clone().drop_guard();
         self.tasks.spawn(async move {
             tokio::select! {
                 ended = connection.with_upgrades() => {
@@ -374,10 +422,7 @@ impl Upstream {
                 () = closing.cancelled() => {}
             }
         });
-        Ok(Http1 {
-            sender,
-            _place: place,
-        })
+        Ok(Http1::new(sender, closer, place))
     }
 
     async fn handshake_http2(&self, dialed: Dialed, place: Place) -> Result<Http2, UpstreamError> {
@@ -461,18 +506,6 @@ fn saturated() -> UpstreamError {
     )
 }
 
-async fn within_head_timeout<T>(sent: impl Future<Output = T>) -> Result<T, UpstreamError> {
-    tokio::time::timeout(RESPONSE_HEAD_TIMEOUT, sent)
-        .await
-        .map_err(|_| {
-            UpstreamError::new(
-                ErrorKind::Timeout,
-                Sent::MaybeSent,
-                "the upstream did not answer within five minutes",
-            )
-        })
-}
-
 /// Origin-form, with `Host` from the route (RFC 9112 section 3.2).
 fn for_http1(request: Request<Body>, route: &Route) -> Request<Body> {
     let mut request = request;
@@ -485,12 +518,28 @@ fn for_http1(request: Request<Body>, route: &Route) -> Request<Body> {
         *request.uri_mut() = target;
     }
     request.headers_mut().insert(HOST, route.host().clone());
+    join_cookies(request.headers_mut());
     if request.headers().contains_key(TE) {
         request
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("TE"));
     }
     request
+}
+
+/// HTTP/2 lets a client split `Cookie`; HTTP/1.1 knows one field only (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice())) {
+        headers.insert(COOKIE, whole);
+    }
 }
 
 /// `:scheme` and `:authority` from the route, no connection-specific fields (RFC 9113 section 8.2.2).
@@ -509,6 +558,11 @@ fn for_http2(request: Request<Body>, route: &Route) -> Result<Request<Body>, Ups
         .build()
         .map_err(|_| UpstreamError::unsent(ErrorKind::Protocol, "the target cannot be sent"))?;
     *request.uri_mut() = uri;
+    if request.headers_mut().remove(EXPECT).is_some()
+        && let Some(waiting) = request.extensions().get::<Continue>()
+    {
+        waiting.give();
+    }
     let headers = request.headers_mut();
     headers.remove(HOST);
     headers.remove(CONNECTION);

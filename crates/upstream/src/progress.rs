@@ -1,0 +1,127 @@
+//! A request body on its way out, watched for progress and for its end.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use tokio::time::Instant;
+
+use crate::error::{Sent, UpstreamError, UpstreamErrorKind};
+use crate::pool::{Body, BodyError};
+
+/// Longest wait for a response head while nothing of the request moves.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What is known of a request body that is being sent.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    epoch: Instant,
+    /// Milliseconds since `epoch` at which the body last moved.
+    moved: AtomicU64,
+    done: AtomicBool,
+}
+
+impl Progress {
+    /// Watches the body of `request`; `None` when it has none.
+    pub(crate) fn watch(request: Request<Body>) -> (Request<Body>, Option<Arc<Self>>) {
+        if request.body().is_end_stream() {
+            return (request, None);
+        }
+        let progress = Arc::new(Self {
+            epoch: Instant::now(),
+            moved: AtomicU64::new(0),
+            done: AtomicBool::new(false),
+        });
+        let watched = Arc::clone(&progress);
+        (
+            request.map(|inner| {
+                Watched {
+                    inner,
+                    progress: watched,
+                }
+                .boxed_unsync()
+            }),
+            Some(progress),
+        )
+    }
+
+    /// Whether the whole body was handed over.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    fn note(&self) {
+        let now = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved.store(now, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.epoch + Duration::from_millis(self.moved.load(Ordering::Relaxed))
+    }
+}
+
+/// Waits for a response head for as long as the request moves, and then five minutes.
+pub(crate) async fn until_head<T>(
+    sent: impl Future<Output = T>,
+    progress: Option<&Progress>,
+) -> Result<T, UpstreamError> {
+    let mut sent = std::pin::pin!(sent);
+    let mut from = Instant::now();
+    loop {
+        if let Ok(answered) = tokio::time::timeout_at(from + HEAD_TIMEOUT, sent.as_mut()).await {
+            return Ok(answered);
+        }
+        match progress.map(Progress::last) {
+            Some(last) if last > from => from = last,
+            _ => {
+                return Err(UpstreamError::new(
+                    UpstreamErrorKind::Timeout,
+                    Sent::MaybeSent,
+                    "the upstream did not answer within five minutes",
+                ));
+            }
+        }
+    }
+}
+
+struct Watched {
+    inner: Body,
+    progress: Arc<Progress>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => {
+                self.progress.note();
+                if self.inner.is_end_stream() {
+                    self.progress.done.store(true, Ordering::Release);
+                }
+            }
+            Poll::Ready(None) => self.progress.done.store(true, Ordering::Release),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
