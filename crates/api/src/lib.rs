@@ -1,1 +1,36 @@
-//! api
+//! HTTP of the management plane.
+//!
+//! [`router`] makes an [`axum::Router`] over an [`ApiState`]; [`serve`] runs it on a listener. Each resource is a module below
+//! `resources`; none decides anything: who may do what is `control`'s.
+//!
+//! # Defences, and where they stand
+//! | against | where |
+//! |---|---|
+//! | pages of other origins, DNS rebinding (H5) | `origin` |
+//! | claiming a new instance from afar (H4) | `client`, and `control`'s registration |
+//! | floods, password guessing (H7, H9) | `limits`, and `control`'s hashing |
+//! | ambiguous JSON and queries (H49, H50) | `body`, `query` |
+//! | framing, sniffing, caching | `headers` |
+
+mod answer;
+mod body;
+mod clean_path;
+mod client;
+mod cookie;
+mod error;
+mod headers;
+mod limits;
+mod openapi;
+mod origin;
+mod principal;
+mod query;
+mod resources;
+mod router;
+mod segment;
+mod serve;
+mod state;
+
+pub use limits::{BucketKnobs, Profile, RateLimits, SettingsError, WindowKnobs};
+pub use router::{openapi_document, router};
+pub use serve::serve;
+pub use state::{ApiState, FlushLogs, ServerInfo};

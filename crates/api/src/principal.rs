@@ -1,0 +1,221 @@
+//! Authentication of a request, and the extractor that hands the result to a handler.
+
+use std::time::Instant;
+
+use agent_vault_control::{Actor, Seen};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+
+use crate::client::{self, Client};
+use crate::cookie::COOKIE_NAME;
+use crate::error::{ApiError, not_initialized};
+use crate::headers::tell_allowance;
+use crate::limits::Allowance;
+use crate::origin;
+use crate::state::ApiState;
+
+/// How a token was presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Bearer,
+    Cookie,
+}
+
+/// Whoever made an authenticated request. Only [`authenticate`] makes one.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    actor: Actor,
+    client: Client,
+}
+
+impl Caller {
+    pub(crate) fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        // Absent only on a route outside the authenticated group: then nobody is asking.
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| unauthenticated().into_response())
+    }
+}
+
+/// The token of a request: a bearer header wins and is never retried with the cookie.
+pub(crate) fn presented(headers: &HeaderMap) -> Option<(String, Carrier)> {
+    if let Some(value) = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        && let Some(token) = value.strip_prefix("Bearer ")
+    {
+        return Some((token.to_owned(), Carrier::Bearer));
+    }
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, value)| *name == COOKIE_NAME && !value.is_empty())
+        .map(|(_, value)| (value.to_owned(), Carrier::Cookie))
+}
+
+/// Checks that a browser was not made to send this, for every route.
+pub(crate) async fn guard_origin(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let bearer = matches!(presented(&parts.headers), Some((_, Carrier::Bearer)));
+    if !bearer {
+        let checked = origin::check_host(&parts, state.info())
+            .and_then(|()| origin::check_origin(&parts, state.info()));
+        if let Err(refused) = checked {
+            return refused.into_response();
+        }
+    }
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// Lets nothing through until the instance has an owner; the local operator needs none.
+pub(crate) async fn gate(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    if local_operator(&state, &parts).is_none() {
+        match state.control().is_initialized().await {
+            Ok(true) => {}
+            Ok(false) => return not_initialized().into_response(),
+            Err(error) => return ApiError::from(error).into_response(),
+        }
+    }
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// Finds the caller, then spends one unit of its AUTHED bucket.
+pub(crate) async fn authenticate(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let client = Client::of(&parts, state.info());
+    let actor = match identify(&state, &parts, &client).await {
+        Ok(actor) => actor,
+        Err(refused) => return refused.into_response(),
+    };
+    let allowance = match state.limits().actor(limit_key(&actor)) {
+        Ok(allowance) => allowance,
+        Err(exceeded) => {
+            let limit = exceeded.limit;
+            let mut response = ApiError::from(exceeded).into_response();
+            tell_allowance(
+                response.headers_mut(),
+                Allowance {
+                    limit,
+                    remaining: 0,
+                },
+            );
+            return response;
+        }
+    };
+    parts.extensions.insert(Caller { actor, client });
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    if let Some(allowance) = allowance {
+        tell_allowance(response.headers_mut(), allowance);
+    }
+    response
+}
+
+/// The AUTH tier for routes that need no login, by client address.
+pub(crate) async fn limit_address(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let address = Client::of(&parts, state.info()).address;
+    match state.limits().address(address, Instant::now()) {
+        Err(exceeded) => {
+            let limit = exceeded.limit;
+            let mut response = ApiError::from(exceeded).into_response();
+            tell_allowance(
+                response.headers_mut(),
+                Allowance {
+                    limit,
+                    remaining: 0,
+                },
+            );
+            response
+        }
+        Ok(allowance) => {
+            let mut response = next.run(Request::from_parts(parts, body)).await;
+            if let Some(allowance) = allowance {
+                tell_allowance(response.headers_mut(), allowance);
+            }
+            response
+        }
+    }
+}
+
+async fn identify(state: &ApiState, parts: &Parts, client: &Client) -> Result<Actor, ApiError> {
+    if let Some(actor) = local_operator(state, parts) {
+        return Ok(actor);
+    }
+    let Some((token, carrier)) = presented(&parts.headers) else {
+        return Err(unauthenticated());
+    };
+    let seen = Seen {
+        address: client.address.map(|address| address.to_string()),
+        user_agent: client.user_agent.clone(),
+    };
+    let actor = state
+        .control()
+        .sessions()
+        .authenticate(&token, seen)
+        .await?;
+    if carrier == Carrier::Cookie {
+        origin::check_content_type(parts)?;
+    }
+    Ok(actor)
+}
+
+/// The local operator: the right token, and no socket in between.
+fn local_operator(state: &ApiState, parts: &Parts) -> Option<Actor> {
+    if client::peer(parts).is_some() {
+        return None;
+    }
+    match presented(&parts.headers) {
+        Some((token, Carrier::Bearer)) if state.is_local_operator(&token) => {
+            Some(Actor::LocalOperator)
+        }
+        _ => None,
+    }
+}
+
+fn limit_key(actor: &Actor) -> String {
+    match actor {
+        Actor::User(user) => format!("u:{}", user.id),
+        Actor::Agent(agent) => format!("a:{}", agent.id),
+        Actor::Scoped(scoped) => format!("s:{}", scoped.session),
+        Actor::LocalOperator => "local".to_owned(),
+    }
+}
+
+fn unauthenticated() -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "Authorization required")
+        .hint("log in with `agent-vault auth login`, or set `AGENT_VAULT_TOKEN`")
+}

@@ -1,0 +1,344 @@
+//! Registration, login, and one's own logins.
+
+use std::time::Instant;
+
+use agent_vault_control::{Actor, InstanceRole, Login, NewLogin, Seen, label};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::answer::{Answer, Outcome, Stamp, Status};
+use crate::body::{JsonBody, SecretField};
+use crate::client::Client;
+use crate::cookie;
+use crate::error::{ApiError, Refusals};
+use crate::principal::{self, Caller};
+use crate::segment::Segment;
+use crate::state::ApiState;
+
+/// A new owner.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct Registration {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    #[schema(value_type = String)]
+    password: SecretField,
+    device_label: Option<String>,
+    /// The token that the server printed; needed from other machines.
+    setup_token: Option<String>,
+}
+
+/// The first owner, logged in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Registered {
+    email: String,
+    role: &'static str,
+    requires_verification: bool,
+    email_sent: bool,
+    authenticated: bool,
+    message: &'static str,
+    /// Shown once.
+    token: String,
+    expires_at: Stamp,
+}
+
+/// Creates the first owner. Closed once there is one.
+#[utoipa::path(post, path = "/v1/auth/register", tag = "auth", security(()), request_body = Registration,
+    responses((status = 201, description = "the owner, logged in", body = Registered), Refusals))]
+pub(crate) async fn register(
+    State(state): State<ApiState>,
+    client: Client,
+    JsonBody(body): JsonBody<Registration>,
+) -> Result<Response, ApiError> {
+    let registered = state
+        .control()
+        .registration()
+        .first_owner(
+            &body.email,
+            body.password.0,
+            client.setup,
+            body.setup_token.as_deref(),
+            new_login(&client, body.device_label.as_deref()),
+        )
+        .await?;
+    let token = registered.login.token.expose().to_owned();
+    let cookie = cookie::keep(&token, state.info());
+    let answer = Answer::created(Registered {
+        email: registered.email,
+        role: InstanceRole::Owner.as_str(),
+        requires_verification: false,
+        email_sent: false,
+        authenticated: true,
+        message: "Owner account created",
+        token,
+        expires_at: Stamp(registered.login.expires_at),
+    });
+    Ok(with_cookie(answer, cookie))
+}
+
+/// A login attempt.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct LoginAttempt {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    #[schema(value_type = String)]
+    password: SecretField,
+    device_label: Option<String>,
+}
+
+/// A session token.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionToken {
+    /// Shown once.
+    token: String,
+    expires_at: Stamp,
+}
+
+/// Logs in.
+#[utoipa::path(post, path = "/v1/auth/login", tag = "auth", security(()), request_body = LoginAttempt,
+    responses((status = 200, description = "a session", body = SessionToken), Refusals))]
+pub(crate) async fn login(
+    State(state): State<ApiState>,
+    client: Client,
+    JsonBody(body): JsonBody<LoginAttempt>,
+) -> Result<Response, ApiError> {
+    if body.email.is_empty() || body.password.0.is_empty() {
+        return Err(ApiError::bad_request("Email and password are required"));
+    }
+    state
+        .limits()
+        .login(client.address, &body.email, Instant::now())?;
+    let login = new_login(&client, body.device_label.as_deref());
+    let login = state
+        .control()
+        .sessions()
+        .login(&body.email, body.password.0, login)
+        .await?;
+    Ok(session(&state, &login))
+}
+
+/// Drops the presented login or vault token, and the cookie.
+#[utoipa::path(post, path = "/v1/auth/logout", tag = "auth", security(()),
+    responses((status = 200, description = "done", body = Status), Refusals))]
+pub(crate) async fn logout(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if let Some((token, _)) = principal::presented(&headers) {
+        state.control().sessions().logout(&token).await?;
+    }
+    Ok(with_cookie(
+        Answer::ok(Status::new("ok")),
+        cookie::clear(state.info()),
+    ))
+}
+
+/// Who asks.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Identity {
+    /// `user`, `agent` or `local`.
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_name: Option<String>,
+    role: &'static str,
+    is_owner: bool,
+}
+
+/// Says who asks.
+#[utoipa::path(get, path = "/v1/auth/me", tag = "auth",
+    responses((status = 200, description = "who asks", body = Identity), Refusals))]
+pub(crate) async fn me(State(state): State<ApiState>, caller: Caller) -> Outcome<Identity> {
+    let role = state.control().account().role(caller.actor()).await?;
+    let (kind, email, agent_name) = match caller.actor() {
+        Actor::User(user) => ("user", Some(user.email.clone()), None),
+        Actor::Agent(agent) => ("agent", None, Some(agent.name.clone())),
+        Actor::Scoped(_) => ("scoped", None, None),
+        Actor::LocalOperator => ("local", None, None),
+    };
+    Ok(Answer::ok(Identity {
+        r#type: kind,
+        email,
+        agent_name,
+        role: role.as_str(),
+        is_owner: role == InstanceRole::Owner,
+    }))
+}
+
+/// A password change.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct PasswordChange {
+    #[serde(default)]
+    #[schema(value_type = String)]
+    current_password: SecretField,
+    #[serde(default)]
+    #[schema(value_type = String)]
+    new_password: SecretField,
+}
+
+/// Changes one's password; every login and every vault token minted by it ends, and a new login begins.
+#[utoipa::path(post, path = "/v1/auth/change-password", tag = "auth", request_body = PasswordChange,
+    responses((status = 200, description = "the new session", body = SessionToken), Refusals))]
+pub(crate) async fn change_password(
+    State(state): State<ApiState>,
+    caller: Caller,
+    JsonBody(body): JsonBody<PasswordChange>,
+) -> Result<Response, ApiError> {
+    caller.actor().user()?;
+    if body.current_password.0.is_empty() || body.new_password.0.is_empty() {
+        return Err(ApiError::bad_request(
+            "Current and new password are required",
+        ));
+    }
+    let login = state
+        .control()
+        .account()
+        .change_password(
+            caller.actor(),
+            body.current_password.0,
+            body.new_password.0,
+            seen(caller.client()),
+        )
+        .await?;
+    Ok(session(&state, &login))
+}
+
+/// An account that is gone.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeletedAccount {
+    status: &'static str,
+    email: String,
+}
+
+/// Deletes one's own account.
+#[utoipa::path(delete, path = "/v1/auth/account", tag = "auth",
+    responses((status = 200, description = "gone", body = DeletedAccount), Refusals))]
+pub(crate) async fn delete_account(
+    State(state): State<ApiState>,
+    caller: Caller,
+) -> Result<Response, ApiError> {
+    let email = state.control().account().delete(caller.actor()).await?;
+    let answer = Answer::ok(DeletedAccount {
+        status: "deleted",
+        email,
+    });
+    Ok(with_cookie(answer, cookie::clear(state.info())))
+}
+
+/// One login.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LoginItem {
+    id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    device_label: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    last_ip: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    last_user_agent: String,
+    created_at: Stamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Stamp>,
+    current: bool,
+}
+
+/// One's own logins.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LoginList {
+    sessions: Vec<LoginItem>,
+}
+
+/// Lists one's own logins, last used first.
+#[utoipa::path(get, path = "/v1/auth/sessions", tag = "auth",
+    responses((status = 200, description = "one's own logins", body = LoginList), Refusals))]
+pub(crate) async fn sessions(State(state): State<ApiState>, caller: Caller) -> Outcome<LoginList> {
+    let sessions = state.control().sessions().list(caller.actor()).await?;
+    let sessions = sessions
+        .into_iter()
+        .map(|login| LoginItem {
+            id: login.id,
+            device_label: login.device_label,
+            last_ip: login.last_ip,
+            last_user_agent: login.last_user_agent,
+            created_at: Stamp(login.created_at),
+            last_used_at: login.last_used_at.map(Stamp),
+            expires_at: login.expires_at.map(Stamp),
+            current: login.current,
+        })
+        .collect();
+    Ok(Answer::ok(LoginList { sessions }))
+}
+
+/// A login that ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RevokedLogin {
+    status: &'static str,
+    current: bool,
+}
+
+/// Ends one of one's own logins.
+#[utoipa::path(delete, path = "/v1/auth/sessions/{id}", tag = "auth",
+    params(("id" = String, Path, description = "public id of the login")),
+    responses((status = 200, description = "ended", body = RevokedLogin), Refusals))]
+pub(crate) async fn revoke_session(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Segment(id): Segment<String>,
+) -> Result<Response, ApiError> {
+    let current = state
+        .control()
+        .sessions()
+        .revoke(caller.actor(), &id)
+        .await?;
+    let answer = Answer::ok(RevokedLogin {
+        status: "revoked",
+        current,
+    });
+    let cookie = if current {
+        cookie::clear(state.info())
+    } else {
+        None
+    };
+    Ok(with_cookie(answer, cookie))
+}
+
+fn session(state: &ApiState, login: &Login) -> Response {
+    let token = login.token.expose().to_owned();
+    let cookie = cookie::keep(&token, state.info());
+    with_cookie(
+        Answer::ok(SessionToken {
+            token,
+            expires_at: Stamp(login.expires_at),
+        }),
+        cookie,
+    )
+}
+
+fn with_cookie(answer: impl IntoResponse, cookie: Option<HeaderValue>) -> Response {
+    let mut response = answer.into_response();
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+fn new_login(client: &Client, device_label: Option<&str>) -> NewLogin {
+    NewLogin {
+        device_label: device_label.and_then(label::device_label),
+        seen: seen(client),
+    }
+}
+
+fn seen(client: &Client) -> Seen {
+    Seen {
+        address: client.address.map(|address| address.to_string()),
+        user_agent: client.user_agent.clone(),
+    }
+}

@@ -1,0 +1,153 @@
+//! Credentials of a vault.
+
+use agent_vault_control::{CredentialListing, CredentialView, VaultRef};
+use agent_vault_seal::SecretBytes;
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::answer::{Answer, Outcome};
+use crate::body::{JsonBody, OptionalJsonBody, SecretFields};
+use crate::error::{ApiError, Refusals};
+use crate::principal::Caller;
+use crate::query::Query;
+use crate::state::ApiState;
+
+/// A credential.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CredentialItem {
+    key: String,
+    /// `static` or `oauth`.
+    r#type: &'static str,
+    /// Only when revealed, and not empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+}
+
+/// Credentials of a vault.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CredentialList {
+    keys: Vec<String>,
+    /// For members of a vault that is not empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<Vec<CredentialItem>>,
+}
+
+/// Lists names, and reveals values to members with `reveal=true`.
+#[utoipa::path(get, path = "/v1/credentials", tag = "credentials",
+    params(("vault" = Option<String>, Query, description = "vault"),
+        ("reveal" = Option<String>, Query, description = "`true` shows values"),
+        ("key" = Option<String>, Query, description = "with `reveal=true`: only this one")),
+    responses((status = 200, description = "credentials, by key", body = CredentialList), Refusals))]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    query: Query,
+) -> Outcome<CredentialList> {
+    let vault = VaultRef::from_input(query.get("vault"));
+    let credentials = state.control().credentials();
+    let listing = if query.get("reveal") == Some("true") {
+        credentials
+            .reveal(caller.actor(), vault, query.get("key"))
+            .await?
+    } else {
+        credentials.list(caller.actor(), vault).await?
+    };
+    let CredentialListing { keys, credentials } = listing;
+    let credentials = match credentials {
+        Some(views) => Some(views.into_iter().map(item).collect::<Result<_, _>>()?),
+        None => None,
+    };
+    Ok(Answer::ok(CredentialList { keys, credentials }))
+}
+
+fn item(view: CredentialView) -> Result<CredentialItem, ApiError> {
+    let value = view.value.filter(|value| !value.is_empty());
+    let value = value.map(|value| text(&view.key, &value)).transpose()?;
+    Ok(CredentialItem {
+        key: view.key,
+        r#type: view.kind.as_str(),
+        value,
+    })
+}
+
+fn text(key: &str, value: &SecretBytes) -> Result<String, ApiError> {
+    value.expose_str().map(str::to_owned).map_err(|_| {
+        ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("the value of `{key}` is not text and cannot be shown"),
+        )
+    })
+}
+
+/// Values to store.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CredentialValues {
+    vault: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = std::collections::HashMap<String, String>)]
+    credentials: SecretFields,
+}
+
+/// Names that were stored.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StoredKeys {
+    set: Vec<String>,
+}
+
+/// Stores values, all or none.
+#[utoipa::path(post, path = "/v1/credentials", tag = "credentials", request_body = CredentialValues,
+    responses((status = 200, description = "stored", body = StoredKeys), Refusals))]
+pub(crate) async fn set(
+    State(state): State<ApiState>,
+    caller: Caller,
+    JsonBody(body): JsonBody<CredentialValues>,
+) -> Outcome<StoredKeys> {
+    let vault = VaultRef::from_input(body.vault.as_deref());
+    let set = state
+        .control()
+        .credentials()
+        .set(caller.actor(), vault, body.credentials.0)
+        .await?;
+    Ok(Answer::ok(StoredKeys { set }))
+}
+
+/// Names to delete.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CredentialKeys {
+    vault: Option<String>,
+    #[serde(default)]
+    keys: Vec<String>,
+}
+
+/// Names that were deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeletedKeys {
+    deleted: Vec<String>,
+}
+
+/// Deletes credentials, all or none. Names come in the body, or one as `key` in the query where a body gets lost on the way.
+#[utoipa::path(delete, path = "/v1/credentials", tag = "credentials", request_body = Option<CredentialKeys>,
+    params(("vault" = Option<String>, Query, description = "vault, without a body"),
+        ("key" = Option<String>, Query, description = "the one to delete, without a body")),
+    responses((status = 200, description = "deleted", body = DeletedKeys), Refusals))]
+pub(crate) async fn delete(
+    State(state): State<ApiState>,
+    caller: Caller,
+    query: Query,
+    OptionalJsonBody(body): OptionalJsonBody<CredentialKeys>,
+) -> Outcome<DeletedKeys> {
+    let vault = body.vault.as_deref().or(query.get("vault"));
+    let mut keys = body.keys;
+    keys.extend(query.get("key").map(str::to_owned));
+    let vault = VaultRef::from_input(vault);
+    let deleted = state
+        .control()
+        .credentials()
+        .delete(caller.actor(), vault, keys)
+        .await?;
+    Ok(Answer::ok(DeletedKeys { deleted }))
+}

@@ -1,0 +1,36 @@
+//! The proxy's root certificate.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::error::ApiError;
+use crate::state::ApiState;
+
+const X_MITM_PORT: HeaderName = HeaderName::from_static("x-mitm-port");
+
+/// Downloads the root certificate; `X-MITM-Port` tells the proxy's port. 404 while the proxy is not listening.
+#[utoipa::path(get, path = "/v1/mitm/ca.pem", tag = "status", security(()),
+    responses((status = 200, description = "the certificate", body = String, content_type = "application/x-pem-file"),
+        (status = 404, description = "the proxy is off", body = crate::error::ErrorBody)))]
+pub(crate) async fn ca_pem(State(state): State<ApiState>) -> Response {
+    let info = state.info();
+    if !info.proxy_is_listening() {
+        return ApiError::new(StatusCode::NOT_FOUND, "The proxy is not running")
+            .hint("start the server with the proxy enabled")
+            .into_response();
+    }
+    let headers = [
+        (
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-pem-file"),
+        ),
+        (
+            CONTENT_DISPOSITION,
+            HeaderValue::from_static("attachment; filename=\"agent-vault-ca.pem\""),
+        ),
+        (X_MITM_PORT, HeaderValue::from(info.proxy_port)),
+    ];
+    (headers, info.ca_pem.to_string()).into_response()
+}

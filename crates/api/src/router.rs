@@ -1,0 +1,190 @@
+//! Every route, in the group that says who may call it, and the layers around all of them.
+//!
+//! From the outside in: security headers → clean path → GLOBAL tier and deadline → origin and host checks → route → owner gate →
+//! authentication → AUTHED tier (or the AUTH tier where no login is needed) → body cap → handler.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{Method, StatusCode, Uri};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::ApiError;
+use crate::resources::{
+    agents, auth, catalog, credentials, discover, logs, mitm, page, services, settings, status,
+    tokens, users, vault_agents, vault_users, vaults,
+};
+use crate::state::ApiState;
+use crate::{clean_path, headers, openapi, principal};
+
+/// Longest time that a request may take from its head to its response's head.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The management plane over HTTP.
+///
+/// Served over sockets it wants `ConnectInfo<SocketAddr>` on each request. Without it a request counts as in-process, where the local
+/// operator's token is good if the state was built with one.
+pub fn router(state: ApiState) -> Router {
+    let (routes, document) = routes(&state).split_for_parts();
+    let document: Arc<str> = document_text(&document).into();
+    routes
+        .route(
+            "/v1/openapi.json",
+            get(move || openapi::serve(Arc::clone(&document))),
+        )
+        .route("/", get(page::index))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn_with_state(state.clone(), principal::guard_origin))
+        .layer(from_fn_with_state(state.clone(), admit))
+        .layer(from_fn(clean_path::redirect))
+        .layer(from_fn(headers::secure))
+        .with_state(state)
+}
+
+/// The description of the API as it is checked in: JSON, indented, with a line feed at its end.
+#[must_use]
+pub fn openapi_document(state: &ApiState) -> String {
+    document_text(&routes(state).into_openapi())
+}
+
+fn document_text(document: &utoipa::openapi::OpenApi) -> String {
+    let mut text = document.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
+    let gate = from_fn_with_state(state.clone(), principal::gate);
+    let address = from_fn_with_state(state.clone(), principal::limit_address);
+    OpenApiRouter::with_openapi(openapi::Base::openapi())
+        .merge(ungated())
+        .merge(registration().route_layer(address.clone()))
+        .merge(login().route_layer(address).route_layer(gate.clone()))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(catalog::list))
+                .route_layer(gate.clone()),
+        )
+        .merge(
+            authenticated()
+                .route_layer(from_fn_with_state(state.clone(), principal::authenticate))
+                .route_layer(gate),
+        )
+}
+
+/// For anybody, before there is an owner too.
+fn ungated() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(status::health))
+        .routes(routes!(status::status))
+        .routes(routes!(mitm::ca_pem))
+}
+
+/// Before there is an owner; counted by client address.
+fn registration() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(auth::register))
+}
+
+/// For anybody once there is an owner; counted by client address.
+fn login() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::logout))
+}
+
+/// For those who present a token; counted by actor.
+fn authenticated() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(auth::me))
+        .routes(routes!(auth::change_password))
+        .routes(routes!(auth::delete_account))
+        .routes(routes!(auth::sessions))
+        .routes(routes!(auth::revoke_session))
+        .routes(routes!(users::list))
+        .routes(routes!(users::get, users::delete))
+        .routes(routes!(users::set_role))
+        .routes(routes!(tokens::mint, tokens::list))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(
+            credentials::list,
+            credentials::set,
+            credentials::delete
+        ))
+        .routes(routes!(discover::discover))
+        .routes(routes!(agents::create, agents::list))
+        .routes(routes!(agents::get, agents::revoke))
+        .routes(routes!(agents::delete))
+        .routes(routes!(agents::rotate))
+        .routes(routes!(agents::rename))
+        .routes(routes!(agents::set_role))
+        .routes(routes!(vaults::create, vaults::list))
+        .routes(routes!(vaults::list_all))
+        .routes(routes!(vaults::context))
+        .routes(routes!(vaults::delete))
+        .routes(routes!(vaults::rename))
+        .routes(routes!(vaults::join))
+        .routes(routes!(vaults::leave))
+        .routes(routes!(vaults::store_kinds))
+        .routes(routes!(settings::get, settings::patch))
+        .routes(routes!(vault_users::list, vault_users::add))
+        .routes(routes!(vault_users::remove))
+        .routes(routes!(vault_users::set_role))
+        .routes(routes!(vault_agents::list, vault_agents::add))
+        .routes(routes!(vault_agents::remove))
+        .routes(routes!(vault_agents::set_role))
+        .routes(routes!(
+            services::list,
+            services::upsert,
+            services::replace,
+            services::clear
+        ))
+        .routes(routes!(services::credential_usage))
+        .routes(routes!(services::patch, services::remove))
+        .routes(routes!(logs::page))
+        .routes(routes!(logs::discovered_hosts))
+}
+
+/// The GLOBAL tier, and a deadline for what is let in.
+async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let place = match state.limits().enter().await {
+        Ok(place) => place,
+        Err(exceeded) => return ApiError::from(exceeded).into_response(),
+    };
+    let answered = tokio::time::timeout(DEADLINE, next.run(request)).await;
+    drop(place);
+    answered.unwrap_or_else(|_| {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The request took too long")
+            .hint("try again; a write that was under way may have been done")
+            .into_response()
+    })
+}
+
+async fn not_found(uri: Uri) -> ApiError {
+    let hint = if uri.path().starts_with("/v1/") {
+        "the routes are described in `/v1/openapi.json`"
+    } else {
+        "the API is below `/v1/`; see `/v1/openapi.json`"
+    };
+    ApiError::new(StatusCode::NOT_FOUND, "There is nothing at this path").hint(hint)
+}
+
+async fn not_allowed(method: Method) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("This path does not take the method {}", shown(&method)),
+    )
+    .hint("the `Allow` header lists those that it takes")
+}
+
+fn shown(method: &Method) -> String {
+    const MAX_SHOWN_CHARS: usize = 16;
+    method.as_str().chars().take(MAX_SHOWN_CHARS).collect()
+}
