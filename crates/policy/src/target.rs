@@ -446,6 +446,30 @@ mod tests {
     }
 
     #[test]
+    fn each_reading_is_somebodys_own() {
+        for (input, reading) in [
+            // Splits into segments, then decodes, never resolves.
+            ("/a%2F../b", "/a%2F../b"),
+            // The same, and resolves.
+            ("/x%2Fy/../b", "/b"),
+            // Decodes whole, never resolves.
+            ("/a/%2e%2e/b", "/a/../b"),
+            // Decodes whole and resolves, with empty segments as segments.
+            ("/a/%2F../b", "/a/b"),
+            // Decodes whole, merges slashes, keeps parameters.
+            ("/a;x//b", "/a;x/b"),
+            // Decodes as often as it can, merges, and drops parameters.
+            ("/a;x//%2562", "/a/b"),
+        ] {
+            assert!(
+                readings(input).contains(&reading.to_owned()),
+                "{input}: {:?}",
+                readings(input)
+            );
+        }
+    }
+
+    #[test]
     fn bad_escapes_are_noted() {
         for input in ["/%", "/%z", "/%zz", "/a%4", "/%%41"] {
             assert!(

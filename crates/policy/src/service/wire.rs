@@ -160,7 +160,6 @@ pub(crate) fn split_inline(text: &str) -> (&str, Option<&str>, Option<&str>) {
     };
     // The colons of an IPv6 address do not start a port.
     let colon = match (authority.rfind(']'), authority.rfind(':')) {
-        (Some(bracket), Some(colon)) if colon < bracket => None,
         (None, Some(colon)) if authority.find(':') != Some(colon) => None,
         (_, colon) => colon,
     };

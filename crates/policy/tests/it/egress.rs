@@ -19,7 +19,8 @@ fn verdict(policy: &EgressPolicy, address: &str) -> Option<BlockKind> {
         })
 }
 
-const PUBLIC: [&str; 12] = [
+const PUBLIC: [&str; 13] = [
+    "2001:0:808:808:0:0:f7f7:f7f7",
     "1.1.1.1",
     "8.8.8.8",
     "172.15.255.255",
