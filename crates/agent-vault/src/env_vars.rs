@@ -48,6 +48,7 @@ variables! {
     OWNER_EMAIL = "AGENT_VAULT_OWNER_EMAIL", "server", "With `AGENT_VAULT_OWNER_PASSWORD`: creates this owner at the first start.";
     OWNER_PASSWORD = "AGENT_VAULT_OWNER_PASSWORD", "server", "Password of the owner that `AGENT_VAULT_OWNER_EMAIL` names.";
     UPSTREAM_PROXY = "AGENT_VAULT_UPSTREAM_PROXY", "server", "`http://[user:password@]host:port` of a proxy that outbound connections go through.";
+    UPSTREAM_NO_PROXY = "AGENT_VAULT_UPSTREAM_NO_PROXY", "server", "Comma-separated hosts, suffixes or CIDRs that are reached without the upstream proxy.";
     UPSTREAM_CA = "AGENT_VAULT_UPSTREAM_CA", "server", "PEM file with roots to trust for upstreams besides the system's.";
     RATELIMIT_PROFILE = "AGENT_VAULT_RATELIMIT_PROFILE", "server", "`default`, `strict`, `loose` or `off`.";
     RATELIMIT_LOCK = "AGENT_VAULT_RATELIMIT_LOCK", "server", "`true` ignores the stored rate-limit setting.";

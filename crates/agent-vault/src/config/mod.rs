@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use layers::{FileLayer, Layers, Spec};
 pub(crate) use layers::{Origin, Setting};
 pub(crate) use values::{
-    LogFormat, LogLevel, RateKnob, RateLimits, RateProfile, RateTier, UpstreamProxyUrl,
+    KnobValue,     LogFormat, LogLevel, RateKnob, RateLimits, RateProfile, RateTier, UpstreamProxyUrl,
 };
 
 use crate::env::Env;
@@ -99,6 +99,8 @@ pub(crate) struct ServerConfig {
     pub(crate) allow_remote_setup: Setting<bool>,
     /// A corporate proxy on the way out.
     pub(crate) upstream_proxy: Setting<Option<UpstreamProxyUrl>>,
+    /// Hosts that are reached without it: a list as in `NO_PROXY`.
+    pub(crate) upstream_no_proxy: Setting<Option<String>>,
     /// Extra roots for upstreams.
     pub(crate) upstream_ca: Setting<Option<PathBuf>>,
     /// Rate limits.
@@ -240,6 +242,12 @@ impl ServerConfig {
                 },
                 flags.upstream_proxy.as_deref(),
                 |text| values::upstream_proxy(text).map(Some),
+                || None,
+            )?,
+            upstream_no_proxy: layers.plain(
+                "upstream_no_proxy",
+                &vars::UPSTREAM_NO_PROXY,
+                |text| Ok(Some(text.to_owned())),
                 || None,
             )?,
             upstream_ca: layers.read(

@@ -138,7 +138,9 @@ async fn foreground(
     let server = unlock
         .open(app, |key| Server::build(config.clone(), key))
         .await?;
-    owner.create(app, &server.local()).await?;
+    owner
+        .create(app, &server.local().map_err(|e| e.error)?)
+        .await?;
     let endpoints = server.endpoints().clone();
     if let Err(e) = held.announce(&local_url(endpoints.api)) {
         app.ui.warn(e.message());

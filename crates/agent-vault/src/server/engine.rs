@@ -1,0 +1,310 @@
+//! Everything that a server and a local vault have in common: one opened data folder and what works on it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use agent_vault_api::{ApiState, FlushLogs, RateLimits, ServerInfo};
+use agent_vault_ca::{LeafIssuer, RootCa};
+use agent_vault_control::{Clock, Control, ControlOptions};
+use agent_vault_proxy::{Journal, Proxy, ProxyOptions};
+use agent_vault_seal::{Keyring, SecretBytes, Token, TokenKind};
+use agent_vault_store::{
+    DATABASE_FILE, MasterKey, OpenOptions, Protection, Store, StoreError,
+    UnlockError,
+};
+use agent_vault_upstream::Upstream;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::log_sink::StoreSink;
+use super::{Endpoints, KeyState, StartError, StoreState, Unlock, knobs, outbound};
+use crate::config::ServerConfig;
+use crate::error::CliError;
+
+/// An opened data folder, and the parts that work on it.
+pub(super) struct Engine {
+    store: Store,
+    control: Control,
+    issuer: Arc<LeafIssuer>,
+    ca_pem: Arc<str>,
+    upstream: Arc<Upstream>,
+    journal: Journal,
+    config: ServerConfig,
+    limits: RateLimits,
+    proxy_listening: Arc<AtomicBool>,
+    /// Whatever runs besides the listeners: the log writer, retention, the watch on the database, local listeners.
+    tasks: TaskTracker,
+    /// Ends them.
+    closing: CancellationToken,
+}
+
+/// Looks at the store without opening one that is not there.
+pub(super) async fn inspect(config: &ServerConfig) -> Result<StoreState, StartError> {
+    let folder = &config.data_dir.value;
+    if !folder.join(DATABASE_FILE).exists() {
+        return Ok(StoreState {
+            key: KeyState::New,
+            has_owner: false,
+        });
+    }
+    let store = open_store(config, Timestamp::now()).await?;
+    let key = match store.master_key().await.map_err(|error| store_failed(&error))? {
+        None => KeyState::New,
+        Some(MasterKey::KeyFile { .. }) => KeyState::Passwordless,
+        Some(MasterKey::Password { .. }) => KeyState::Protected,
+    };
+    let users = store.user_count().await.map_err(|error| store_failed(&error))?;
+    store.close().await;
+    Ok(StoreState {
+        key,
+        has_owner: users > 0,
+    })
+}
+
+impl Engine {
+    /// Opens and unlocks the store, loads rules and CA, starts what runs in the background.
+    pub(super) async fn open(config: &ServerConfig, unlock: Unlock) -> Result<Engine, StartError> {
+        let clock = Clock::system();
+        let store = open_store(config, clock.now()).await?;
+        let keyring = Arc::new(unlocked(&store, unlock, clock.now()).await?);
+        let limits = RateLimits::from_env(|name| knobs::text(&config.rate_limits, name))
+            .map_err(|error| CliError::new(error.to_string()))?;
+        let control = Control::open(
+            store.clone(),
+            Arc::clone(&keyring),
+            clock.clone(),
+            ControlOptions {
+                proxy_limits: limits.proxy,
+                dev_mode: config.dev_mode.value,
+            },
+        )
+        .await
+        .map_err(|error| CliError::new(format!("the database cannot be loaded: {error}")))?;
+        let root = root_ca(&control, clock.now()).await?;
+        let ca_pem: Arc<str> = Arc::from(root.cert_pem());
+        let upstream = outbound::upstream(config, &ca_pem)?;
+        let issuer = LeafIssuer::new(root).map_err(|error| {
+            CliError::new(format!("certificates cannot be issued: {error}"))
+        })?;
+        let tasks = TaskTracker::new();
+        let closing = CancellationToken::new();
+        let journal = Journal::start(
+            Arc::new(StoreSink(control.log_writer())),
+            &tasks,
+            closing.clone(),
+        );
+        let engine = Engine {
+            store,
+            control,
+            issuer: Arc::new(issuer),
+            ca_pem,
+            upstream: Arc::new(upstream),
+            journal,
+            config: config.clone(),
+            limits,
+            proxy_listening: Arc::new(AtomicBool::new(false)),
+            tasks,
+            closing,
+        };
+        engine.start_background();
+        Ok(engine)
+    }
+
+    fn start_background(&self) {
+        let watching = self.control.clone();
+        let closing = self.closing.clone();
+        self.tasks
+            .spawn(async move { watching.watch_database(closing).await });
+        let trimming = self.control.clone();
+        let closing = self.closing.clone();
+        let retention = knobs::retention(&self.config);
+        self.tasks
+            .spawn(async move { trimming.keep_retention(retention, closing).await });
+    }
+
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    pub(super) fn ca_pem(&self) -> &Arc<str> {
+        &self.ca_pem
+    }
+
+    pub(super) async fn setup_token(&self) -> Option<String> {
+        match self.control.is_initialized().await {
+            Ok(false) => Some(self.control.setup_token().to_owned()),
+            Ok(true) => None,
+            Err(error) => {
+                tracing::warn!(%error, "whether there is an owner cannot be read");
+                None
+            }
+        }
+    }
+
+    /// The management API without a socket, for the operator of this machine.
+    pub(super) fn local_api(
+        &self,
+        endpoints: &Endpoints,
+    ) -> Result<(axum::Router, SecretBytes), StartError> {
+        let token = Token::generate(TokenKind::UserSession)
+            .map_err(|error| CliError::new(format!("no randomness: {error}")))?;
+        let state = ApiState::with_local_operator(
+            self.control.clone(),
+            self.info(endpoints),
+            &RateLimits::off(),
+            &token,
+        );
+        Ok((
+            agent_vault_api::router(state),
+            SecretBytes::new(token.expose().as_bytes().to_vec()),
+        ))
+    }
+
+    /// Serves the API and, where there is one, the proxy, until `shutdown`; then lets what is open end.
+    pub(super) async fn serve(
+        &self,
+        endpoints: &Endpoints,
+        api: TcpListener,
+        proxy: Option<TcpListener>,
+        shutdown: CancellationToken,
+    ) {
+        let state = ApiState::new(self.control.clone(), self.info(endpoints), &self.limits);
+        let router = agent_vault_api::router(state);
+        let api = agent_vault_api::serve(api, router, shutdown.clone());
+        let proxy = async {
+            let Some(listener) = proxy else {
+                return;
+            };
+            self.proxy_listening.store(true, Ordering::Release);
+            self.proxy(endpoints, shutdown.clone()).serve(listener).await;
+            self.proxy_listening.store(false, Ordering::Release);
+        };
+        tokio::join!(api, proxy);
+    }
+
+    fn proxy(&self, endpoints: &Endpoints, shutdown: CancellationToken) -> Proxy {
+        let cap = |bytes: u64| (bytes > 0).then_some(bytes);
+        Proxy::new(
+            Arc::clone(self.control.broker()),
+            Arc::clone(&self.issuer),
+            Arc::clone(&self.upstream),
+            self.journal.clone(),
+            ProxyOptions {
+                base_url: Some(Arc::from(endpoints.base_url.as_str())),
+                max_request_bytes: cap(self.config.max_request_bytes.value),
+                max_response_bytes: cap(self.config.max_response_bytes.value),
+                max_auth_failures: self.limits.auth.map(|auth| auth.max),
+                auth_failure_window: self
+                    .limits
+                    .auth
+                    .map_or(Duration::ZERO, |auth| auth.window),
+                clock: Arc::new(Timestamp::now),
+            },
+            shutdown,
+        )
+    }
+
+    fn info(&self, endpoints: &Endpoints) -> ServerInfo {
+        let journal = self.journal.clone();
+        let flush: FlushLogs = Arc::new(move || {
+            let journal = journal.clone();
+            Box::pin(async move { journal.flush().await })
+        });
+        ServerInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            base_url: endpoints.base_url.clone(),
+            base_url_is_explicit: self.config.base_url.value.is_some(),
+            proxy_port: endpoints.proxy.map_or(0, |address: SocketAddr| address.port()),
+            proxy_listening: Arc::clone(&self.proxy_listening),
+            ca_pem: Arc::clone(&self.ca_pem),
+            flush_logs: Some(flush),
+            trusted_proxies: self.config.trusted_proxies.value.clone(),
+            allow_remote_setup: self.config.allow_remote_setup.value,
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// Returns when every finished request is in the log.
+    pub(super) async fn flush(&self) {
+        self.journal.flush().await;
+    }
+
+    /// Ends the background: connections closed, the log written, the database checkpointed.
+    pub(super) async fn close(&self) {
+        self.upstream.close().await;
+        self.control.drain().await;
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        if self.journal.lost() > 0 {
+            tracing::warn!(records = self.journal.lost(), "request log records were lost");
+        }
+        self.store.close().await;
+    }
+}
+
+async fn open_store(config: &ServerConfig, now: Timestamp) -> Result<Store, StartError> {
+    Store::open(&config.data_dir.value, OpenOptions { now })
+        .await
+        .map_err(|error| store_failed(&error))
+}
+
+fn store_failed(error: &StoreError) -> StartError {
+    let failed = CliError::new(error.to_string());
+    StartError::new(match error.hint() {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    })
+}
+
+async fn unlocked(store: &Store, unlock: Unlock, now: Timestamp) -> Result<Keyring, StartError> {
+    let password = match unlock {
+        Unlock::Passwordless => None,
+        Unlock::Password(password) => Some(password),
+    };
+    let unlocked = store.unlock(password, now).await.map_err(|error| {
+        let failed = CliError::new(error.to_string());
+        StartError {
+            wrong_password: matches!(error, UnlockError::WrongPassword),
+            error: match error.hint() {
+                Some(hint) => failed.hint(hint),
+                None => failed,
+            },
+        }
+    })?;
+    if unlocked.password_unused {
+        return Err(StartError::new(
+            CliError::new("a master password was given, but this data folder has none, so it protects nothing")
+                .hint("leave the password out"),
+        ));
+    }
+    if unlocked.created && unlocked.protection == Protection::KeyFile {
+        tracing::info!("made a data key without a master password; it lies in the data folder, for this user only");
+    }
+    Ok(unlocked.keyring)
+}
+
+/// The root certificate: made at the first start, by whoever comes first where several processes share the database.
+async fn root_ca(control: &Control, now: Timestamp) -> Result<RootCa, StartError> {
+    let failed = |error: &dyn std::fmt::Display| {
+        StartError::new(CliError::new(format!(
+            "the certificate authority cannot be opened: {error}"
+        )))
+    };
+    let authority = control.authority();
+    let (cert_pem, key) = match authority.load().await.map_err(|error| failed(&error))? {
+        Some(stored) => stored,
+        None => {
+            let (_, material) = RootCa::generate(now).map_err(|error| failed(&error))?;
+            authority
+                .install(material.cert_pem, &material.key_der)
+                .await
+                .map_err(|error| failed(&error))?
+        }
+    };
+    RootCa::load(&cert_pem, &key).map_err(|error| failed(&error))
+}
