@@ -16,6 +16,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 
@@ -26,7 +27,7 @@ use crate::head::{Head, Kind, Tunnel};
 use crate::inject::{self, Injection, Outgoing, Workshop};
 use crate::interim;
 use crate::journal::{Entry, LogDecision};
-use crate::relay::{Gate, Held, Lost, RelayBody, ResponseBody, Source};
+use crate::relay::{Fate, Gate, Held, Lost, RelayBody, ResponseBody, Source};
 use crate::respond::{Fault, MARKER, Refusal};
 use crate::scrub::{ScrubBody, decode_for_scrub};
 use crate::upgrade;
@@ -50,6 +51,7 @@ struct Answered {
     answer: Answer,
     injection: Option<Injection>,
     slot: Slot,
+    fate: Arc<Fate>,
     /// The client's half of an accepted WebSocket.
     upgrade: Option<upgrade::Accepted>,
 }
@@ -94,6 +96,7 @@ pub(crate) async fn exchange(
                     &method,
                     answered.answer,
                     answered.injection.as_ref(),
+                    answered.fate,
                     held,
                 ),
             };
@@ -258,6 +261,7 @@ async fn stages(
         answer,
         injection,
         slot,
+        fate,
         upgrade,
     })
 }
@@ -314,6 +318,7 @@ fn relay(
     method: &Method,
     answer: Answer,
     injection: Option<&Injection>,
+    fate: Arc<Fate>,
     held: Held,
 ) -> Result<Response<ResponseBody>, (Held, Refusal)> {
     let mut held = held;
@@ -330,6 +335,10 @@ fn relay(
         None => Source::Plain(body),
         Some(scrubber) => {
             scrubber.scrub_headers(&mut parts.headers);
+            let reason = parts.extensions.get::<ReasonPhrase>();
+            if reason.is_some_and(|reason| scrubber.mask(reason.as_bytes()).is_some()) {
+                parts.extensions.remove::<ReasonPhrase>();
+            }
             match decode_for_scrub(method, parts.status, &mut parts.headers) {
                 Ok(decoding) => {
                     Source::Scrubbed(Box::new(ScrubBody::new(body, scrubber, decoding.as_ref())))
@@ -351,7 +360,7 @@ fn relay(
     if is_long_lived(&parts.headers) {
         held.slot.release();
     }
-    let body = RelayBody::new(source, cap, answer.lease, held);
+    let body = RelayBody::new(source, cap, fate, answer.lease, held);
     Ok(Response::from_parts(parts, body.boxed_unsync()))
 }
 

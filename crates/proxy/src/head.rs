@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use agent_vault_policy::{Authority, RequestTarget, Scheme};
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version};
 use hyper::ext::Protocol;
@@ -257,11 +257,18 @@ fn kind(parts: &Parts) -> Result<Kind, Refusal> {
             )),
         };
     }
-    Ok(if is_websocket_upgrade(&parts.headers, parts.version) {
-        Kind::Upgrade
+    if !is_websocket_upgrade(&parts.headers, parts.version) {
+        return Ok(Kind::Plain);
+    }
+    if parts.headers.contains_key(SEC_WEBSOCKET_KEY) {
+        Ok(Kind::Upgrade)
     } else {
-        Kind::Plain
-    })
+        Err(Refusal::bad_request(
+            "bad_websocket_handshake",
+            "the WebSocket handshake has no Sec-WebSocket-Key",
+            "use a WebSocket client (RFC 6455 section 4.1)",
+        ))
+    }
 }
 
 fn is_websocket_upgrade(headers: &HeaderMap, version: Version) -> bool {
@@ -314,7 +321,7 @@ mod tests {
         let cases: &[(&str, &str, Version, &[&str], bool)] = &[
             ("/x", api, h1, &["api.example.com"], true),
             ("/x", api, h1, &["API.example.com:443"], true),
-            ("/x", api, h1, &["api.example.com."], true),
+            ("/x", api, h1, &["api.example.com."], false),
             ("/x", api, h1, &[], false),
             ("/x", api, h1, &["evil.example"], false),
             (

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use agent_vault_broker::{Grant, Permit};
 use agent_vault_policy::{Rule, RuleSet};
 use agent_vault_upstream::Body as OutgoingBody;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
@@ -18,6 +20,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use memchr::memmem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use zeroize::Zeroizing;
 
 use crate::head::{Head, Kind};
 use crate::limits::{MAX_BUFFERED_BODY, MAX_BUFFERED_TOTAL};
@@ -141,7 +144,8 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 fn drop_own_tokens(headers: &mut HeaderMap) -> Vec<HeaderName> {
     let mut found = Vec::new();
     for (name, value) in headers.iter() {
-        if holds_own_token(value.as_bytes()) {
+        let value = value.as_bytes();
+        if holds_own_token(value) || basic(value).is_some_and(|text| holds_own_token(&text)) {
             found.push(name.clone());
         }
     }
@@ -149,6 +153,15 @@ fn drop_own_tokens(headers: &mut HeaderMap) -> Vec<HeaderName> {
         headers.remove(name);
     }
     found
+}
+
+/// What a `Basic` value says in clear.
+fn basic(value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (scheme, rest) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    STANDARD.decode(rest.trim_ascii()).ok().map(Zeroizing::new)
 }
 
 fn holds_own_token(value: &[u8]) -> bool {

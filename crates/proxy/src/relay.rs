@@ -233,18 +233,27 @@ pub(crate) struct RelayBody {
     /// What the head announced, when it did.
     announced: Option<u64>,
     stall: Stall,
+    /// What became of the request body: a client that leaves in the middle of it fails the response too.
+    request: Arc<Fate>,
     lease: Option<Lease>,
     held: Option<Held>,
 }
 
 impl RelayBody {
-    pub(crate) fn new(source: Source, cap: Option<u64>, lease: Lease, held: Held) -> Self {
+    pub(crate) fn new(
+        source: Source,
+        cap: Option<u64>,
+        request: Arc<Fate>,
+        lease: Lease,
+        held: Held,
+    ) -> Self {
         Self {
             announced: source.size_hint().exact(),
             source,
             cap,
             received: 0,
             stall: Stall::default(),
+            request,
             lease: Some(lease),
             held: Some(held),
         }
@@ -284,7 +293,12 @@ impl Body for RelayBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.end("upstream_truncated");
+                this.end(match this.request.get() {
+                    None => "upstream_truncated",
+                    Some(Lost::Broken) => "client_closed",
+                    Some(Lost::TooLarge) => "request_too_large",
+                    Some(Lost::Stalled) => "request_read_error",
+                });
                 Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderValue, uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::{http1, http2};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, mpsc, oneshot, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
@@ -146,8 +146,10 @@ impl Http1 {
 /// A shared HTTP/2 connection.
 pub(crate) struct Http2 {
     pub(crate) sender: http2::SendRequest<Body>,
-    /// Whether the peer's SETTINGS allow extended CONNECT (RFC 8441); false until it has said so.
-    pub(crate) extended_connect: Arc<AtomicBool>,
+    /// Asks the task that drives the connection whether the peer's SETTINGS allow extended CONNECT (RFC 8441).
+    questions: mpsc::Sender<oneshot::Sender<bool>>,
+    /// The answer, once it was yes; a peer may not take that back (RFC 8441 section 3).
+    extended_connect: AtomicBool,
     in_flight: AtomicUsize,
     idle_since: Mutex<Instant>,
     _place: Place,
@@ -179,16 +181,33 @@ impl Drop for Stream {
 impl Http2 {
     pub(crate) fn new(
         sender: http2::SendRequest<Body>,
-        extended_connect: Arc<AtomicBool>,
+        questions: mpsc::Sender<oneshot::Sender<bool>>,
         place: Place,
     ) -> Self {
         Self {
             sender,
-            extended_connect,
+            questions,
+            extended_connect: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
             _place: place,
         }
+    }
+
+    /// Whether the peer allows extended CONNECT; false until its SETTINGS have come.
+    async fn allows_extended_connect(&self) -> bool {
+        if self.extended_connect.load(Ordering::Acquire) {
+            return true;
+        }
+        let (ask, answer) = oneshot::channel();
+        if self.questions.send(ask).await.is_err() {
+            return false;
+        }
+        let allowed = answer.await.unwrap_or(false);
+        if allowed {
+            self.extended_connect.store(true, Ordering::Release);
+        }
+        allowed
     }
 
     fn stream(connection: &Arc<Self>) -> Option<Stream> {
@@ -261,11 +280,16 @@ impl Lane {
     }
 
     /// Takes a stream on a connection whose peer allows extended CONNECT.
-    pub(crate) fn take_extended(&self) -> Option<Stream> {
-        lock(&self.shared)
-            .iter()
-            .filter(|connection| connection.extended_connect.load(Ordering::Acquire))
-            .find_map(Http2::stream)
+    pub(crate) async fn take_extended(&self) -> Option<Stream> {
+        let shared = lock(&self.shared).clone();
+        for connection in &shared {
+            if connection.allows_extended_connect().await
+                && let Some(stream) = Http2::stream(connection)
+            {
+                return Some(stream);
+            }
+        }
+        None
     }
 
     fn take_http1(&self) -> Option<Http1> {

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use agent_vault_policy::Scheme;
@@ -14,6 +14,7 @@ use http::{Request, Response, Uri, Version, uri};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,6 +41,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often idle connections are looked over.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
+/// WebSocket handshakes that may ask one h2 connection about its peer at once; more wait.
+const MAX_QUESTIONS: usize = 16;
 /// Attempts on connections that turn out to be closed before anything was sent.
 const MAX_UNSENT_ATTEMPTS: usize = 4;
 /// Of these, attempts on connections from the pool.
@@ -256,7 +259,7 @@ impl Upstream {
         request: Request<Body>,
     ) -> Result<Answer, ExtendedConnect> {
         let lane = self.pool.lane(route);
-        let Some(stream) = lane.take_extended() else {
+        let Some(stream) = lane.take_extended().await else {
             return Err(ExtendedConnect::Unavailable(Box::new(request)));
         };
         match self
@@ -437,17 +440,18 @@ impl Upstream {
             .handshake::<_, Body>(TokioIo::new(dialed.io))
             .await
             .map_err(|error| failed(error, Sent::NotSent))?;
-        let extended = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&extended);
+        let (questions, mut asked) = mpsc::channel::<oneshot::Sender<bool>>(MAX_QUESTIONS);
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
-            // The setting can be read only where the connection is driven, so it is published after each poll.
+            // The setting can be read only where the connection is driven, and nothing wakes this task when it comes:
+            // hyper reads frames in another one. So it answers questions.
             let drive = poll_fn(|cx| {
                 let polled = Pin::new(&mut connection).poll(cx);
-                flag.store(
-                    connection.is_extended_connect_protocol_enabled(),
-                    Ordering::Release,
-                );
+                while let Poll::Ready(Some(question)) = asked.poll_recv(cx) {
+                    let allowed = connection.is_extended_connect_protocol_enabled();
+                    // Who asked may have left.
+                    question.send(allowed).unwrap_or_default();
+                }
                 polled
             });
             tokio::select! {
@@ -459,7 +463,7 @@ impl Upstream {
                 () = closing.cancelled() => {}
             }
         });
-        Ok(Http2::new(sender, extended, place))
+        Ok(Http2::new(sender, questions, place))
     }
 }
 

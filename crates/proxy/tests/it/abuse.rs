@@ -1,0 +1,279 @@
+//! Clients that abuse the protocol: HTTP/2 frames by hand (CVE-2023-44487, CVE-2024-27316, CVE-2025-8671 and kin), slow and
+//! oversized heads. Each loses its own connection and harms nobody else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_vault_testing::client::{self, ProxyConnection, Stream};
+use agent_vault_testing::tasks::Tasks;
+use agent_vault_testing::{Upstream, within};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::fixture::{Agent, Far, HOST, Stage, Way};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// `:method GET`, `:scheme https`, `:path /slow`, `:authority`, as HPACK literals without indexing.
+fn head(method: &str, authority: &str, path: &str) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in [
+        (":method", method),
+        (":scheme", "https"),
+        (":path", path),
+        (":authority", authority),
+    ] {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).unwrap());
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+async fn h2(stage: &Stage, authority: &str) -> Stream {
+    let tasks = Tasks::new();
+    let mut connection = ProxyConnection::open(stage.addr, &tasks.spawner())
+        .await
+        .unwrap();
+    let stream = connection
+        .connect(authority, Some(&stage.auth()))
+        .await
+        .unwrap()
+        .opened();
+    let (mut stream, is_h2) = client::tls(stream, HOST, &stage.tls(&["h2"])).await.unwrap();
+    assert!(is_h2);
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
+    stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+    stream
+}
+
+/// Writes `frames` until the proxy has had enough, and returns the GOAWAY that it said.
+async fn until_goaway(stream: Stream, frames: impl Iterator<Item = Vec<u8>>) -> (u32, String) {
+    let (mut read, mut write) = tokio::io::split(stream);
+    let reading = tokio::spawn(async move {
+        loop {
+            let mut head = [0; 9];
+            if read.read_exact(&mut head).await.is_err() {
+                return None;
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            if read.read_exact(&mut payload).await.is_err() {
+                return None;
+            }
+            if head[3] == GOAWAY {
+                let code = u32::from_be_bytes(payload[4..8].try_into().unwrap());
+                if code != 0 {
+                    return Some((code, String::from_utf8_lossy(&payload[8..]).into_owned()));
+                }
+            }
+        }
+    });
+    for frame in frames {
+        if reading.is_finished() || write.write_all(&frame).await.is_err() {
+            break;
+        }
+    }
+    within("GOAWAY", reading).await.unwrap().expect("a GOAWAY before the end")
+}
+
+async fn still_well(stage: &Stage, upstream: &Upstream) {
+    let mut agent = Agent::open(stage, Way::H2, &upstream.authority_of(HOST)).await;
+    assert_eq!(agent.get("/", &[]).await.status, 200);
+}
+
+/// ENHANCE_YOUR_CALM (RFC 9113 section 7).
+const CALM: u32 = 11;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_floods_end_their_own_connection() {
+    let upstream = Far::H2.start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let authority = upstream.authority_of(HOST);
+    let open = |stream: u32, flags: u8| frame(HEADERS, flags, stream, &head("GET", &authority, "/slow"));
+    let odd = |index: u32| 2 * index + 1;
+
+    let rapid_reset = (0..20_000).map(|i| {
+        let mut both = open(odd(i), 0x5);
+        both.extend(frame(RST_STREAM, 0, odd(i), &8_u32.to_be_bytes()));
+        both
+    });
+    let continuations = (0..10_000).map(|i| {
+        if i == 0 {
+            frame(HEADERS, 0x1, 1, &head("GET", &authority, "/"))
+        } else {
+            frame(CONTINUATION, 0, 1, b"")
+        }
+    });
+    let empty_data = (0..200_000).map(|i| {
+        if i == 0 {
+            frame(HEADERS, 0x4, 1, &head("POST", &authority, "/slow"))
+        } else {
+            frame(DATA, 0, 1, b"")
+        }
+    });
+    let (code, _) = until_goaway(h2(&stage, &authority).await, rapid_reset).await;
+    assert_eq!(code, CALM, "rapid reset");
+    still_well(&stage, &upstream).await;
+    let (code, _) = until_goaway(h2(&stage, &authority).await, continuations).await;
+    assert_eq!(code, CALM, "continuations");
+    still_well(&stage, &upstream).await;
+    let (code, _) = until_goaway(h2(&stage, &authority).await, empty_data).await;
+    assert_eq!(code, CALM, "empty data");
+    still_well(&stage, &upstream).await;
+    let too_many = (0..4_000).map(|i| open(odd(i), 0x5));
+    let (code, _) = until_goaway(h2(&stage, &authority).await, too_many).await;
+    assert_eq!(code, CALM, "streams beyond the limit");
+    still_well(&stage, &upstream).await;
+}
+
+/// A client that opens 400 streams before it has seen our SETTINGS keeps its connection: those beyond the limit are refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_eager_client_keeps_its_connection() {
+    let upstream = Far::H2.start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let authority = upstream.authority_of(HOST);
+    let mut stream = h2(&stage, &authority).await;
+    for index in 0..400 {
+        let request = head("GET", &authority, "/slow?gate=eager");
+        stream
+            .write_all(&frame(HEADERS, 0x5, 2 * index + 1, &request))
+            .await
+            .unwrap();
+    }
+    upstream.gate("eager").open();
+    let mut answered = 0;
+    let mut refused = 0;
+    within("400 ends", async {
+        while answered + refused < 400 {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+            match head[3] {
+                GOAWAY => panic!("GOAWAY {payload:?}"),
+                HEADERS => answered += 1,
+                RST_STREAM => refused += 1,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert!(answered >= 100, "{answered} answered, {refused} refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_h2_head_that_is_too_large() {
+    let upstream = Far::H2.start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let mut agent = Agent::open(&stage, Way::H2, &upstream.authority_of(HOST)).await;
+    let large = "a".repeat(60_000);
+    assert_eq!(agent.get("/", &[("x-large", &large)]).await.status, 200);
+    let larger = "a".repeat(70_000);
+    // hyper answers 431, or resets the stream; either way nothing leaves.
+    if let Ok(answer) = agent.ask("GET", "/too-large", &[("x-large", &larger)], client::empty()).await {
+        assert_eq!(answer.status, 431);
+    }
+    assert!(upstream.latest("/too-large").is_none());
+    assert_eq!(agent.get("/", &[]).await.status, 200);
+}
+
+/// Sets a stage whose time the test moves. The proxy runs on the test's own thread, so that its timers stand still too.
+mod paused {
+    use super::*;
+
+    /// Reads to the end of the stream while virtual time runs on; returns how much of it passed.
+    async fn closed_after(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Duration {
+        let start = tokio::time::Instant::now();
+        let mut buffer = [0; 1024];
+        loop {
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => return start.elapsed(),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn slow_heads_and_idle_connections_are_closed() {
+        let stage = Stage::builder().start().await;
+        let mut slow = client::dial(stage.addr).await.unwrap();
+        slow.write_all(b"GET http://a.example/ HTTP/1.1\r\nHo").await.unwrap();
+        let mut idle = client::dial(stage.addr).await.unwrap();
+        let mut kept = client::dial(stage.addr).await.unwrap();
+        kept.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let (answer, _) = crate::doors::read_until(&mut kept, |text| text.contains("\"fault\"")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "));
+        let mut tunnelled = client::dial(stage.addr).await.unwrap();
+        let connect = format!(
+            "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\nProxy-Authorization: {}\r\n\r\n",
+            stage.auth()
+        );
+        tunnelled.write_all(connect.as_bytes()).await.unwrap();
+        let (answer, _) = crate::doors::read_until(&mut tunnelled, |text| text.contains("\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "));
+
+        tokio::time::pause();
+        let head = closed_after(&mut slow).await;
+        assert!((10..=20).contains(&head.as_secs()), "{head:?}");
+        let _ = closed_after(&mut tunnelled).await;
+        let (a, b) = tokio::join!(closed_after(&mut idle), closed_after(&mut kept));
+        assert!(a.as_secs() >= 90 && a.as_secs() <= 140, "{a:?}");
+        assert!(b.as_secs() >= 90 && b.as_secs() <= 140, "{b:?}");
+    }
+
+    /// An h2 connection without requests lives as long as one over HTTP/1.1: pings and window updates are no heads.
+    #[tokio::test]
+    async fn an_idle_h2_connection_is_not_taken_for_a_slow_head() {
+        let upstream = Far::H2.start();
+        let stage = Stage::builder().trusting(&upstream).start().await;
+        let mut agent = Agent::open(&stage, Way::H2, &upstream.authority_of(HOST)).await;
+        assert_eq!(agent.get("/", &[]).await.status, 200);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(45)).await;
+        tokio::time::resume();
+        assert_eq!(agent.get("/", &[]).await.status, 200);
+    }
+
+    /// The agent is told after five minutes, over either version.
+    #[tokio::test]
+    async fn an_upstream_that_never_answers() {
+        let upstream = Far::H1.start();
+        let stage = Stage::builder().trusting(&upstream).start().await;
+        let stage = Arc::new(stage);
+        for way in [Way::H1, Way::H2] {
+            let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
+            let response = tokio::spawn(async move {
+                let request = agent.request("GET", "/slow", &[], client::empty());
+                let response = agent.http.send(request).await.unwrap();
+                client::Answer::read(response).await.unwrap()
+            });
+            upstream.gate("gate").arrived(if way == Way::H1 { 1 } else { 2 }).await;
+            tokio::time::pause();
+            let answer = response.await.unwrap();
+            tokio::time::resume();
+            assert_eq!(answer.status, 504, "{way:?} {}", answer.received());
+            assert_eq!(crate::fixture::refusal(&answer)["error"], "upstream_error");
+        }
+        upstream.gate("gate").open();
+    }
+}

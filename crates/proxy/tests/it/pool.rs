@@ -1,0 +1,247 @@
+//! Upstream connections: reused, kept apart per vault, and what happens when one has gone stale.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use agent_vault_testing::upstream::read_head;
+use agent_vault_testing::{Alpn, Upstream, client, within};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::fixture::{Agent, Far, HOST, PATHS, Stage, Way, basic};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_used_again() {
+    for (way, far) in PATHS {
+        let upstream = far.start();
+        let stage = Stage::builder()
+            .trusting(&upstream)
+            .bearer("sk-secret-value")
+            .start()
+            .await;
+        let authority = upstream.authority_of(HOST);
+        for _ in 0..3 {
+            let mut agent = Agent::open(&stage, way, &authority).await;
+            for path in ["/", "/bytes/100000", "/chunks/1000", "/status/204", "/status/304", "/bytes/0", "/gzip"] {
+                assert!(agent.get(path, &[]).await.status.as_u16() < 400);
+                let posted = agent
+                    .ask("POST", "/echo-stream", &[], client::full("x"))
+                    .await
+                    .unwrap();
+                assert_eq!(posted.body, "x");
+                let head = agent.ask("HEAD", "/bytes/10", &[], client::empty()).await.unwrap();
+                assert_eq!(head.status, 200);
+            }
+        }
+        assert_eq!(upstream.connections(), 1, "{way:?} {far:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_says_close_is_not() {
+    let upstream = Far::H1.start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let mut agent = Agent::open(&stage, Way::H1, &upstream.authority_of(HOST)).await;
+    for _ in 0..3 {
+        assert_eq!(agent.get("/close", &[]).await.text(), "bye\n");
+    }
+    assert_eq!(upstream.connections(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_shares_one_h2_connection() {
+    let upstream = Far::H2.start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let authority = upstream.authority_of(HOST);
+    let mut agents = Vec::new();
+    for _ in 0..16 {
+        agents.push(Agent::open(&stage, Way::H1, &authority).await);
+    }
+    let mut asking = JoinSet::new();
+    for mut agent in agents {
+        asking.spawn(async move { agent.get("/", &[]).await.status });
+    }
+    while let Some(status) = asking.join_next().await {
+        assert_eq!(status.unwrap(), 200);
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vaults_share_nothing() {
+    for far in [Far::H1, Far::H2] {
+        let upstream = far.start();
+        let stage = Stage::builder()
+            .trusting(&upstream)
+            .bearer("value-of-vault-one")
+            .start()
+            .await;
+        let other = Uuid::from_u128(2);
+        let mut vault = crate::fixture::Vault {
+            id: other,
+            name: "other".to_owned(),
+            services: stage.vault.services.clone(),
+            credentials: vec![("TOKEN".to_owned(), "value-of-vault-two".to_owned())],
+            placeholders: Vec::new(),
+            unmatched: stage.vault.unmatched,
+            broken: false,
+        };
+        stage.broker.put_vault(vault.record(&stage.keyring));
+        let theirs = basic(&format!("{}:other", stage.session(other).expose()));
+        let authority = upstream.authority_of(HOST);
+        let mut one = Agent::open(&stage, Way::H1, &authority).await;
+        let mut two = Agent::with_auth(&stage, Way::H1, &authority, &theirs).await.unwrap();
+        for _ in 0..2 {
+            one.get("/one", &[]).await;
+            two.get("/two", &[]).await;
+        }
+        let mut by_vault = [std::collections::HashSet::new(), std::collections::HashSet::new()];
+        for seen in upstream.requests() {
+            let of_two = seen.path() == "/two";
+            by_vault[usize::from(of_two)].insert(seen.connection);
+            let value = if of_two { "two" } else { "one" };
+            assert_eq!(
+                seen.header("authorization").unwrap(),
+                format!("Bearer value-of-vault-{value}")
+            );
+        }
+        assert!(by_vault[0].is_disjoint(&by_vault[1]), "{far:?} {by_vault:?}");
+        // A sealed value that was moved to another vault does not open there.
+        vault.credentials.clear();
+        let mut record = vault.record(&stage.keyring);
+        record.credentials = stage.vault.record(&stage.keyring).credentials;
+        stage.broker.put_vault(record);
+        let refused = two.get("/", &[]).await;
+        assert_eq!(refused.status, 502);
+        assert_eq!(refused.json()["error"], "credential_not_found");
+        assert_eq!(stage.logged(5).await.pop().unwrap().error_code, "credential_unreadable");
+    }
+}
+
+/// Upstreams that close what they promised to keep. Each connection answers once; the next request on it is met by the
+/// end of the stream, at once or after it was read.
+fn forgetful(reads_the_second: bool, seen: &Arc<AtomicUsize>) -> Upstream {
+    let seen = Arc::clone(seen);
+    Upstream::builder()
+        .name(HOST)
+        .alpn(Alpn::H1Only)
+        .raw(move |mut stream| {
+            let seen = Arc::clone(&seen);
+            async move {
+                if read_head(&mut stream).await.is_empty() {
+                    return;
+                }
+                seen.fetch_add(1, Ordering::SeqCst);
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    .await
+                    .unwrap();
+                if reads_the_second && !read_head(&mut stream).await.is_empty() {
+                    seen.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        })
+        .start()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_connection_costs_nothing() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let upstream = forgetful(false, &seen);
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let mut agent = Agent::open(&stage, Way::H1, &upstream.authority_of(HOST)).await;
+    assert_eq!(agent.get("/", &[]).await.status, 200);
+    // Its end is noticed as soon as it arrives.
+    within("the connection to end", async {
+        while upstream.connections() < 1 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    })
+    .await;
+    for _ in 0..3 {
+        let answer = agent
+            .ask("POST", "/", &[], client::full("not twice"))
+            .await
+            .unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.received());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_have_been_sent_is_never_repeated() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let upstream = forgetful(true, &seen);
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let mut agent = Agent::open(&stage, Way::H1, &upstream.authority_of(HOST)).await;
+    assert_eq!(agent.get("/", &[]).await.status, 200);
+    let answer = agent.get("/again", &[]).await;
+    assert_eq!(answer.status, 502, "{}", answer.received());
+    assert_eq!(seen.load(Ordering::SeqCst), 2, "read once, not twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_cannot_be_reached_or_believed() {
+    use agent_vault_testing::Certificate;
+    let good = Far::H1.start();
+    let stage = Stage::builder().trusting(&good).start().await;
+    let bad = |certificate| Upstream::builder().name(HOST).certificate(certificate).start();
+    let strangers = [
+        bad(Certificate::SelfSigned),
+        bad(Certificate::Stranger),
+        bad(Certificate::Expired),
+    ];
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let mut targets: Vec<String> = strangers.iter().map(|u| u.authority_of(HOST)).collect();
+    targets.push(format!("{HOST}:{closed}"));
+    stage.names.script("nowhere.example.test", &[&[]]);
+    targets.push("nowhere.example.test:443".to_owned());
+    for authority in targets {
+        for way in [Way::H1, Way::H2] {
+            let mut agent = Agent::open(&stage, way, &authority).await;
+            let answer = agent.get("/", &[]).await;
+            assert_eq!(answer.status, 502, "{authority}");
+            assert_eq!(crate::fixture::refusal(&answer)["error"], "upstream_error");
+        }
+    }
+    assert!(strangers.iter().all(|u| u.requests().is_empty()));
+}
+
+/// A burst to a host that refuses finds that out together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leftovers_of_a_response_never_reach_the_next_request() {
+    // More bytes than announced: the connection's framing cannot be trusted any more.
+    let upstream = Upstream::builder()
+        .name(HOST)
+        .alpn(Alpn::H1Only)
+        .raw(|mut stream| async move {
+            loop {
+                if read_head(&mut stream).await.is_empty() {
+                    return;
+                }
+                let poisoned = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
+                if stream.write_all(poisoned).await.is_err() {
+                    return;
+                }
+                let mut rest = [0; 1];
+                if stream.read(&mut rest).await.unwrap_or(0) == 0 {
+                    return;
+                }
+            }
+        })
+        .start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let mut agent = Agent::open(&stage, Way::H1, &upstream.authority_of(HOST)).await;
+    for _ in 0..5 {
+        let answer = agent.get("/", &[]).await;
+        assert_ne!(answer.text(), "poison");
+    }
+}
