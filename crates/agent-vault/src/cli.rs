@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    account, agent, auth, ca, completions, environment, server, status, vault, version,
+    account, agent, auth, ca, completions, reference, server, status, vault, version,
 };
 use crate::env::Env;
 use crate::error::{FAILURE, Result, USAGE};
@@ -73,9 +73,9 @@ enum Command {
     /// Print a shell completion script
     #[command(hide = true)]
     Completions(completions::CompletionsArgs),
-    /// Print the table of environment variables
+    /// Print a page of the reference
     #[command(hide = true)]
-    Environment,
+    Reference(reference::ReferenceArgs),
 }
 
 /// Which server, and which vault of it.
@@ -194,7 +194,7 @@ async fn execute(cli: Cli, app: &App) -> u8 {
         Command::Ca(args) => Box::pin(ca::run(app, args)).await.map(|()| 0),
         Command::Version => version::run(app).map(|()| 0),
         Command::Completions(args) => completions::run(app, args).map(|()| 0),
-        Command::Environment => environment::run(app).map(|()| 0),
+        Command::Reference(args) => reference::run(app, args).map(|()| 0),
     };
     match result {
         Ok(code) => code,

@@ -149,31 +149,16 @@ impl Connection {
             Place::Server(address) => address,
             Place::Local => return Connection::open_local(app, home).await,
         };
-        let session = home.session()?;
-        match session {
-            Some(session) if session.address == address => {
-                let transport = http(app, &address)?;
-                Ok(Connection {
-                    client: Client::new(transport, Some(session.token)),
-                    identity: Identity::Login,
-                    address: Some(address),
-                    local: None,
-                    home,
-                })
-            }
-            Some(other) => Err(CliError::new(format!(
-                "not logged in at {address}; the saved login is for {} and is sent nowhere else",
-                other.address
-            ))
-            .hint(format!(
-                "log in with `agent-vault auth login --address {address}`"
-            ))),
-            None => Err(
-                CliError::new(format!("not logged in at {address}")).hint(format!(
-                    "log in with `agent-vault auth login --address {address}`"
-                )),
-            ),
-        }
+        let Some(session) = home.session_at(&address)? else {
+            return Err(not_logged_in(&home, &address));
+        };
+        Ok(Connection {
+            client: Client::new(http(app, &address)?, Some(session.token)),
+            identity: Identity::Login,
+            address: Some(address),
+            local: None,
+            home,
+        })
     }
 
     fn with_token(app: &App, flag: Option<&str>, token: &str, home: Home) -> Result<Connection> {
@@ -325,7 +310,11 @@ impl Connection {
     }
 
     async fn log_in_again(&self, app: &App) -> Result {
-        let Some(mut session) = self.home.session()? else {
+        let session = match &self.address {
+            Some(address) => self.home.session_at(address)?,
+            None => None,
+        };
+        let Some(mut session) = session else {
             return Err(CliError::new("the saved login is gone")
                 .hint("log in with `agent-vault auth login`"));
         };
@@ -347,7 +336,21 @@ impl Connection {
         self.client.set_token(token.duplicate());
         session.token = token;
         session.email = Some(email);
-        self.home.save_session(&session)
+        self.home.renew_session(&session)
+    }
+
+    /// Remembers the token that takes the place of this login's.
+    pub(crate) fn renew_login(&self, token: SecretBytes) -> Result {
+        let Some(address) = &self.address else {
+            return Ok(());
+        };
+        match self.home.session_at(address)? {
+            Some(mut session) => {
+                session.token = token;
+                self.home.renew_session(&session)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Remembers a login.
@@ -367,6 +370,20 @@ impl Connection {
             device_label,
         })
     }
+}
+
+/// A login for another server is not sent to this one.
+fn not_logged_in(home: &Home, address: &Address) -> CliError {
+    let other = match home.session() {
+        Ok(Some(other)) => format!(
+            "; the saved login is for {} and is sent nowhere else",
+            other.address
+        ),
+        _ => String::new(),
+    };
+    CliError::new(format!("not logged in at {address}{other}")).hint(format!(
+        "log in with `agent-vault auth login --address {address}`"
+    ))
 }
 
 /// Exchanges a password for a session token.

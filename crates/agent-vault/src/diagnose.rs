@@ -2,6 +2,11 @@
 //!
 //! `vault logs` and the summary of `run` both use this, so that nothing fails silently in either.
 
+use std::collections::BTreeMap;
+
+use agent_vault_policy::{Service, ServiceDraft, ValidationOptions};
+use serde_json::{Map, Value};
+
 use crate::client::types::LogRow;
 
 /// Put before the key in a row's `warnings` when a placeholder left for an upstream unreplaced.
@@ -14,6 +19,70 @@ pub(crate) struct Finding {
     pub(crate) what: String,
     /// A command to type, or advice.
     pub(crate) mend: String,
+}
+
+/// The keys that each enabled service of a vault uses, by the service's name.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceKeys(BTreeMap<String, Vec<String>>);
+
+impl ServiceKeys {
+    /// Reads services as the server lists them; one that this version cannot read is left out.
+    pub(crate) fn of(services: &[Map<String, Value>]) -> ServiceKeys {
+        let options = ValidationOptions { dev_mode: true };
+        let keys = services
+            .iter()
+            .filter_map(|s| serde_json::from_value::<ServiceDraft>(Value::Object(s.clone())).ok())
+            .filter_map(|draft| Service::from_draft(draft, &options).ok())
+            .filter(|service| service.enabled)
+            .map(|s| {
+                (
+                    s.name.to_string(),
+                    s.keys().iter().map(ToString::to_string).collect(),
+                )
+            })
+            .collect();
+        ServiceKeys(keys)
+    }
+
+    /// The keys of one service.
+    pub(crate) fn get(&self, service: &str) -> Option<&[String]> {
+        self.0.get(service).map(Vec::as_slice)
+    }
+
+    /// What is left of it: the keys that are not `available`.
+    pub(crate) fn lacking(mut self, available: &[String]) -> Lacking {
+        for keys in self.0.values_mut() {
+            keys.retain(|key| !available.contains(key));
+        }
+        self.0.retain(|_, keys| !keys.is_empty());
+        Lacking(self.0)
+    }
+}
+
+/// The keys that each service names and the vault lacks.
+#[derive(Debug, Default)]
+pub(crate) struct Lacking(BTreeMap<String, Vec<String>>);
+
+impl Lacking {
+    /// A finding for each.
+    pub(crate) fn findings(&self, vault: &str) -> impl Iterator<Item = Finding> {
+        self.0
+            .iter()
+            .map(move |(service, keys)| lacks(service, &keys.join(" "), vault))
+    }
+}
+
+/// One wording, so that what a request showed and what stands anyway are one finding.
+fn lacks(service: &str, keys: &str, vault: &str) -> Finding {
+    let (named, typed) = if keys.is_empty() {
+        ("a credential", "<KEY>")
+    } else {
+        (keys, keys)
+    };
+    Finding {
+        what: format!("service {service} names {named}, which the vault lacks"),
+        mend: format!("agent-vault vault credential set {typed} --vault {vault}"),
+    }
 }
 
 /// How a request was dealt with.
@@ -65,92 +134,87 @@ pub(crate) fn outcome(row: &LogRow) -> Outcome {
 }
 
 /// Everything that a person should mend about a row.
-pub(crate) fn findings(row: &LogRow, vault: &str) -> Vec<Finding> {
-    let mut found = Vec::new();
+pub(crate) fn findings(row: &LogRow, vault: &str, lacking: &Lacking) -> Vec<Finding> {
     let host = host_of(row);
-    let service = &row.matched_service;
-    let keys = row.credential_keys.join(" ");
-    let mut add = |what: String, mend: String| found.push(Finding { what, mend });
-    for key in row
+    let unreplaced = row
         .warnings
         .iter()
-        .filter_map(|w| w.strip_prefix(UNREPLACED))
-    {
-        let mend = if service.is_empty() {
-            format!(
-                "agent-vault vault service add --vault {vault} --host {host} --auth-type bearer --token-key {key}"
-            )
-        } else {
-            format!(
-                "agent-vault vault service add --vault {vault} --name {service} --substitute {key}=<the placeholder>@header,body,query,path"
-            )
-        };
-        add(
-            format!("the placeholder of {key} left for {host} unreplaced"),
-            mend,
-        );
+        .filter_map(|w| w.strip_prefix(UNREPLACED));
+    unreplaced
+        .map(|key| left_unreplaced(row, &host, key, vault))
+        .chain(failure(row, &host, vault, lacking))
+        .collect()
+}
+
+fn left_unreplaced(row: &LogRow, host: &str, key: &str, vault: &str) -> Finding {
+    let service = &row.matched_service;
+    let mend = if service.is_empty() {
+        format!(
+            "agent-vault vault service add --vault {vault} --host {host} --auth-type bearer --token-key {key}"
+        )
+    } else {
+        format!(
+            "agent-vault vault service add --vault {vault} --name {service} --substitute {key}=<the placeholder>@header,body,query,path"
+        )
+    };
+    Finding {
+        what: format!("the placeholder of {key} left for {host} unreplaced"),
+        mend,
     }
-    match row.error_code.as_str() {
-        "no_match" => add(
+}
+
+fn failure(row: &LogRow, host: &str, vault: &str, lacking: &Lacking) -> Option<Finding> {
+    let service = &row.matched_service;
+    let keys = row.credential_keys.join(" ");
+    let (what, mend) = match row.error_code.as_str() {
+        "no_match" => (
             format!("{host} was refused: no service is for it"),
             format!(
                 "agent-vault vault service add --vault {vault} --host {host} --auth-type bearer --token-key <KEY>"
             ),
         ),
-        "service_disabled" => add(
+        "service_disabled" => (
             format!("{host} was refused: service {service} is disabled"),
             format!("agent-vault vault service enable {service} --vault {vault}"),
         ),
-        "credential_not_found" => add(
-            format!(
-                "service {service} names {}, which the vault lacks",
-                if keys.is_empty() {
-                    "a credential"
-                } else {
-                    &keys
-                }
-            ),
-            format!(
-                "agent-vault vault credential set {} --vault {vault}",
-                if keys.is_empty() { "<KEY>" } else { &keys }
-            ),
-        ),
-        "tls_required" => add(
+        "credential_not_found" => {
+            let missing = lacking.0.get(service).map_or(keys, |keys| keys.join(" "));
+            return Some(lacks(service, &missing, vault));
+        }
+        "tls_required" => (
             format!("{host} was refused: service {service} brokers only https"),
             format!(
                 "use https, or agent-vault vault service add --vault {vault} --name {service} --require-tls=false"
             ),
         ),
-        "ambiguous_account" => add(
+        "ambiguous_account" => (
             format!("{host} was refused: several services fit and nothing chooses among them"),
             format!(
                 "agent-vault vault service list --vault {vault}; give each `--agents` or `--select-placeholder`"
             ),
         ),
-        "upstream_error" if host_is_private(&host) => add(
+        "upstream_error" if host_is_private(host) => (
             format!("{host} could not be reached: private addresses are guarded"),
             String::from(
                 "start with AGENT_VAULT_NETWORK_ALLOWLIST=<address> if it is meant to be reached",
             ),
         ),
-        "" if matches!(row.status, 401 | 403) && outcome(row) == Outcome::Brokered => add(
-            format!(
-                "{host} answered {} to a brokered request: it does not accept {}",
-                row.status,
-                if keys.is_empty() {
-                    "the credential"
-                } else {
-                    &keys
-                }
-            ),
-            format!(
-                "agent-vault vault credential set {} --vault {vault}",
-                if keys.is_empty() { "<KEY>" } else { &keys }
-            ),
-        ),
-        _ => {}
-    }
-    found
+        "" if matches!(row.status, 401 | 403) && outcome(row) == Outcome::Brokered => {
+            let (named, typed) = match keys.as_str() {
+                "" => ("the credential", "<KEY>"),
+                keys => (keys, keys),
+            };
+            (
+                format!(
+                    "{host} answered {} to a brokered request: it does not accept {named}",
+                    row.status
+                ),
+                format!("agent-vault vault credential set {typed} --vault {vault}"),
+            )
+        }
+        _ => return None,
+    };
+    Some(Finding { what, mend })
 }
 
 /// The host without the port that its scheme implies.
@@ -175,7 +239,9 @@ fn host_is_private(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outcome, findings, outcome};
+    use serde_json::json;
+
+    use super::{Lacking, Outcome, ServiceKeys, findings, outcome};
     use crate::client::types::LogRow;
 
     fn row(
@@ -270,7 +336,7 @@ mod tests {
             ),
         ] {
             assert_eq!(outcome(&row), outcome_wanted, "{row:?}");
-            let found = findings(&row, "work");
+            let found = findings(&row, "work", &Lacking::default());
             if what.is_empty() {
                 assert!(found.is_empty(), "{found:?}");
             } else {
@@ -279,6 +345,39 @@ mod tests {
                     "{found:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_named_even_where_the_row_does_not() {
+        let service = |name: &str, enabled: bool| {
+            json!({"name": name, "host": "api.x.example", "enabled": enabled, "auth": {"type": "basic", "username": "HAVE", "password": "LACK"}})
+                .as_object()
+                .unwrap()
+                .clone()
+        };
+        let keys = ServiceKeys::of(&[service("lacks", true), service("asleep", false)]);
+        assert_eq!(keys.get("lacks").unwrap(), ["HAVE", "LACK"]);
+        let lacking = keys.lacking(&["HAVE".into()]);
+        let standing: Vec<_> = lacking.findings("work").collect();
+        assert_eq!(standing.len(), 1);
+        let shown = findings(
+            &row("refused", "lacks", &[], 502, "credential_not_found", &[]),
+            "work",
+            &lacking,
+        );
+        assert_eq!(shown, standing);
+        assert!(shown[0].mend.contains("credential set LACK --vault work"));
+    }
+
+    #[test]
+    fn the_servers_words_for_what_it_did() {
+        for (word, wanted) in [
+            ("brokered", Outcome::Brokered),
+            ("passed", Outcome::Passed),
+            ("refused", Outcome::Refused),
+        ] {
+            assert_eq!(outcome(&row(word, "", &[], 200, "", &[])), wanted);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use agent_vault_seal::SecretBytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::connect::Address;
@@ -99,48 +100,73 @@ impl Home {
             })
     }
 
-    /// The saved login, if there is one.
+    /// The login that commands use where no address is named, if there is one.
     ///
     /// # Errors
     /// A file that is there and cannot be read is an error, not "no login".
     pub(crate) fn session(&self) -> Result<Option<Session>> {
-        let path = self.path("session.json");
-        let Some(bytes) = read_if_there(&path)? else {
-            return Ok(None);
-        };
-        let damaged = |why: String| {
-            CliError::new(format!("{} cannot be read: {why}", path.display())).hint(
-                "`agent-vault auth login` writes it anew; `agent-vault auth logout` removes it",
-            )
-        };
-        let file: SessionFile =
-            serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-        let address = Address::parse(&file.address).map_err(|e| damaged(e.message().to_owned()))?;
-        Ok(Some(Session {
-            token: SecretBytes::new(file.token.into_bytes()),
-            address,
-            email: file.email,
-            device_label: file.device_label,
-        }))
+        read_session(&self.path("session.json"))
     }
 
-    /// Saves a login.
+    /// The login at one server: the current one, or one that another took the place of.
+    pub(crate) fn session_at(&self, address: &Address) -> Result<Option<Session>> {
+        if let Some(current) = self.session()?
+            && current.address == *address
+        {
+            return Ok(Some(current));
+        }
+        let kept = read_session(&self.kept_session(address))?;
+        Ok(kept.filter(|session| session.address == *address))
+    }
+
+    /// Saves a login and makes it the current one. The one that was current stays for its own server.
     pub(crate) fn save_session(&self, session: &Session) -> Result {
-        let file = SessionFile {
-            token: String::from_utf8_lossy(session.token.expose()).into_owned(),
-            address: session.address.to_string(),
-            email: session.email.clone(),
-            device_label: session.device_label.clone(),
-        };
-        let text = serde_json::to_vec(&file)
-            .map_err(|e| CliError::new(format!("cannot write the session: {e}")))?;
         self.create()?;
-        write_atomically(&self.path("session.json"), &text, 0o600)
+        // What cannot be read cannot be kept; it is what this login replaces.
+        if let Ok(Some(current)) = self.session()
+            && current.address != session.address
+        {
+            let kept = self.kept_session(&current.address);
+            if let Some(folder) = kept.parent() {
+                DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(folder)
+                    .map_err(|e| CliError::new(format!("cannot make {}: {e}", folder.display())))?;
+            }
+            write_session(&kept, &current)?;
+        }
+        write_session(&self.path("session.json"), session)?;
+        remove_if_there(&self.kept_session(&session.address)).map(|_| ())
     }
 
-    /// Forgets the saved login; true if there was one.
+    /// Saves a renewed token of the login at its server, whether current or not.
+    pub(crate) fn renew_session(&self, session: &Session) -> Result {
+        match self.session()? {
+            Some(current) if current.address != session.address => {
+                write_session(&self.kept_session(&session.address), session)
+            }
+            _ => self.save_session(session),
+        }
+    }
+
+    /// Forgets the login at one server; true if there was one.
+    pub(crate) fn forget_session_at(&self, address: &Address) -> Result<bool> {
+        let kept = remove_if_there(&self.kept_session(address))?;
+        let is_current = self
+            .session()?
+            .is_some_and(|current| current.address == *address);
+        Ok((is_current && self.forget_session()?) || kept)
+    }
+
+    /// Forgets the current login; true if there was one.
     pub(crate) fn forget_session(&self) -> Result<bool> {
         remove_if_there(&self.path("session.json"))
+    }
+
+    fn kept_session(&self, address: &Address) -> PathBuf {
+        let name = utf8_percent_encode(&address.to_string(), NON_ALPHANUMERIC).to_string();
+        self.path("sessions").join(format!("{name}.json"))
     }
 
     /// The active vault for a server: the first line is its name, the second, where present, the server it is meant for.
@@ -169,6 +195,36 @@ impl Home {
     pub(crate) fn forget_vault(&self) -> Result {
         remove_if_there(&self.path("context")).map(|_| ())
     }
+}
+
+fn read_session(path: &Path) -> Result<Option<Session>> {
+    let Some(bytes) = read_if_there(path)? else {
+        return Ok(None);
+    };
+    let damaged = |why: String| {
+        CliError::new(format!("{} cannot be read: {why}", path.display()))
+            .hint("`agent-vault auth login` writes it anew; `agent-vault auth logout` removes it")
+    };
+    let file: SessionFile = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let address = Address::parse(&file.address).map_err(|e| damaged(e.message().to_owned()))?;
+    Ok(Some(Session {
+        token: SecretBytes::new(file.token.into_bytes()),
+        address,
+        email: file.email,
+        device_label: file.device_label,
+    }))
+}
+
+fn write_session(path: &Path, session: &Session) -> Result {
+    let file = SessionFile {
+        token: String::from_utf8_lossy(session.token.expose()).into_owned(),
+        address: session.address.to_string(),
+        email: session.email.clone(),
+        device_label: session.device_label.clone(),
+    };
+    let text = serde_json::to_vec(&file)
+        .map_err(|e| CliError::new(format!("cannot write the session: {e}")))?;
+    write_atomically(path, &text, 0o600)
 }
 
 /// The vault that `agent-vault.json` in the working folder names; anything unreadable counts as absent.
@@ -300,6 +356,41 @@ mod tests {
         home.use_vault("x", "local").unwrap();
         assert_eq!(home.active_vault("local").unwrap().as_deref(), Some("x"));
         assert_eq!(home.active_vault("http://elsewhere").unwrap(), None);
+    }
+
+    #[test]
+    fn w11_a_login_for_each_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("h"));
+        let login = |token: &str, address: &str| Session {
+            token: SecretBytes::new(token.into()),
+            address: Address::parse(address).unwrap(),
+            email: None,
+            device_label: None,
+        };
+        let (a, b) = (
+            Address::parse("http://a:1").unwrap(),
+            Address::parse("http://b:1").unwrap(),
+        );
+        let token_at = |address| {
+            home.session_at(address)
+                .unwrap()
+                .map(|s| s.token.expose().to_vec())
+        };
+        home.save_session(&login("one", "http://a:1")).unwrap();
+        home.save_session(&login("two", "http://b:1")).unwrap();
+        assert_eq!(home.session().unwrap().unwrap().address, b);
+        assert_eq!(
+            (token_at(&a), token_at(&b)),
+            (Some(b"one".to_vec()), Some(b"two".to_vec()))
+        );
+        home.renew_session(&login("three", "http://a:1")).unwrap();
+        assert_eq!(home.session().unwrap().unwrap().address, b);
+        assert_eq!(token_at(&a), Some(b"three".to_vec()));
+        assert!(home.forget_session_at(&a).unwrap());
+        assert_eq!((token_at(&a), token_at(&b)), (None, Some(b"two".to_vec())));
+        assert!(home.forget_session_at(&b).unwrap());
+        assert!(!home.forget_session_at(&b).unwrap());
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn unreachable_error(address: &Address, error: &reqwest::Error) -> CliError {
     }
     let out = CliError::new(format!("cannot reach {address}: {cause}"));
     if address.is_loopback() {
-        out.hint("start the server with `agent-vault server`, or choose another with `--address`")
+        out.hint("start it with `agent-vault server`; without a server, `agent-vault auth logout` (and no AGENT_VAULT_ADDR) leads to the local vault")
     } else {
         out.hint(
             "check the address; it comes from `--address`, AGENT_VAULT_ADDR or the saved login",

@@ -119,17 +119,8 @@ async fn change_password(app: &App, connection: &Connection, from_stdin: bool) -
     app.ui
         .success("password changed; all other logins have ended")?;
     if let Some(token) = answer.token {
-        let saved = connection
-            .home()
-            .session()
-            .and_then(|session| match session {
-                Some(mut session) => {
-                    session.token = agent_vault_seal::SecretBytes::new(token.into_bytes());
-                    connection.home().save_session(&session)
-                }
-                None => Ok(()),
-            });
-        if let Err(e) = saved {
+        let token = agent_vault_seal::SecretBytes::new(token.into_bytes());
+        if let Err(e) = connection.renew_login(token) {
             app.ui.warn(&format!(
                 "the new login could not be saved: {}; log in again",
                 e.message()

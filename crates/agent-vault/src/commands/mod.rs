@@ -5,7 +5,7 @@ pub(crate) mod agent;
 pub(crate) mod auth;
 pub(crate) mod ca;
 pub(crate) mod completions;
-pub(crate) mod environment;
+pub(crate) mod reference;
 pub(crate) mod server;
 pub(crate) mod status;
 pub(crate) mod vault;

@@ -7,11 +7,13 @@ use crate::cli::{App, Output, Target};
 use crate::client::ApiPath;
 use crate::client::Call;
 use crate::client::types::{Credentials, Me, Services, Status};
+use crate::config::ServerConfig;
 use crate::connect::{Connection, Identity, Place, place};
 use crate::env_vars;
 use crate::error::{CliError, Result};
 use crate::home::Home;
 use crate::lock;
+use crate::server::{KeyState, Server};
 use crate::vault_choice::{self, vault_path};
 
 #[derive(Default)]
@@ -62,7 +64,9 @@ pub(crate) async fn run(app: &App, target: &Target, output: Output) -> Result {
                 Value::Null,
                 String::from("started by `agent-vault run` for as long as it lives"),
             );
-            if home.path("agent-vault.db").exists() {
+            let config = ServerConfig::for_local(&app.env)?;
+            let state = Server::inspect(&config).await.map_err(|e| e.error)?;
+            if state.key != KeyState::New {
                 vault(app, target, &mut report).await
             } else {
                 report.todo.push(String::from(

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use layers::{FileLayer, Layers, Spec};
 pub(crate) use layers::{Origin, Setting};
 pub(crate) use values::{
-    KnobValue,     LogFormat, LogLevel, RateKnob, RateLimits, RateProfile, RateTier, UpstreamProxyUrl,
+    KnobValue, LogFormat, LogLevel, RateKnob, RateLimits, RateProfile, RateTier, UpstreamProxyUrl,
 };
 
 use crate::env::Env;
@@ -374,6 +374,11 @@ impl ServerConfig {
                     .map(ToString::to_string)
                     .unwrap_or_default(),
                 &self.upstream_proxy.origin,
+            ),
+            row(
+                "upstream_no_proxy",
+                self.upstream_no_proxy.value.as_deref().unwrap_or(""),
+                &self.upstream_no_proxy.origin,
             ),
             row(
                 "upstream_ca",

@@ -211,11 +211,10 @@ pub(super) fn host(text: &str) -> Parsed<IpAddr> {
         .map_err(|_| format!("`{text}` is not an IP address (use 127.0.0.1, 0.0.0.0, ::1, ::)"))
 }
 
+/// 0 lets the system choose; the chosen port is announced.
 pub(super) fn port(text: &str) -> Parsed<u16> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err(format!("`{text}` is not a port (1 to 65535)")),
-        Ok(port) => Ok(port),
-    }
+    text.parse()
+        .map_err(|_| format!("`{text}` is not a port (1 to 65535, or 0 for a free one)"))
 }
 
 pub(super) fn port_or_off(text: &str) -> Parsed<Option<u16>> {

@@ -164,7 +164,8 @@ fn proxy_url(wiring: &Wiring<'_>) -> String {
     )
 }
 
-/// Ours first, then the caller's own entries; those that would take a brokered host past the proxy are left out and told.
+/// Ours first, then the caller's own entries, without those that would take a brokered host past the proxy; of the caller's
+/// it is told which.
 fn no_proxy(wiring: &Wiring<'_>, theirs: &[String]) -> (String, Vec<String>) {
     let host = wiring.proxy_host.trim_matches(['[', ']']);
     let mut seen = BTreeSet::new();
@@ -183,15 +184,14 @@ fn no_proxy(wiring: &Wiring<'_>, theirs: &[String]) -> (String, Vec<String>) {
         if entry.is_empty() || !seen.insert(entry) {
             continue;
         }
-        if !ours
-            && wiring
-                .brokered_hosts
-                .iter()
-                .any(|pattern| covers(entry, pattern))
+        if !wiring
+            .brokered_hosts
+            .iter()
+            .any(|pattern| covers(entry, pattern))
         {
-            bypassing.push(entry.to_owned());
-        } else {
             entries.push(entry);
+        } else if !ours {
+            bypassing.push(entry.to_owned());
         }
     }
     (entries.join(","), bypassing)
@@ -326,6 +326,26 @@ mod tests {
             get(&made(&[]), "NO_PROXY").as_deref(),
             Some("localhost,127.0.0.1,vault.example")
         );
+    }
+
+    #[test]
+    fn a_brokered_host_on_this_machine_goes_through_the_proxy() {
+        let placeholders = BTreeMap::new();
+        let child = build(
+            std::iter::empty(),
+            &Wiring {
+                token: "t",
+                address: "http://127.0.0.1:1",
+                vault: "work",
+                proxy_host: "127.0.0.1",
+                proxy_port: 2,
+                bundle: Path::new("/b"),
+                placeholders: &placeholders,
+                brokered_hosts: &["localhost:8443"],
+            },
+        );
+        assert_eq!(get(&child, "NO_PROXY").as_deref(), Some("127.0.0.1"));
+        assert!(child.bypassing.is_empty());
     }
 
     #[test]

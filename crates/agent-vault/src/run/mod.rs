@@ -17,9 +17,10 @@ use clap::Args;
 
 use crate::cli::{App, Target};
 use crate::client::Call;
-use crate::client::types::Discovery;
+use crate::client::types::{Discovery, Services};
 use crate::commands::ca;
 use crate::connect::{Address, Connection, Identity};
+use crate::diagnose::ServiceKeys;
 use crate::env_vars;
 use crate::error::{CliError, Result};
 use crate::server::LocalServer;
@@ -85,7 +86,7 @@ struct Endpoint {
 pub(crate) async fn run(app: &App, target: &Target, args: RunArgs) -> Result<u8> {
     check_flags(app, &args)?;
     let program = program::resolve(&app.env, &args.command)?;
-    let connection = Connection::open(app, target.address.as_deref()).await?;
+    let mut connection = Connection::open(app, target.address.as_deref()).await?;
     if args.ttl.is_some() && connection.identity == Identity::Agent {
         return Err(CliError::usage(format!(
             "`--ttl` has no meaning with {}: the token is what it is",
@@ -110,6 +111,9 @@ pub(crate) async fn run(app: &App, target: &Target, args: RunArgs) -> Result<u8>
         token.end(app, &connection).await;
         if let Some(server) = server {
             server.stop().await;
+        }
+        if let Some(local) = connection.local.take() {
+            local.close().await;
         }
     };
     if tokio::time::timeout(CLOSING, closing).await.is_err() {
@@ -153,7 +157,12 @@ async fn supervised(
                 .collect::<Vec<_>>(),
         },
     );
-    let reporter = Reporter::new(vault.name.clone(), args.quiet, discovery);
+    let keys = service_keys(connection, &vault.name, token).await;
+    let after = match (token.id(), &discovery.session) {
+        (None, Some(session)) => report::last_row(connection, &vault.name, session).await,
+        _ => 0,
+    };
+    let reporter = Reporter::new(vault.name.clone(), args.quiet, discovery, keys, after);
     reporter.before(app, vault, endpoint, &environment.bypassing);
     let code = child::run(program, environment.variables).await?;
     drop(bundle);
@@ -283,4 +292,15 @@ async fn discover(
         .vault(Some(vault))
         .token(token.secret());
     connection.send(app, call).await?.json()
+}
+
+/// Which key each service uses: for the lines that are told, so that not to know it stops nothing.
+async fn service_keys(connection: &Connection, vault: &str, token: &RunToken) -> ServiceKeys {
+    let call =
+        Call::get(vault_choice::vault_path(vault).literal("/services")).token(token.secret());
+    let found = match connection.client.send(&call).await {
+        Ok(reply) => reply.json::<Services>().unwrap_or_default(),
+        Err(_) => Services::default(),
+    };
+    ServiceKeys::of(&found.services)
 }

@@ -1,6 +1,6 @@
 //! What a run says: one line before, one after, and one for everything that should be mended. All on stderr.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Endpoint;
 use super::token::RunToken;
@@ -8,7 +8,7 @@ use crate::cli::App;
 use crate::client::Call;
 use crate::client::types::{DiscoveredService, Discovery, LogRow, Logs};
 use crate::connect::{Connection, Identity};
-use crate::diagnose::{self, Finding, Outcome};
+use crate::diagnose::{self, Finding, Lacking, Outcome, ServiceKeys};
 use crate::error::Result;
 use crate::ui::clean;
 use crate::vault_choice::{Choice, Origin, vault_path};
@@ -25,6 +25,9 @@ pub(super) struct Reporter {
     vault: String,
     quiet: bool,
     discovery: Discovery,
+    lacking: Lacking,
+    /// The last row that was there before, for a session that outlives runs.
+    after: i64,
 }
 
 /// Requests of a run, by what became of them.
@@ -39,11 +42,26 @@ struct Tally {
 }
 
 impl Reporter {
-    pub(super) fn new(vault: String, quiet: bool, discovery: Discovery) -> Reporter {
+    /// Takes what the child's token may know of the vault; `keys` are those that its services use.
+    pub(super) fn new(
+        vault: String,
+        quiet: bool,
+        mut discovery: Discovery,
+        keys: ServiceKeys,
+        after: i64,
+    ) -> Reporter {
+        for service in &mut discovery.services {
+            if service.credential_keys.is_none() {
+                service.credential_keys = keys.get(&service.name).map(<[String]>::to_vec);
+            }
+        }
+        let lacking = keys.lacking(&discovery.available_credentials);
         Reporter {
             vault,
             quiet,
             discovery,
+            lacking,
+            after,
         }
     }
 
@@ -90,7 +108,7 @@ impl Reporter {
         }
         let session = token.id().or(self.discovery.session.as_deref());
         let rows = match session {
-            Some(session) => rows(app, connection, &self.vault, session).await,
+            Some(session) => rows(connection, &self.vault, session, self.after).await,
             None => Ok(None),
         };
         let (tally, mut findings) = match rows {
@@ -114,7 +132,7 @@ impl Reporter {
         match &tally {
             Some(tally) => app.ui.progress(&format!("agent-vault: {}", tally.line())),
             None if connection.identity == Identity::Agent => {
-                app.ui.progress("agent-vault: this token may not read the request log; `agent-vault vault logs` shows what was done to who may");
+                app.ui.progress("agent-vault: what was done is in the request log of the vault, which this token may not read");
             }
             None => {}
         }
@@ -149,7 +167,7 @@ impl Reporter {
                 Outcome::Passed => tally.passed += 1,
                 Outcome::Refused => tally.refused += 1,
             }
-            for finding in diagnose::findings(row, &self.vault) {
+            for finding in diagnose::findings(row, &self.vault, &self.lacking) {
                 *findings.entry(finding).or_insert(0) += 1;
             }
         }
@@ -170,30 +188,7 @@ impl Reporter {
                 ),
             }];
         }
-        let mut found: BTreeSet<Finding> = BTreeSet::new();
-        for service in self
-            .discovery
-            .services
-            .iter()
-            .filter(|s| s.enabled != Some(false))
-        {
-            for key in service.credential_keys.iter().flatten() {
-                if !self.discovery.available_credentials.contains(key) {
-                    // Worded as the log's finding, so that both are one line.
-                    found.insert(Finding {
-                        what: format!(
-                            "service {} names {key}, which the vault lacks",
-                            service.name
-                        ),
-                        mend: format!(
-                            "agent-vault vault credential set {key} --vault {}",
-                            self.vault
-                        ),
-                    });
-                }
-            }
-        }
-        found.into_iter().collect()
+        self.lacking.findings(&self.vault).collect()
     }
 }
 
@@ -236,12 +231,24 @@ fn brokering(services: &[DiscoveredService]) -> String {
     format!("brokering {}", named.join(", "))
 }
 
+/// The last row of a session so far; 0 if there is none, or this identity may not see it.
+pub(super) async fn last_row(connection: &Connection, vault: &str, session: &str) -> i64 {
+    let path = vault_path(vault)
+        .literal("/logs")
+        .query("session", session)
+        .query("limit", 1);
+    match connection.client.send(&Call::get(path)).await {
+        Ok(reply) => reply.json::<Logs>().map_or(0, |logs| logs.latest_id),
+        Err(_) => 0,
+    }
+}
+
 /// The run's rows, and whether there are more than were read; `None` if this identity may not read them.
 async fn rows(
-    app: &App,
     connection: &Connection,
     vault: &str,
     session: &str,
+    after: i64,
 ) -> Result<Option<(Vec<LogRow>, bool)>> {
     let mut rows = Vec::new();
     let mut before: Option<i64> = None;
@@ -256,20 +263,23 @@ async fn rows(
             Err(e) if e.status == 403 => return Ok(None),
             Err(e) => return Err(connection.explain(e)),
         };
-        rows.extend(logs.logs);
+        let reached = logs.logs.iter().any(|row| row.id <= after);
+        rows.extend(logs.logs.into_iter().filter(|row| row.id > after));
         match logs.next_cursor {
-            Some(next) => before = Some(next),
-            None => return Ok(Some((rows, false))),
+            Some(next) if !reached => before = Some(next),
+            _ => return Ok(Some((rows, false))),
         }
     }
-    let _ = app;
     Ok(Some((rows, true)))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::{Reporter, Tally, brokering};
     use crate::client::types::{DiscoveredService, Discovery, LogRow};
+    use crate::diagnose::ServiceKeys;
 
     fn service(host: &str, keys: &[&str]) -> DiscoveredService {
         DiscoveredService {
@@ -295,7 +305,13 @@ mod tests {
 
     #[test]
     fn the_line_after_counts_every_request_once() {
-        let reporter = Reporter::new("work".into(), false, Discovery::default());
+        let reporter = Reporter::new(
+            "work".into(),
+            false,
+            Discovery::default(),
+            ServiceKeys::default(),
+            0,
+        );
         let row = |decision: &str, error: &str| LogRow {
             decision: decision.into(),
             error_code: error.into(),
@@ -317,16 +333,31 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_even_without_a_request() {
-        let none = Reporter::new("work".into(), false, Discovery::default());
+        let none = Reporter::new(
+            "work".into(),
+            false,
+            Discovery::default(),
+            ServiceKeys::default(),
+            0,
+        );
         assert!(none.standing()[0].what.contains("no service"));
+        let services = [
+            json!({"name": "a-example", "host": "a.example.com", "auth": {"type": "basic", "username": "HAVE", "password": "LACK"}}),
+        ];
+        let services: Vec<_> = services
+            .iter()
+            .map(|s| s.as_object().unwrap().clone())
+            .collect();
         let lacking = Reporter::new(
             "work".into(),
             false,
             Discovery {
-                services: vec![service("a.example", &["HAVE", "LACK"])],
+                services: vec![service("a.example", &[])],
                 available_credentials: vec!["HAVE".into()],
                 ..Discovery::default()
             },
+            ServiceKeys::of(&services),
+            0,
         );
         let found = lacking.standing();
         assert_eq!(found.len(), 1);

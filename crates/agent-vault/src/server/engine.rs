@@ -11,8 +11,7 @@ use agent_vault_control::{Clock, Control, ControlOptions};
 use agent_vault_proxy::{Journal, Proxy, ProxyOptions};
 use agent_vault_seal::{Keyring, SecretBytes, Token, TokenKind};
 use agent_vault_store::{
-    DATABASE_FILE, MasterKey, OpenOptions, Protection, Store, StoreError,
-    UnlockError,
+    DATABASE_FILE, MasterKey, OpenOptions, Protection, Store, StoreError, UnlockError,
 };
 use agent_vault_upstream::Upstream;
 use jiff::Timestamp;
@@ -52,12 +51,19 @@ pub(super) async fn inspect(config: &ServerConfig) -> Result<StoreState, StartEr
         });
     }
     let store = open_store(config, Timestamp::now()).await?;
-    let key = match store.master_key().await.map_err(|error| store_failed(&error))? {
+    let key = match store
+        .master_key()
+        .await
+        .map_err(|error| store_failed(&error))?
+    {
         None => KeyState::New,
         Some(MasterKey::KeyFile { .. }) => KeyState::Passwordless,
         Some(MasterKey::Password { .. }) => KeyState::Protected,
     };
-    let users = store.user_count().await.map_err(|error| store_failed(&error))?;
+    let users = store
+        .user_count()
+        .await
+        .map_err(|error| store_failed(&error))?;
     store.close().await;
     Ok(StoreState {
         key,
@@ -87,9 +93,8 @@ impl Engine {
         let root = root_ca(&control, clock.now()).await?;
         let ca_pem: Arc<str> = Arc::from(root.cert_pem());
         let upstream = outbound::upstream(config, &ca_pem)?;
-        let issuer = LeafIssuer::new(root).map_err(|error| {
-            CliError::new(format!("certificates cannot be issued: {error}"))
-        })?;
+        let issuer = LeafIssuer::new(root)
+            .map_err(|error| CliError::new(format!("certificates cannot be issued: {error}")))?;
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
         let journal = Journal::start(
@@ -180,7 +185,9 @@ impl Engine {
                 return;
             };
             self.proxy_listening.store(true, Ordering::Release);
-            self.proxy(endpoints, shutdown.clone()).serve(listener).await;
+            self.proxy(endpoints, shutdown.clone())
+                .serve(listener)
+                .await;
             self.proxy_listening.store(false, Ordering::Release);
         };
         tokio::join!(api, proxy);
@@ -198,10 +205,7 @@ impl Engine {
                 max_request_bytes: cap(self.config.max_request_bytes.value),
                 max_response_bytes: cap(self.config.max_response_bytes.value),
                 max_auth_failures: self.limits.auth.map(|auth| auth.max),
-                auth_failure_window: self
-                    .limits
-                    .auth
-                    .map_or(Duration::ZERO, |auth| auth.window),
+                auth_failure_window: self.limits.auth.map_or(Duration::ZERO, |auth| auth.window),
                 clock: Arc::new(Timestamp::now),
             },
             shutdown,
@@ -218,7 +222,9 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             base_url: endpoints.base_url.clone(),
             base_url_is_explicit: self.config.base_url.value.is_some(),
-            proxy_port: endpoints.proxy.map_or(0, |address: SocketAddr| address.port()),
+            proxy_port: endpoints
+                .proxy
+                .map_or(0, |address: SocketAddr| address.port()),
             proxy_listening: Arc::clone(&self.proxy_listening),
             ca_pem: Arc::clone(&self.ca_pem),
             flush_logs: Some(flush),
@@ -241,7 +247,10 @@ impl Engine {
         self.tasks.close();
         self.tasks.wait().await;
         if self.journal.lost() > 0 {
-            tracing::warn!(records = self.journal.lost(), "request log records were lost");
+            tracing::warn!(
+                records = self.journal.lost(),
+                "request log records were lost"
+            );
         }
         self.store.close().await;
     }
@@ -283,7 +292,9 @@ async fn unlocked(store: &Store, unlock: Unlock, now: Timestamp) -> Result<Keyri
         ));
     }
     if unlocked.created && unlocked.protection == Protection::KeyFile {
-        tracing::info!("made a data key without a master password; it lies in the data folder, for this user only");
+        tracing::info!(
+            "made a data key without a master password; it lies in the data folder, for this user only"
+        );
     }
     Ok(unlocked.keyring)
 }

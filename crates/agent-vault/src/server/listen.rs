@@ -17,17 +17,21 @@ pub(super) async fn bind(
 ) -> Result<TcpListener, StartError> {
     let address = SocketAddr::new(host, port);
     TcpListener::bind(address).await.map_err(|error| {
-        let failed = CliError::new(format!("cannot listen on {address} for the {what}: {error}"));
+        let failed = CliError::new(format!(
+            "cannot listen on {address} for the {what}: {error}"
+        ));
         StartError::new(match error.kind() {
             io::ErrorKind::AddrInUse => failed
-                .hint(format!("another process has that port; choose one with `{flag}`"))
+                .hint(format!(
+                    "another process has that port; choose one with `{flag}`"
+                ))
                 .hint("if it is an Agent Vault server, stop it with `agent-vault server stop`"),
             io::ErrorKind::AddrNotAvailable => {
                 failed.hint("this machine has no such address; choose one with `--host`")
             }
-            io::ErrorKind::PermissionDenied => {
-                failed.hint(format!("ports below 1024 need privileges; choose another with `{flag}`"))
-            }
+            io::ErrorKind::PermissionDenied => failed.hint(format!(
+                "ports below 1024 need privileges; choose another with `{flag}`"
+            )),
             _ => failed,
         })
     })

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 
 use agent_vault_broker::ActorKind;
-use agent_vault_proxy::{LogRecord, LogSink};
 use agent_vault_control::LogWriter;
+use agent_vault_proxy::{LogRecord, LogSink};
 use agent_vault_store::{ActorRef, LogRow};
 
 /// Writes the request log.

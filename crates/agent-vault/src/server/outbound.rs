@@ -17,7 +17,10 @@ use crate::error::CliError;
 pub(super) fn upstream(config: &ServerConfig, own_root: &str) -> Result<Upstream, StartError> {
     let extra = match &config.upstream_ca.value {
         Some(path) => ExtraRoots::read(path).map_err(|error| {
-            CliError::new(format!("the extra upstream roots ({}): {error}", config.upstream_ca.origin))
+            CliError::new(format!(
+                "the extra upstream roots ({}): {error}",
+                config.upstream_ca.origin
+            ))
         })?,
         None => ExtraRoots::default(),
     };
@@ -59,7 +62,8 @@ fn chained(url: &UpstreamProxyUrl, config: &ServerConfig) -> Result<UpstreamProx
     if let Some((user, password)) = url.expose_credentials() {
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         proxy = proxy.with_credentials(
-            ProxyCredentials::basic(&decode(user), &decode(password)).map_err(|error| wrong(&error))?,
+            ProxyCredentials::basic(&decode(user), &decode(password))
+                .map_err(|error| wrong(&error))?,
         );
     }
     if let Some(list) = &config.upstream_no_proxy.value {

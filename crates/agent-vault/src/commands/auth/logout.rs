@@ -4,25 +4,29 @@ use http::Method;
 
 use crate::cli::App;
 use crate::client::Call;
-use crate::connect::Connection;
+use crate::connect::{Address, Connection};
 use crate::error::Result;
 use crate::home::Home;
 
 /// Ends the login at the server that issued it, then forgets it here. A server that cannot be reached does not keep
 /// anyone logged in on this machine.
-pub(super) async fn run(app: &App) -> Result {
+pub(super) async fn run(app: &App, address: Option<&str>) -> Result {
     let home = Home::locate(&app.env)?;
-    let session = match home.session() {
-        Ok(session) => session,
+    let found = match address {
+        Some(address) => home.session_at(&Address::parse(address)?),
+        None => home.session(),
+    };
+    let session = match found {
+        Ok(Some(session)) => session,
+        Ok(None) => {
+            app.ui.note("not logged in");
+            return Ok(());
+        }
         Err(damaged) => {
             home.forget_session()?;
             app.ui.warn(damaged.message());
             return app.ui.success("removed the unreadable login");
         }
-    };
-    let Some(session) = session else {
-        app.ui.note("not logged in");
-        return Ok(());
     };
     let address = session.address.clone();
     let connection = Connection::nobody(app, address.clone(), home)?;
@@ -30,7 +34,7 @@ pub(super) async fn run(app: &App) -> Result {
         .client
         .send(&Call::new(Method::POST, "/v1/auth/logout").token(&session.token))
         .await;
-    connection.home().forget_session()?;
+    connection.home().forget_session_at(&address)?;
     if let Err(e) = ended {
         app.ui.warn(&format!(
             "{address} was not told: {}; the login there ends by itself or with `auth sessions revoke`",

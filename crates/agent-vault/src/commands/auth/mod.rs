@@ -46,7 +46,7 @@ pub(crate) async fn run(app: &App, args: AuthArgs) -> Result {
     match args.command {
         AuthCommand::Login(args) => login::run(app, address, args).await,
         AuthCommand::Register(args) => register::run(app, address, args).await,
-        AuthCommand::Logout => logout::run(app).await,
+        AuthCommand::Logout => logout::run(app, address).await,
         AuthCommand::Sessions(args) => sessions::run(app, address, args).await,
     }
 }

@@ -18,6 +18,9 @@ pub(crate) struct RegisterArgs {
     /// Read the password from the first line of stdin
     #[arg(long)]
     password_stdin: bool,
+    /// What a new server printed at its start: lets its owner register from another machine
+    #[arg(long, value_name = "TOKEN")]
+    setup_token: Option<String>,
 }
 
 pub(super) async fn run(app: &App, address: Option<&str>, args: RegisterArgs) -> Result {
@@ -25,8 +28,11 @@ pub(super) async fn run(app: &App, address: Option<&str>, args: RegisterArgs) ->
     let email = super::email(app, args.email, args.password_stdin)?;
     let password = new_password(app, args.password_stdin, "New password")?;
     let label = super::device_label(None);
-    let body =
+    let mut body =
         json!({"email": email, "password": password_text(&password)?, "device_label": label});
+    if let (Some(token), Some(object)) = (&args.setup_token, body.as_object_mut()) {
+        object.insert(String::from("setup_token"), json!(token));
+    }
     let call = Call::new(Method::POST, "/v1/auth/register").json(&body);
     let mut answer: Authenticated = connection.send(app, call).await?.json()?;
     if answer.token.is_none() {

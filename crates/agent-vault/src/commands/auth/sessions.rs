@@ -73,7 +73,9 @@ pub(super) async fn run(app: &App, address: Option<&str>, args: SessionsArgs) ->
                 .and_then(serde_json::Value::as_bool)
                 .unwrap_or(false);
             if current && connection.identity == Identity::Login {
-                connection.home().forget_session()?;
+                if let Some(address) = &connection.address {
+                    connection.home().forget_session_at(address)?;
+                }
                 return app.ui.success("ended this login; you are logged out");
             }
             app.ui.success(&format!("ended login {id}"))

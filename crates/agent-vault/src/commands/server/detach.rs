@@ -35,7 +35,7 @@ pub(super) async fn run(
         .open_keeping(app, |key| Local::open(config, key))
         .await?;
     owner.create(app, &local).await?;
-    drop(local);
+    local.close().await;
     home.create()?;
     let log_path = home.path("server.log");
     let log = OpenOptions::new()

@@ -162,6 +162,15 @@ async fn foreground(
             "no owner yet: run `agent-vault auth register --address {}`",
             local_url(endpoints.api)
         ))?;
+        if let Some(token) = server
+            .setup_token()
+            .await
+            .filter(|_| !endpoints.api.ip().is_loopback())
+        {
+            app.ui.line(&format!(
+                "from another machine, add `--setup-token {token}`"
+            ))?;
+        }
     }
     let shutdown = CancellationToken::new();
     let serving = server.run(shutdown.clone());

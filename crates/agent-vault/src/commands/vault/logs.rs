@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::cli::{App, Output, Target};
-use crate::client::types::{LogRow, Logs};
+use crate::client::types::{Credentials, LogRow, Logs, Services};
 use crate::client::{ApiPath, Call};
 use crate::commands::{or_dash, time};
 use crate::connect::Connection;
-use crate::diagnose::{self, Outcome};
+use crate::diagnose::{self, Lacking, Outcome, ServiceKeys};
 use crate::error::Result;
 use crate::ui::{Ui, clean};
 use crate::vault_choice::vault_path;
@@ -86,9 +86,11 @@ pub(super) async fn run(app: &App, target: &Target, args: LogsArgs) -> Result {
             .ui
             .line(&serde_json::json!({"logs": raw, "latest_id": latest}).to_string());
     }
-    for row in rows.iter().rev() {
-        show(app, &vault, row, args.output)?;
-    }
+    let shown = Shown {
+        vault: &vault,
+        output: args.output,
+    };
+    shown.all(app, &connection, &rows).await?;
     if !args.follow {
         return Ok(());
     }
@@ -97,9 +99,7 @@ pub(super) async fn run(app: &App, target: &Target, args: LogsArgs) -> Result {
         // The oldest unseen rows first, so that a burst is not skipped.
         let path = base().query("limit", PAGE).query("after", latest);
         let page = page(app, &connection, path).await?;
-        for row in page.rows.iter().rev() {
-            show(app, &vault, row, args.output)?;
-        }
+        shown.all(app, &connection, &page.rows).await?;
         latest = latest.max(page.latest);
     }
 }
@@ -147,6 +147,10 @@ async fn newest(
     let mut rows = Vec::new();
     let mut latest = 0;
     let mut before: Option<i64> = None;
+    if limit == 0 {
+        let page = page(app, connection, base().query("limit", 1)).await?;
+        return Ok((rows, page.latest));
+    }
     while rows.len() < limit {
         let path = base()
             .query("limit", PAGE.min(limit - rows.len()))
@@ -165,52 +169,97 @@ async fn newest(
     Ok((rows, latest))
 }
 
-/// `time  status  METHOD host/path  service  decision`, and under it what to mend.
-fn show(app: &App, vault: &str, row: &Row, output: Output) -> Result {
-    if output.json {
-        return app.ui.line(&row.raw.to_string());
+/// How rows are shown.
+struct Shown<'a> {
+    vault: &'a str,
+    output: Output,
+}
+
+impl Shown<'_> {
+    /// Shows rows, given newest first, in their order.
+    async fn all(&self, app: &App, connection: &Connection, rows: &[Row]) -> Result {
+        let lacking = if self.output.json {
+            Lacking::default()
+        } else {
+            self.lacking(app, connection, rows).await
+        };
+        for row in rows.iter().rev() {
+            if self.output.json {
+                app.ui.line(&row.raw.to_string())?;
+            } else {
+                self.one(app, &row.row, &lacking)?;
+            }
+        }
+        Ok(())
     }
-    let r = &row.row;
-    let status = match r.status {
-        0 => String::from(" - "),
-        200..=399 | 101 => Ui::green(&r.status.to_string()),
-        other => Ui::red(&other.to_string()),
-    };
-    let decision = match (diagnose::outcome(r), r.credential_keys.is_empty()) {
-        (Outcome::Brokered, false) => format!("brokered {}", r.credential_keys.join(",")),
-        (Outcome::Brokered, true) => String::from("brokered"),
-        (Outcome::Passed, _) => String::from("passed without a credential"),
-        (Outcome::Refused, _) => String::from("refused"),
-    };
-    let who = r
-        .label
-        .as_deref()
-        .filter(|l| !l.is_empty())
-        .unwrap_or(&r.actor_name);
-    let mut line = format!(
-        "{}  {status}  {} {}{}  {}  {}  {} ms",
-        time(&r.created_at),
-        clean(&r.method),
-        clean(&diagnose::host_of(r)),
-        clean(&r.path),
-        clean(&or_dash(&r.matched_service)),
-        clean(&decision),
-        r.latency_ms,
-    );
-    if !who.is_empty() {
-        line.push_str(&Ui::grey(&format!("  [{}]", clean(who))));
+
+    /// What the vault lacks, asked only if a row is about that and does not say it.
+    async fn lacking(&self, app: &App, connection: &Connection, rows: &[Row]) -> Lacking {
+        let asks = |r: &Row| {
+            r.row.error_code == "credential_not_found" && r.row.credential_keys.is_empty()
+        };
+        if !rows.iter().any(asks) {
+            return Lacking::default();
+        }
+        let services = connection
+            .send(app, Call::get(vault_path(self.vault).literal("/services")))
+            .await;
+        let path = ApiPath::new("/v1/credentials").query("vault", self.vault);
+        let credentials = connection.send(app, Call::get(path)).await;
+        let services = services.and_then(|reply| reply.json::<Services>());
+        let credentials = credentials.and_then(|reply| reply.json::<Credentials>());
+        match (services, credentials) {
+            (Ok(services), Ok(credentials)) => {
+                ServiceKeys::of(&services.services).lacking(&credentials.keys)
+            }
+            // The row is shown without the key's name then.
+            _ => Lacking::default(),
+        }
     }
-    if !r.error_code.is_empty() {
-        line.push_str(&format!("  {}", Ui::red(&clean(&r.error_code))));
+
+    /// `time  status  METHOD host/path  service  decision`, and under it what to mend.
+    fn one(&self, app: &App, r: &LogRow, lacking: &Lacking) -> Result {
+        let status = match r.status {
+            0 => String::from(" - "),
+            200..=399 | 101 => Ui::green(&r.status.to_string()),
+            other => Ui::red(&other.to_string()),
+        };
+        let decision = match (diagnose::outcome(r), r.credential_keys.is_empty()) {
+            (Outcome::Brokered, false) => format!("brokered {}", r.credential_keys.join(",")),
+            (Outcome::Brokered, true) => String::from("brokered"),
+            (Outcome::Passed, _) => String::from("passed without a credential"),
+            (Outcome::Refused, _) => String::from("refused"),
+        };
+        let who = r
+            .label
+            .as_deref()
+            .filter(|l| !l.is_empty())
+            .unwrap_or(&r.actor_name);
+        let mut line = format!(
+            "{}  {status}  {} {}{}  {}  {}  {} ms",
+            time(&r.created_at),
+            clean(&r.method),
+            clean(&diagnose::host_of(r)),
+            clean(&r.path),
+            clean(&or_dash(&r.matched_service)),
+            clean(&decision),
+            r.latency_ms,
+        );
+        if !who.is_empty() {
+            line.push_str(&Ui::grey(&format!("  [{}]", clean(who))));
+        }
+        if !r.error_code.is_empty() {
+            line.push_str(&format!("  {}", Ui::red(&clean(&r.error_code))));
+        }
+        app.ui.line(&line)?;
+        for finding in diagnose::findings(r, self.vault, lacking) {
+            app.ui.line(&format!("    {}", clean(&finding.what)))?;
+            app.ui.line(&format!(
+                "    {} {}",
+                Ui::grey("mend:"),
+                clean(&finding.mend)
+            ))?;
+        }
+        Ok(())
     }
-    app.ui.line(&line)?;
-    for finding in diagnose::findings(r, vault) {
-        app.ui.line(&format!("    {}", clean(&finding.what)))?;
-        app.ui.line(&format!(
-            "    {} {}",
-            Ui::grey("mend:"),
-            clean(&finding.mend)
-        ))?;
-    }
-    Ok(())
 }

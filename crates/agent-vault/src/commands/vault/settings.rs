@@ -11,10 +11,19 @@ use crate::vault_choice::{text_of, vault_path};
 
 /// `agent-vault vault settings`.
 #[derive(Args)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  agent-vault vault settings
+  agent-vault vault settings --unmatched-host-policy deny"
+)]
 pub(super) struct SettingsArgs {
     #[command(subcommand)]
-    command: SettingsCommand,
+    command: Option<SettingsCommand>,
+    #[command(flatten)]
+    change: Change,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Subcommand)]
@@ -25,12 +34,18 @@ enum SettingsCommand {
         output: Output,
     },
     /// Change a setting
-    #[command(after_help = "Example: agent-vault vault settings set --unmatched-host deny")]
+    #[command(arg_required_else_help = true)]
     Set {
-        /// Requests to hosts without a service: pass them on without a credential, or refuse them
-        #[arg(long, value_enum, required = true)]
-        unmatched_host: UnmatchedHost,
+        #[command(flatten)]
+        change: Change,
     },
+}
+
+#[derive(Args)]
+struct Change {
+    /// Requests to hosts without a service: pass them on without a credential, or refuse them
+    #[arg(long, value_enum, alias = "unmatched-host")]
+    unmatched_host_policy: Option<UnmatchedHost>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -42,29 +57,29 @@ enum UnmatchedHost {
 pub(super) async fn run(app: &App, target: &Target, args: SettingsArgs) -> Result {
     let (connection, vault) = super::open(app, target).await?;
     let path = vault_path(&vault).literal("/settings");
-    match args.command {
-        SettingsCommand::Get { output } => {
-            let reply = connection.send(app, Call::get(path)).await?;
-            if output.json {
-                return app.ui.line(reply.text().trim_end());
-            }
-            app.ui.field("Vault", &vault)?;
-            app.ui.field(
-                "Unmatched",
-                &text_of(&reply.value()?, "unmatched_host_policy"),
-            )
+    let (change, output) = match args.command {
+        Some(SettingsCommand::Get { output }) => (None, output),
+        Some(SettingsCommand::Set { change }) => (change.unmatched_host_policy, Output::default()),
+        None => (args.change.unmatched_host_policy, args.output),
+    };
+    let Some(change) = change else {
+        let reply = connection.send(app, Call::get(path)).await?;
+        if output.json {
+            return app.ui.line(reply.text().trim_end());
         }
-        SettingsCommand::Set { unmatched_host } => {
-            let policy = match unmatched_host {
-                UnmatchedHost::Passthrough => "passthrough",
-                UnmatchedHost::Deny => "deny",
-            };
-            let call =
-                Call::new(Method::PATCH, path).json(&json!({"unmatched_host_policy": policy}));
-            connection.send(app, call).await?;
-            app.ui.success(&format!(
-                "vault \"{vault}\": requests to hosts without a service: {policy}"
-            ))
-        }
-    }
+        app.ui.field("Vault", &vault)?;
+        return app.ui.field(
+            "Unmatched",
+            &text_of(&reply.value()?, "unmatched_host_policy"),
+        );
+    };
+    let policy = match change {
+        UnmatchedHost::Passthrough => "passthrough",
+        UnmatchedHost::Deny => "deny",
+    };
+    let call = Call::new(Method::PATCH, path).json(&json!({"unmatched_host_policy": policy}));
+    connection.send(app, call).await?;
+    app.ui.success(&format!(
+        "vault \"{vault}\": requests to hosts without a service: {policy}"
+    ))
 }

@@ -25,7 +25,7 @@ pub(super) async fn run(app: &App, target: &Target, output: Output) -> Result {
     }
     let yaml = serde_saphyr::to_string(&json!({"services": found.services}))
         .map_err(|e| CliError::new(format!("cannot write the services as YAML: {e}")))?;
-    app.ui.data(&yaml)
+    app.ui.line(yaml.trim_end())
 }
 
 /// The vault's services as the server has them.
