@@ -92,13 +92,19 @@ pub(crate) async fn guard_origin(
     next.run(Request::from_parts(parts, body)).await
 }
 
-/// Lets nothing through until the instance has an owner; the local operator needs none.
+/// Lets nothing through until the instance has an owner, except whoever is somebody already: the local operator, and
+/// the tokens that it minted for a command of its own.
 pub(crate) async fn gate(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if local_operator(&state, &parts).is_none() {
         match state.control().is_initialized().await {
             Ok(true) => {}
-            Ok(false) => return not_initialized().into_response(),
+            Ok(false) => {
+                let client = Client::of(&parts, state.info());
+                if identify(&state, &parts, &client).await.is_err() {
+                    return not_initialized().into_response();
+                }
+            }
             Err(error) => return ApiError::from(error).into_response(),
         }
     }
@@ -117,7 +123,7 @@ pub(crate) async fn authenticate(
         Ok(actor) => actor,
         Err(refused) => return refused.into_response(),
     };
-    let allowance = match state.limits().actor(limit_key(&actor)) {
+    let allowance = match limit_key(&actor).map_or(Ok(None), |key| state.limits().actor(key)) {
         Ok(allowance) => allowance,
         Err(exceeded) => {
             let limit = exceeded.limit;
@@ -206,13 +212,14 @@ fn local_operator(state: &ApiState, parts: &Parts) -> Option<Actor> {
     }
 }
 
-fn limit_key(actor: &Actor) -> String {
-    match actor {
+fn limit_key(actor: &Actor) -> Option<String> {
+    Some(match actor {
         Actor::User(user) => format!("u:{}", user.id),
         Actor::Agent(agent) => format!("a:{}", agent.id),
         Actor::Scoped(scoped) => format!("s:{}", scoped.session),
-        Actor::LocalOperator => "local".to_owned(),
-    }
+        // In-process, by the owner of the machine: there is nobody to protect from them.
+        Actor::LocalOperator => return None,
+    })
 }
 
 fn unauthenticated() -> ApiError {

@@ -1,0 +1,22 @@
+//! The router over a temporary database, called as a client would.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod auth;
+mod contract;
+mod credentials;
+mod discover;
+mod hostile;
+mod limits;
+mod logs;
+mod matrix;
+mod openapi;
+mod origin;
+mod serve;
+mod services;
+mod setup;
+mod tokens;
+mod world;

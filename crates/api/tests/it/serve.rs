@@ -1,0 +1,76 @@
+//! The management port over a real socket.
+
+use agent_vault_api::serve;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::world::World;
+
+async fn connect(port: u16) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.connect(([127, 0, 0, 1], port).into()).await.unwrap()
+}
+
+async fn exchange(stream: &mut TcpStream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).await.unwrap();
+    String::from_utf8(reply).unwrap()
+}
+
+#[tokio::test]
+async fn a_plain_client_registers_the_owner_and_the_server_stops_gracefully() {
+    let world = World::empty().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let serving = tasks.spawn(serve(listener, world.router.clone(), stop.clone()));
+
+    let body = r#"{"email":"a@x.io","password":"long enough"}"#;
+    let request = format!(
+        "POST /v1/auth/register HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let reply = exchange(&mut connect(port).await, &request).await;
+    assert!(reply.starts_with("HTTP/1.1 201 Created\r\n"), "{reply}");
+    assert!(reply.contains("av_sess_") && reply.contains("x-frame-options: DENY"));
+
+    // The local operator's token counts on no socket.
+    let request = format!(
+        "GET /v1/vaults HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\r\n",
+        world.local_token
+    );
+    let reply = exchange(&mut connect(port).await, &request).await;
+    assert!(reply.starts_with("HTTP/1.1 401 "), "{reply}");
+
+    // A connection that sends nothing does not keep the server from stopping.
+    let idle = connect(port).await;
+    stop.cancel();
+    serving.await.unwrap();
+    drop(idle);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_request_harm_nobody_else() {
+    let world = World::empty().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(serve(listener, world.router.clone(), stop.clone()));
+    for bytes in [
+        "\x16\x03\x01\x02\x00\x01",
+        "GET / HTTP/9.9\r\n\r\n",
+        "\0\0\0\0\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost",
+    ] {
+        let mut stream = connect(port).await;
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    }
+    let request = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let reply = exchange(&mut connect(port).await, request).await;
+    assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
+    stop.cancel();
+}

@@ -1,0 +1,9 @@
+//! Management actions from outside: races, other processes on the same database, clients that leave.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod authority;
+mod cancelled;
+mod instance;
+mod other_process;
+mod races;
+mod retention;
