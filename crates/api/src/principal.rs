@@ -75,6 +75,10 @@ pub(crate) fn presented(headers: &HeaderMap) -> Option<(String, Carrier)> {
 }
 
 /// Checks that a browser was not made to send this, for every route.
+///
+/// The name in `Host` is checked whatever else is sent: a page that rebound its own name to this machine may set any header. The
+/// origin is not checked where a bearer token is presented, which a page of another origin cannot attach; on account routes,
+/// which need none, it is.
 pub(crate) async fn guard_origin(
     State(state): State<ApiState>,
     request: Request,
@@ -82,15 +86,22 @@ pub(crate) async fn guard_origin(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let bearer = matches!(presented(&parts.headers), Some((_, Carrier::Bearer)));
-    if !bearer {
-        let checked = origin::check_host(&parts, state.info())
-            .and_then(|()| origin::check_origin(&parts, state.info()));
-        if let Err(refused) = checked {
-            return refused.into_response();
+    let attached = bearer && !parts.uri.path().starts_with(ACCOUNT_ROUTES);
+    let checked = origin::check_host(&parts, state.info()).and_then(|()| {
+        if attached {
+            Ok(())
+        } else {
+            origin::check_origin(&parts, state.info())
         }
+    });
+    match checked {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(refused) => refused.into_response(),
     }
-    next.run(Request::from_parts(parts, body)).await
 }
+
+/// Routes that act on accounts; some of them need no token.
+const ACCOUNT_ROUTES: &str = "/v1/auth/";
 
 /// Lets nothing through until the instance has an owner, except whoever is somebody already: the local operator, and
 /// the tokens that it minted for a command of its own.

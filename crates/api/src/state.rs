@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use agent_vault_control::Control;
 use agent_vault_seal::{Token, TokenHash};
 use ipnet::IpNet;
-use tokio_util::task::TaskTracker;
 
 use crate::limits::{Limits, RateLimits};
 
@@ -38,8 +37,6 @@ pub struct ServerInfo {
     pub trusted_proxies: Vec<IpNet>,
     /// Lets anybody who can reach a new instance become its owner.
     pub allow_remote_setup: bool,
-    /// Ends waiting and writing when the server stops.
-    pub tasks: TaskTracker,
 }
 
 impl ServerInfo {

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::Control;
-use crate::access::{self, Admin, InstanceAccess, InstanceMember, InstanceOwner, VaultRef};
+use crate::access::{self, Admin, InstanceAccess, InstanceMember, InstanceOwner, Rows, VaultRef};
 use crate::actor::Actor;
 use crate::error::{ControlError, ErrorKind};
 use crate::label;
@@ -120,7 +120,7 @@ impl Agents<'_> {
         let access = access::instance::<InstanceMember>(&mut rows, actor).await?;
         let mut views = Vec::new();
         for agent in rows.agents().await? {
-            if self.may_see(&access, &agent).await? {
+            if may_see(&mut rows, &access, &agent).await? {
                 views.push(self.view(agent).await?);
             }
         }
@@ -138,7 +138,7 @@ impl Agents<'_> {
             .agent_by_name(name)
             .await?
             .ok_or_else(|| unknown(name))?;
-        if !self.may_see(&access, &agent).await? {
+        if !may_see(&mut rows, &access, &agent).await? {
             return Err(unknown(name));
         }
         let tokens = rows.agent_sessions(agent.id, self.0.now()).await?;
@@ -241,25 +241,25 @@ impl Agents<'_> {
             token_expires_at,
         })
     }
+}
 
-    async fn may_see(
-        &self,
-        access: &InstanceAccess<InstanceMember>,
-        agent: &Agent,
-    ) -> Result<bool, ControlError> {
-        let Some(identity) = access.identity().filter(|_| !access.is_owner()) else {
-            return Ok(true);
-        };
-        if agent.created_by == Some(identity) || identity == ActorRef::agent(agent.id) {
-            return Ok(true);
-        }
-        let store = self.0.store();
-        let theirs = store.vaults_of(ActorRef::agent(agent.id)).await?;
-        let own = store.vaults_of(identity).await?;
-        Ok(theirs
-            .iter()
-            .any(|their| own.iter().any(|own| own.vault.id == their.vault.id)))
+/// Whether the actor may know of an agent: owners of all, others of their own and of those that share a vault with them.
+async fn may_see(
+    rows: &mut impl Rows,
+    access: &InstanceAccess<InstanceMember>,
+    agent: &Agent,
+) -> Result<bool, ControlError> {
+    let Some(identity) = access.identity().filter(|_| !access.is_owner()) else {
+        return Ok(true);
+    };
+    if agent.created_by == Some(identity) || identity == ActorRef::agent(agent.id) {
+        return Ok(true);
     }
+    let theirs = rows.vaults_granted(ActorRef::agent(agent.id)).await?;
+    let own = rows.vaults_granted(identity).await?;
+    Ok(theirs
+        .iter()
+        .any(|their| own.iter().any(|own| own.id == their.id)))
 }
 
 async fn create(
@@ -369,6 +369,9 @@ async fn manageable(
         .ok_or_else(|| unknown(name))?;
     if access.is_owner() {
         return Ok((agent, true));
+    }
+    if !may_see(write.tx(), &access, &agent).await? {
+        return Err(unknown(name));
     }
     let own = access.identity().is_some() && agent.created_by == access.identity();
     if !own {

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::error::ControlError;
 use crate::hashing::Hasher;
 use crate::options::ControlOptions;
+use crate::refusals::RefusalBudget;
 use crate::touch::TouchGate;
 use crate::write::{Ended, Publication};
 use crate::{
@@ -35,6 +36,7 @@ struct Inner {
     instance_id: Vec<u8>,
     hasher: Hasher,
     touches: TouchGate,
+    refusals: RefusalBudget,
     tasks: TaskTracker,
     /// Held from the begin of a write until it is published, so that the broker sees writes in their order. Holds the version of
     /// the database that the broker shows.
@@ -72,6 +74,7 @@ impl Control {
             instance_id,
             hasher: Hasher::new(),
             touches: TouchGate::default(),
+            refusals: RefusalBudget::default(),
             tasks: TaskTracker::new(),
             gate: Arc::new(Mutex::new(0)),
             initialized: AtomicBool::new(false),
@@ -223,6 +226,10 @@ impl Control {
 
     pub(crate) fn touches(&self) -> &TouchGate {
         &self.0.touches
+    }
+
+    pub(crate) fn refusals(&self) -> &RefusalBudget {
+        &self.0.refusals
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {

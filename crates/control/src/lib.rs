@@ -41,6 +41,7 @@ mod members;
 mod options;
 mod owners;
 mod publish;
+mod refusals;
 mod registration;
 mod retention;
 mod services;

@@ -56,16 +56,16 @@ impl Registration<'_> {
         hashing::check_new(&password)?;
         let action = "user.register";
         if self.0.is_initialized().await? {
-            let refused = closed();
-            self.0
-                .record_anonymous(action, format!("user:{email}"), &refused)
-                .await;
-            return Err(refused);
+            return Err(closed());
         }
         if let Err(refused) = self.check_peer(peer, setup_token) {
-            self.0
-                .record_anonymous(action, format!("user:{email}"), &refused)
-                .await;
+            // A guess at the token is an attempt; a knock at a door that is not open is noise that anybody could fill the
+            // record with.
+            if setup_token.is_some() {
+                self.0
+                    .record_anonymous(action, format!("user:{email}"), &refused)
+                    .await;
+            }
             return Err(refused);
         }
         let password = self.0.hasher().hash(password).await?;

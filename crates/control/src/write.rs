@@ -114,9 +114,16 @@ impl Control {
 
     /// Records an attempt that came to nothing, in a transaction of its own.
     ///
-    /// `who` is what is known of the one who tried, for attempts without an actor.
+    /// Whoever makes many of them fills no disk: each actor has a budget, and the next record says how many were left out.
     pub(crate) async fn record_refused(&self, mut entry: AuditEntry, why: &ControlError) {
+        let who = format!("{} {}", entry.actor_type, entry.actor_id);
+        let Some(left_out) = self.refusals().spend(who, entry.at) else {
+            return;
+        };
         set(&mut entry.detail, "refused", why.message());
+        if left_out > 0 {
+            set(&mut entry.detail, "left_out_before", left_out);
+        }
         let recorded = async {
             let mut gate = self.gate().await;
             let version = self.store().begin().await?.commit(&entry).await?;

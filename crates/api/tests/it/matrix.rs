@@ -52,6 +52,8 @@ const CONTROL: Row = [401, 200, 200, 403, 403, 200, 403, 403, 403];
 const INSTANCE: Row = [401, 200, 200, 200, 200, 403, 403, 403, 403];
 /// Instance owner.
 const OWNER: Row = [401, 200, 200, 403, 403, 403, 403, 403, 403];
+/// An owner, of an agent that only members of its vault know of (H18).
+const MANAGED: Row = [401, 200, 200, 404, 403, 403, 403, 403, 403];
 /// Any actor of the instance.
 const ACTOR: Row = [401, 200, 200, 200, 200, 200, 200, 200, 403];
 /// People.
@@ -180,19 +182,15 @@ fn cases() -> Vec<Case> {
             "/v1/agents/bot",
             [401, 200, 200, 404, 200, 403, 403, 403, 403],
         ),
-        post(
-            "/v1/agents/bot/rotate",
-            [401, 200, 200, 403, 403, 403, 403, 403, 403],
-        )
-        .fresh(),
-        post("/v1/agents/bot/rename", OWNER)
+        post("/v1/agents/bot/rotate", MANAGED).fresh(),
+        post("/v1/agents/bot/rename", MANAGED)
             .with(json!({"name": "other-bot"}))
             .fresh(),
         post("/v1/agents/bot/role", OWNER)
             .with(json!({"role": "member"}))
             .fresh(),
-        post("/v1/agents/bot/delete", OWNER).fresh(),
-        delete("/v1/agents/bot", OWNER).fresh(),
+        post("/v1/agents/bot/delete", MANAGED).fresh(),
+        delete("/v1/agents/bot", MANAGED).fresh(),
         get("/v1/vaults/default/agents", ACCESS),
         post(
             "/v1/vaults/default/agents",
