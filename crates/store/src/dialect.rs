@@ -49,20 +49,6 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[(
     include_str!("migrations/sqlite/0001_initial.sql"),
 )];
 
-/// Appends a batch of log rows in one statement: `$1` is a JSON array of arrays in column order.
-/// The join drops rows whose vault is gone and keeps all others.
-pub(crate) const INSERT_LOGS: &str = "
-    insert into request_logs (vault_id, actor_type, actor_id, session_id, label, ingress, method, host, path,
-        matched_service, credential_keys, status, latency_ms, error_code, auth_scheme, auth_header, decision,
-        warnings, created_at)
-    select vaults.id, r.value ->> 1, r.value ->> 2, r.value ->> 3, r.value ->> 4, r.value ->> 5, r.value ->> 6,
-        r.value ->> 7, r.value ->> 8, r.value ->> 9, r.value ->> 10, r.value ->> 11, r.value ->> 12,
-        r.value ->> 13, r.value ->> 14, r.value ->> 15, r.value ->> 16, r.value ->> 17,
-        r.value ->> 18
-    from json_each($1) as r
-    join vaults on vaults.id = r.value ->> 0
-    order by r.key";
-
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)

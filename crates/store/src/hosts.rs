@@ -34,10 +34,10 @@ async fn discovered_hosts(
 ) -> Result<Vec<DiscoveredHost>, StoreError> {
     let rows = sqlx::query(
         "select g.host, g.requests, l.created_at as last_seen, l.auth_scheme, l.auth_header
-         from (select host, count(*) as requests, max(id) as last_id from request_logs
-               where vault_id = $1 and matched_service = '' and (error_code = 'no_match' or status in (401, 403))
+         from (select host, count(*) as requests, max(id) as last_id from request_log
+               where vault_no = (select no from request_log_vaults where vault_id = $1) and matched_service = '' and (error_code = 'no_match' or status in (401, 403))
                group by host order by last_id desc limit $2) g
-         join request_logs l on l.id = g.last_id
+         join request_log l on l.id = g.last_id
          order by g.last_id desc",
     )
     .bind(vault_id.to_string())

@@ -25,6 +25,7 @@ mod reads;
 
 mod actors;
 mod agents;
+mod append;
 mod audit;
 mod ca;
 mod credentials;

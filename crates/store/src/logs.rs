@@ -1,24 +1,22 @@
-//! The request log: appended in batches, read in pages.
+//! The request log, read in pages. `append.rs` writes it.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::dialect::{self, Connection, Row};
+use crate::dialect::{Connection, Row};
 use crate::row::{self, Columns, unreadable};
-use crate::{ActorRef, Store, StoreError};
+use crate::{ActorRef, StoreError};
 
 /// Rows of a page when the caller does not say.
 pub const DEFAULT_LOG_PAGE: u32 = 50;
 /// Most rows of a page.
 pub const MAX_LOG_PAGE: u32 = 200;
-/// Rows that one statement appends; a larger batch is several statements.
-const APPEND_BATCH: usize = 500;
 /// Longest path that is kept, in characters.
-const MAX_PATH_CHARS: usize = 2048;
+pub(crate) const MAX_PATH_CHARS: usize = 2048;
 /// Longest other text that is kept, in characters.
-const MAX_TEXT_CHARS: usize = 300;
+pub(crate) const MAX_TEXT_CHARS: usize = 300;
 /// Most credential names, and most warnings, that are kept for one request.
-const MAX_KEYS: usize = 64;
+pub(crate) const MAX_KEYS: usize = 64;
 
 /// One request, to be appended. Names only: no values, no query string, no headers, no bodies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,69 +208,12 @@ reads! {
     log_page(query: &LogQuery) -> LogPage;
 }
 
-impl Store {
-    /// Appends requests, one statement for up to 500; answers how many were kept. A row whose vault is
-    /// gone is left out and harms no other. Text that is too long is cut. Not a management action: no
-    /// audit record, no new version.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database cannot be written; rows of earlier statements stay.
-    pub async fn append_logs(&self, rows: &[LogRow]) -> Result<usize, StoreError> {
-        let mut kept = 0;
-        for batch in rows.chunks(APPEND_BATCH) {
-            let json = serde_json::Value::Array(batch.iter().map(LogRow::to_columns).collect())
-                .to_string();
-            let mut writer = self.writer().await?;
-            let inserted = sqlx::query(dialect::INSERT_LOGS)
-                .bind(json)
-                .execute(&mut *writer)
-                .await?;
-            kept += usize::try_from(inserted.rows_affected()).unwrap_or(usize::MAX);
-        }
-        Ok(kept)
-    }
-}
-
-impl LogRow {
-    /// The row as a JSON array in the order that the insert statement reads.
-    fn to_columns(&self) -> serde_json::Value {
-        let list = |texts: &[String]| {
-            let kept: Vec<String> = texts
-                .iter()
-                .take(MAX_KEYS)
-                .map(|text| cut(text, MAX_TEXT_CHARS))
-                .collect();
-            serde_json::Value::from(kept).to_string()
-        };
-        serde_json::json!([
-            self.vault_id.to_string(),
-            self.actor.map_or("", |actor| actor.kind.as_str()),
-            self.actor
-                .map(|actor| actor.id.to_string())
-                .unwrap_or_default(),
-            cut(&self.session_id, MAX_TEXT_CHARS),
-            cut(&self.label, MAX_TEXT_CHARS),
-            cut(&self.ingress, MAX_TEXT_CHARS),
-            cut(&self.method, MAX_TEXT_CHARS),
-            cut(&self.host, MAX_TEXT_CHARS),
-            cut(&self.path, MAX_PATH_CHARS),
-            cut(&self.matched_service, MAX_TEXT_CHARS),
-            list(&self.credential_keys),
-            self.status,
-            self.latency_ms,
-            cut(&self.error_code, MAX_TEXT_CHARS),
-            cut(&self.auth_scheme, MAX_TEXT_CHARS),
-            cut(&self.auth_header, MAX_TEXT_CHARS),
-            cut(&self.decision, MAX_TEXT_CHARS),
-            list(&self.warnings),
-            self.created_at.as_millisecond(),
-        ])
-    }
-}
-
 /// At most `max` characters. NUL, which a decoded path may hold and databases do not take in text,
 /// becomes U+FFFD.
-fn cut(text: &str, max: usize) -> String {
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max && !text.contains('\0') {
+        return text.to_owned();
+    }
     text.chars()
         .take(max)
         .map(|c| {
@@ -323,10 +264,10 @@ const OLDER: &str = "
     select l.id, l.vault_id, l.actor_type, l.actor_id, l.session_id, l.label, l.ingress, l.method, l.host, l.path,
         l.matched_service, l.credential_keys, l.status, l.latency_ms, l.error_code, l.auth_scheme, l.auth_header,
         l.decision, l.warnings, l.created_at, coalesce(u.email, a.name, '') as actor_name
-    from request_logs l
+    from request_log l
     left join users u on l.actor_type = 'user' and u.id = l.actor_id
     left join agents a on l.actor_type = 'agent' and a.id = l.actor_id
-    where l.vault_id = $1 and l.id < $2
+    where l.vault_no = (select no from request_log_vaults where vault_id = $1) and l.id < $2
         and l.status between $3 and $4
         and ($5 = false or l.error_code <> '' or l.status >= 400)
         and ($6 = '' or l.matched_service = $6)
@@ -339,10 +280,10 @@ const NEWER: &str = "
     select l.id, l.vault_id, l.actor_type, l.actor_id, l.session_id, l.label, l.ingress, l.method, l.host, l.path,
         l.matched_service, l.credential_keys, l.status, l.latency_ms, l.error_code, l.auth_scheme, l.auth_header,
         l.decision, l.warnings, l.created_at, coalesce(u.email, a.name, '') as actor_name
-    from request_logs l
+    from request_log l
     left join users u on l.actor_type = 'user' and u.id = l.actor_id
     left join agents a on l.actor_type = 'agent' and a.id = l.actor_id
-    where l.vault_id = $1 and l.id > $2
+    where l.vault_no = (select no from request_log_vaults where vault_id = $1) and l.id > $2
         and l.status between $3 and $4
         and ($5 = false or l.error_code <> '' or l.status >= 400)
         and ($6 = '' or l.matched_service = $6)

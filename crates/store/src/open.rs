@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::pool::PoolConnection;
 
+use crate::append::Sources;
 use crate::dialect::{self, BEGIN_WRITE, Database, Pool, TRUNCATE_WAL};
 use crate::files::Location;
 use crate::{INSTANCE_ID_KEY, KeyFile, StoreError, StoreErrorKind, Tx, migrate, settings};
@@ -41,6 +42,7 @@ struct Inner {
     readers: Pool,
     location: Location,
     instance_id: String,
+    log_sources: Sources,
 }
 
 impl Store {
@@ -90,6 +92,7 @@ impl Store {
                     readers,
                     location: location.clone(),
                     instance_id,
+                    log_sources: Sources::default(),
                 }),
             }),
             Err(error) => {
@@ -102,6 +105,10 @@ impl Store {
     /// This instance's random id, made with the database: 32 hex characters.
     pub fn instance_id(&self) -> &str {
         &self.inner.instance_id
+    }
+
+    pub(crate) fn log_sources(&self) -> &Sources {
+        &self.inner.log_sources
     }
 
     /// The database file.

@@ -7,6 +7,8 @@ use crate::{Store, StoreError};
 
 /// Rows that one statement deletes. The writer is free in between.
 const BATCH: i64 = 1000;
+/// Age at which a source that no row names is deleted.
+const UNUSED_SOURCE_HOURS: i64 = 24;
 /// Statements in one pass; what is left waits for the next pass.
 const MAX_BATCHES: u32 = 1000;
 
@@ -30,8 +32,9 @@ impl Default for Retention {
 }
 
 impl Store {
-    /// Deletes what `retention` no longer keeps; answers how many rows. By age first, through the
-    /// index on the time, then each vault down to its newest rows, through the index on (vault, id).
+    /// Deletes what `retention` no longer keeps; answers how many rows. By age first, from the oldest
+    /// row on (rows are appended in the order of their time, give or take a batch), then each vault
+    /// down to its newest rows, through the index on (vault, id), then sources that no row names.
     /// Safe to run in several processes at once, and to stop at any point.
     ///
     /// # Errors
@@ -72,14 +75,33 @@ impl Store {
                 }
             }
         }
+        self.delete_unused_sources(now).await?;
         Ok(deleted)
+    }
+
+    /// A source is used from memory for at most an hour, so one that is a day old and named by no row
+    /// will not be named again.
+    async fn delete_unused_sources(&self, now: Timestamp) -> Result<(), StoreError> {
+        let created = now
+            .checked_sub(SignedDuration::from_hours(UNUSED_SOURCE_HOURS))
+            .unwrap_or(Timestamp::MIN);
+        let mut writer = self.writer().await?;
+        sqlx::query(
+            "delete from request_log_sources where created_at < $1
+                 and id not in (select source_id from request_logs)",
+        )
+        .bind(created.as_millisecond())
+        .execute(&mut *writer)
+        .await?;
+        Ok(())
     }
 
     async fn delete_logs_before(&self, oldest: Timestamp) -> Result<u64, StoreError> {
         let mut writer = self.writer().await?;
         let deleted = sqlx::query(
             "delete from request_logs where id in (
-                 select id from request_logs where created_at < $1 order by created_at limit $2)",
+                 select id from (select id, created_at from request_logs order by id limit $2) o
+                 where o.created_at < $1)",
         )
         .bind(oldest.as_millisecond())
         .bind(BATCH)
@@ -96,7 +118,8 @@ impl Store {
     ) -> Result<Option<i64>, StoreError> {
         let mut reader = self.reader().await?;
         Ok(sqlx::query_scalar(
-            "select id from request_logs where vault_id = $1 order by id desc limit 1 offset $2",
+            "select id from request_logs where vault_no = (select no from request_log_vaults where vault_id = $1)
+             order by id desc limit 1 offset $2",
         )
         .bind(vault_id.to_string())
         .bind(i64::from(keep))
@@ -108,7 +131,9 @@ impl Store {
         let mut writer = self.writer().await?;
         let deleted = sqlx::query(
             "delete from request_logs where id in (
-                 select id from request_logs where vault_id = $1 and id <= $2 order by id limit $3)",
+                 select id from request_logs
+                 where vault_no = (select no from request_log_vaults where vault_id = $1) and id <= $2
+                 order by id limit $3)",
         )
         .bind(vault_id.to_string())
         .bind(newest)

@@ -156,31 +156,57 @@ create table ca_state (
     created_at integer not null
 ) strict;
 
-create table request_logs (
+-- The request log is split: what repeats from request to request is stored once as a source, so that a row is small
+-- and cheap to append.
+create table request_log_vaults (
+    no integer primary key,
+    vault_id text not null unique references vaults (id) on delete cascade
+) strict;
+
+create table request_log_sources (
     id integer primary key autoincrement,
-    vault_id text not null references vaults (id) on delete cascade,
+    vault_no integer not null references request_log_vaults (no) on delete cascade,
     actor_type text not null,
     actor_id text not null,
     session_id text not null,
     label text not null,
     ingress text not null,
-    method text not null,
     host text not null,
-    path text not null,
     matched_service text not null,
     credential_keys text not null,
-    status integer not null,
-    latency_ms integer not null,
-    error_code text not null,
     auth_scheme text not null,
     auth_header text not null,
     decision text not null,
+    created_at integer not null
+) strict;
+create index request_log_sources_vault on request_log_sources (vault_no);
+
+create table request_logs (
+    id integer primary key autoincrement,
+    vault_no integer not null,
+    source_id integer not null,
+    method text not null,
+    path text not null,
+    status integer not null,
+    latency_ms integer not null,
+    error_code text not null,
     warnings text not null,
     created_at integer not null
 ) strict;
-create index request_logs_vault on request_logs (vault_id, id desc);
-create index request_logs_created on request_logs (created_at);
-create index request_logs_unmatched on request_logs (vault_id, id) where matched_service = '';
+create index request_logs_vault on request_logs (vault_no, id desc);
+-- Instead of a foreign key, which would be looked up for each appended row.
+create trigger request_logs_of_gone_vaults after delete on request_log_vaults
+begin
+    delete from request_logs where vault_no = old.no;
+end;
+
+create view request_log as
+    select l.id, l.vault_no, v.vault_id, s.actor_type, s.actor_id, s.session_id, s.label, s.ingress, l.method, s.host,
+        l.path, s.matched_service, s.credential_keys, l.status, l.latency_ms, l.error_code, s.auth_scheme,
+        s.auth_header, s.decision, l.warnings, l.created_at
+    from request_logs l
+    join request_log_sources s on s.id = l.source_id
+    join request_log_vaults v on v.no = l.vault_no;
 
 create table audit_log (
     seq integer primary key,
