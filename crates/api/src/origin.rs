@@ -108,7 +108,8 @@ pub(crate) fn host_of(authority: &str) -> &str {
     authority.split(':').next().unwrap_or(authority)
 }
 
-fn is_safe(method: &Method) -> bool {
+/// Whether a method only reads (RFC 9110 section 9.2.1).
+pub(crate) fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 

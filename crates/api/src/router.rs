@@ -22,7 +22,7 @@ use crate::resources::{
     tokens, users, vault_agents, vault_users, vaults,
 };
 use crate::state::ApiState;
-use crate::{clean_path, headers, openapi, principal};
+use crate::{clean_path, headers, openapi, origin, principal};
 
 /// Longest time that a request may take from its head to its response's head.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -152,19 +152,39 @@ fn authenticated() -> OpenApiRouter<ApiState> {
         .routes(routes!(logs::discovered_hosts))
 }
 
-/// The GLOBAL tier, and a deadline for what is let in.
+/// The GLOBAL tier, and a deadline for what is let in. What changes something is carried to its end on a task of its own: a client
+/// that leaves does not cut it short, nor its record.
 async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let place = match state.limits().enter().await {
         Ok(place) => place,
         Err(exceeded) => return ApiError::from(exceeded).into_response(),
     };
-    let answered = tokio::time::timeout(DEADLINE, next.run(request)).await;
-    drop(place);
-    answered.unwrap_or_else(|_| {
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The request took too long")
-            .hint("try again; a write that was under way may have been done")
-            .into_response()
-    })
+    let safe = origin::is_safe(request.method());
+    let running = async move {
+        let answered = tokio::time::timeout(DEADLINE, next.run(request)).await;
+        drop(place);
+        answered.unwrap_or_else(|_| {
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The request took too long")
+                .hint("try again; a write that was under way may have been done")
+                .into_response()
+        })
+    };
+    if safe {
+        return running.await;
+    }
+    state
+        .info()
+        .tasks
+        .spawn(running)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a request did not end"
+            );
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "The request did not end")
+                .into_response()
+        })
 }
 
 async fn not_found(uri: Uri) -> ApiError {

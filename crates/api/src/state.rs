@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use agent_vault_control::Control;
 use agent_vault_seal::{Token, TokenHash};
 use ipnet::IpNet;
+use tokio_util::task::TaskTracker;
 
 use crate::limits::{Limits, RateLimits};
 
@@ -37,6 +38,9 @@ pub struct ServerInfo {
     pub trusted_proxies: Vec<IpNet>,
     /// Lets anybody who can reach a new instance become its owner.
     pub allow_remote_setup: bool,
+    /// Where requests that change something run, so that each comes to its end when its client leaves. Wait for it before the
+    /// database is closed.
+    pub tasks: TaskTracker,
 }
 
 impl ServerInfo {

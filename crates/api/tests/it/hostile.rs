@@ -217,6 +217,37 @@ async fn tokens_that_are_no_tokens() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_does_not_cut_a_write_short() {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    let (world, cast) = World::cast().await;
+    {
+        let body = json!({"vault": "default", "credentials": {"KEY": "v"}});
+        let mut call = pin!(
+            world
+                .post("/v1/credentials", body)
+                .token(&cast.owner)
+                .send()
+        );
+        assert!(
+            call.as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+    }
+    world.info.tasks.close();
+    world.info.tasks.wait().await;
+    let keys = world
+        .get("/v1/credentials?vault=default")
+        .token(&cast.owner)
+        .send()
+        .await;
+    assert_eq!(keys.expect(StatusCode::OK)["keys"], json!(["KEY"]));
+}
+
+#[tokio::test]
 async fn a_secret_in_a_refused_body_is_not_in_the_record() {
     let (world, cast) = World::cast().await;
     let body = json!({"vault": "default", "credentials": {"KEY": "canary-in-body"}});

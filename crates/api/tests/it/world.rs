@@ -19,6 +19,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -93,6 +94,7 @@ impl World {
             flush_logs: None,
             trusted_proxies: Vec::new(),
             allow_remote_setup: false,
+            tasks: TaskTracker::new(),
         };
         shape(&mut info);
         let local = Token::generate(TokenKind::Agent).unwrap();
