@@ -1,6 +1,6 @@
 //! The user directory.
 
-use agent_vault_store::{ActorRef, InstanceRole, User, VaultRole};
+use agent_vault_store::{ActorRef, InstanceRole, User, VaultRole, email_lookup};
 use jiff::Timestamp;
 
 use crate::Control;
@@ -59,7 +59,9 @@ impl Users<'_> {
             _ => None,
         };
         let user = match own {
-            Some(me) if email == "me" || email == me.email => rows.user(me.id).await?,
+            Some(me) if email == "me" || email_lookup(email) == email_lookup(&me.email) => {
+                rows.user(me.id).await?
+            }
             None if email == "me" => {
                 return Err(ControlError::invalid(
                     "`me` is for people; this token is an agent's",

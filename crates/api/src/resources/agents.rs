@@ -56,7 +56,7 @@ pub(crate) struct CreatedAgentBody {
 }
 
 /// Makes an agent with its grants and its token.
-#[utoipa::path(post, path = "/v1/agents", tag = "agents", request_body = NewAgentBody,
+#[utoipa::path(post, operation_id = "agents_create", path = "/v1/agents", tag = "agents", request_body = NewAgentBody,
     responses((status = 201, description = "the agent", body = CreatedAgentBody), Refusals))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
@@ -121,7 +121,7 @@ pub(crate) struct AgentList {
 }
 
 /// Lists the agents that one may see.
-#[utoipa::path(get, path = "/v1/agents", tag = "agents",
+#[utoipa::path(get, operation_id = "agents_list", path = "/v1/agents", tag = "agents",
     responses((status = 200, description = "agents, by name", body = AgentList), Refusals))]
 pub(crate) async fn list(State(state): State<ApiState>, caller: Caller) -> Outcome<AgentList> {
     let agents = state.control().agents().list(caller.actor()).await?;
@@ -142,7 +142,7 @@ pub(crate) struct AgentDetailBody {
 }
 
 /// Shows one agent.
-#[utoipa::path(get, path = "/v1/agents/{name}", tag = "agents",
+#[utoipa::path(get, operation_id = "agents_get", path = "/v1/agents/{name}", tag = "agents",
     params(("name" = String, Path, description = "agent")),
     responses((status = 200, description = "the agent", body = AgentDetailBody), Refusals))]
 pub(crate) async fn get(
@@ -163,7 +163,7 @@ pub(crate) async fn get(
 }
 
 /// Revokes an agent: its tokens end, its name stays taken.
-#[utoipa::path(delete, path = "/v1/agents/{name}", tag = "agents",
+#[utoipa::path(delete, operation_id = "agents_revoke", path = "/v1/agents/{name}", tag = "agents",
     params(("name" = String, Path, description = "agent")),
     responses((status = 200, description = "revoked", body = Message), Refusals))]
 pub(crate) async fn revoke(
@@ -180,7 +180,7 @@ pub(crate) async fn revoke(
 }
 
 /// Deletes an agent; its name becomes free.
-#[utoipa::path(post, path = "/v1/agents/{name}/delete", tag = "agents",
+#[utoipa::path(post, operation_id = "agents_delete", path = "/v1/agents/{name}/delete", tag = "agents",
     params(("name" = String, Path, description = "agent")),
     responses((status = 200, description = "gone", body = Message), Refusals))]
 pub(crate) async fn delete(
@@ -218,7 +218,7 @@ pub(crate) struct RotatedBody {
 }
 
 /// Replaces an agent's tokens by a new one.
-#[utoipa::path(post, path = "/v1/agents/{name}/rotate", tag = "agents", request_body = Option<RotationBody>,
+#[utoipa::path(post, operation_id = "agents_rotate", path = "/v1/agents/{name}/rotate", tag = "agents", request_body = Option<RotationBody>,
     params(("name" = String, Path, description = "agent")),
     responses((status = 200, description = "the new token", body = RotatedBody), Refusals))]
 pub(crate) async fn rotate(
@@ -242,7 +242,7 @@ pub(crate) async fn rotate(
 }
 
 /// Renames an agent; its tokens stay good.
-#[utoipa::path(post, path = "/v1/agents/{name}/rename", tag = "agents", request_body = NameBody,
+#[utoipa::path(post, operation_id = "agents_rename", path = "/v1/agents/{name}/rename", tag = "agents", request_body = NameBody,
     params(("name" = String, Path, description = "agent")),
     responses((status = 200, description = "the new name", body = Renamed), Refusals))]
 pub(crate) async fn rename(
@@ -272,7 +272,7 @@ pub(crate) struct AgentRoleChange {
 }
 
 /// Changes an agent's instance role.
-#[utoipa::path(post, path = "/v1/agents/{name}/role", tag = "agents", request_body = RoleBody,
+#[utoipa::path(post, operation_id = "agents_set_role", path = "/v1/agents/{name}/role", tag = "agents", request_body = RoleBody,
     params(("name" = String, Path, description = "agent")),
     responses((status = 200, description = "changed", body = AgentRoleChange), Refusals))]
 pub(crate) async fn set_role(

@@ -47,7 +47,7 @@ pub(crate) struct Registered {
 }
 
 /// Creates the first owner. Closed once there is one.
-#[utoipa::path(post, path = "/v1/auth/register", tag = "auth", security(()), request_body = Registration,
+#[utoipa::path(post, operation_id = "auth_register", path = "/v1/auth/register", tag = "auth", security(()), request_body = Registration,
     responses((status = 201, description = "the owner, logged in", body = Registered), Refusals))]
 pub(crate) async fn register(
     State(state): State<ApiState>,
@@ -100,7 +100,7 @@ pub(crate) struct SessionToken {
 }
 
 /// Logs in.
-#[utoipa::path(post, path = "/v1/auth/login", tag = "auth", security(()), request_body = LoginAttempt,
+#[utoipa::path(post, operation_id = "auth_login", path = "/v1/auth/login", tag = "auth", security(()), request_body = LoginAttempt,
     responses((status = 200, description = "a session", body = SessionToken), Refusals))]
 pub(crate) async fn login(
     State(state): State<ApiState>,
@@ -123,7 +123,7 @@ pub(crate) async fn login(
 }
 
 /// Drops the presented login or vault token, and the cookie.
-#[utoipa::path(post, path = "/v1/auth/logout", tag = "auth", security(()),
+#[utoipa::path(post, operation_id = "auth_logout", path = "/v1/auth/logout", tag = "auth", security(()),
     responses((status = 200, description = "done", body = Status), Refusals))]
 pub(crate) async fn logout(
     State(state): State<ApiState>,
@@ -152,7 +152,7 @@ pub(crate) struct Identity {
 }
 
 /// Says who asks.
-#[utoipa::path(get, path = "/v1/auth/me", tag = "auth",
+#[utoipa::path(get, operation_id = "auth_me", path = "/v1/auth/me", tag = "auth",
     responses((status = 200, description = "who asks", body = Identity), Refusals))]
 pub(crate) async fn me(State(state): State<ApiState>, caller: Caller) -> Outcome<Identity> {
     let role = state.control().account().role(caller.actor()).await?;
@@ -183,7 +183,7 @@ pub(crate) struct PasswordChange {
 }
 
 /// Changes one's password; every login and every vault token minted by it ends, and a new login begins.
-#[utoipa::path(post, path = "/v1/auth/change-password", tag = "auth", request_body = PasswordChange,
+#[utoipa::path(post, operation_id = "auth_change_password", path = "/v1/auth/change-password", tag = "auth", request_body = PasswordChange,
     responses((status = 200, description = "the new session", body = SessionToken), Refusals))]
 pub(crate) async fn change_password(
     State(state): State<ApiState>,
@@ -217,7 +217,7 @@ pub(crate) struct DeletedAccount {
 }
 
 /// Deletes one's own account.
-#[utoipa::path(delete, path = "/v1/auth/account", tag = "auth",
+#[utoipa::path(delete, operation_id = "auth_delete_account", path = "/v1/auth/account", tag = "auth",
     responses((status = 200, description = "gone", body = DeletedAccount), Refusals))]
 pub(crate) async fn delete_account(
     State(state): State<ApiState>,
@@ -256,7 +256,7 @@ pub(crate) struct LoginList {
 }
 
 /// Lists one's own logins, last used first.
-#[utoipa::path(get, path = "/v1/auth/sessions", tag = "auth",
+#[utoipa::path(get, operation_id = "auth_sessions", path = "/v1/auth/sessions", tag = "auth",
     responses((status = 200, description = "one's own logins", body = LoginList), Refusals))]
 pub(crate) async fn sessions(State(state): State<ApiState>, caller: Caller) -> Outcome<LoginList> {
     let sessions = state.control().sessions().list(caller.actor()).await?;
@@ -284,7 +284,7 @@ pub(crate) struct RevokedLogin {
 }
 
 /// Ends one of one's own logins.
-#[utoipa::path(delete, path = "/v1/auth/sessions/{id}", tag = "auth",
+#[utoipa::path(delete, operation_id = "auth_revoke_session", path = "/v1/auth/sessions/{id}", tag = "auth",
     params(("id" = String, Path, description = "public id of the login")),
     responses((status = 200, description = "ended", body = RevokedLogin), Refusals))]
 pub(crate) async fn revoke_session(

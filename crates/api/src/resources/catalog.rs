@@ -36,7 +36,7 @@ pub(crate) struct Catalog {
 }
 
 /// Lists templates of services for well-known hosts.
-#[utoipa::path(get, path = "/v1/service-catalog", tag = "status", security(()),
+#[utoipa::path(get, operation_id = "catalog_list", path = "/v1/service-catalog", tag = "status", security(()),
     responses((status = 200, description = "templates, by id", body = Catalog), Refusals))]
 pub(crate) async fn list() -> Answer<Catalog> {
     Answer::ok(Catalog {

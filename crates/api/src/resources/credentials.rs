@@ -35,7 +35,7 @@ pub(crate) struct CredentialList {
 }
 
 /// Lists names, and reveals values to members with `reveal=true`.
-#[utoipa::path(get, path = "/v1/credentials", tag = "credentials",
+#[utoipa::path(get, operation_id = "credentials_list", path = "/v1/credentials", tag = "credentials",
     params(("vault" = Option<String>, Query, description = "vault"),
         ("reveal" = Option<String>, Query, description = "`true` shows values"),
         ("key" = Option<String>, Query, description = "with `reveal=true`: only this one")),
@@ -98,7 +98,7 @@ pub(crate) struct StoredKeys {
 }
 
 /// Stores values, all or none.
-#[utoipa::path(post, path = "/v1/credentials", tag = "credentials", request_body = CredentialValues,
+#[utoipa::path(post, operation_id = "credentials_set", path = "/v1/credentials", tag = "credentials", request_body = CredentialValues,
     responses((status = 200, description = "stored", body = StoredKeys), Refusals))]
 pub(crate) async fn set(
     State(state): State<ApiState>,
@@ -130,7 +130,7 @@ pub(crate) struct DeletedKeys {
 }
 
 /// Deletes credentials, all or none. Names come in the body, or one as `key` in the query where a body gets lost on the way.
-#[utoipa::path(delete, path = "/v1/credentials", tag = "credentials", request_body = Option<CredentialKeys>,
+#[utoipa::path(delete, operation_id = "credentials_delete", path = "/v1/credentials", tag = "credentials", request_body = Option<CredentialKeys>,
     params(("vault" = Option<String>, Query, description = "vault, without a body"),
         ("key" = Option<String>, Query, description = "the one to delete, without a body")),
     responses((status = 200, description = "deleted", body = DeletedKeys), Refusals))]

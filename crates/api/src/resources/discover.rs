@@ -39,7 +39,7 @@ pub(crate) struct DiscoveredBody {
 
 /// Shows what a vault brokers. Vault tokens know their vault; others name it in `X-Vault` (or `vault`), and an agent with one
 /// vault need not.
-#[utoipa::path(get, path = "/discover", tag = "agents",
+#[utoipa::path(get, operation_id = "discover", path = "/discover", tag = "agents",
     params(("X-Vault" = Option<String>, Header, description = "vault"),
         ("vault" = Option<String>, Query, description = "vault, where a header cannot be set")),
     responses((status = 200, description = "services, key names, placeholders", body = DiscoveredBody), Refusals))]

@@ -62,7 +62,7 @@ pub(crate) struct LogPageBody {
 }
 
 /// Reads a page of a vault's request log.
-#[utoipa::path(get, path = "/v1/vaults/{name}/logs", tag = "logs",
+#[utoipa::path(get, operation_id = "logs_page", path = "/v1/vaults/{name}/logs", tag = "logs",
     params(("name" = String, Path, description = "vault"),
         ("limit" = Option<u32>, Query, description = "rows, 50 by default, at most 200"),
         ("before" = Option<i64>, Query, description = "only rows older than this one"),
@@ -135,7 +135,7 @@ pub(crate) struct HostList {
 }
 
 /// Lists hosts that agents asked for and no service covers.
-#[utoipa::path(get, path = "/v1/vaults/{name}/discovered-hosts", tag = "logs",
+#[utoipa::path(get, operation_id = "logs_discovered_hosts", path = "/v1/vaults/{name}/discovered-hosts", tag = "logs",
     params(("name" = String, Path, description = "vault"),
         ("limit" = Option<u32>, Query, description = "hosts, 5 by default, at most 100, 0 for the number only")),
     responses((status = 200, description = "hosts, last seen first", body = HostList), Refusals))]

@@ -11,7 +11,7 @@ use crate::state::ApiState;
 const X_MITM_PORT: HeaderName = HeaderName::from_static("x-mitm-port");
 
 /// Downloads the root certificate; `X-MITM-Port` tells the proxy's port. 404 while the proxy is not listening.
-#[utoipa::path(get, path = "/v1/mitm/ca.pem", tag = "status", security(()),
+#[utoipa::path(get, operation_id = "mitm_ca_pem", path = "/v1/mitm/ca.pem", tag = "status", security(()),
     responses((status = 200, description = "the certificate", body = String, content_type = "application/x-pem-file"),
         (status = 404, description = "the proxy is off", body = crate::error::ErrorBody)))]
 pub(crate) async fn ca_pem(State(state): State<ApiState>) -> Response {

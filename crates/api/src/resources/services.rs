@@ -14,17 +14,98 @@ use crate::query::Query;
 use crate::segment::Segment;
 use crate::state::ApiState;
 
+/// A rule, for the API description: the rule language itself reads and writes it.
+#[derive(ToSchema)]
+#[schema(as = Service)]
+#[expect(
+    dead_code,
+    reason = "describes what the rule language reads and writes"
+)]
+pub(crate) struct ServiceSchema {
+    /// Slug, unique in the vault. An upsert without one adopts the name of the service with the same host, port and path.
+    name: Option<String>,
+    /// `host[:port][/path]`; the host may be `*.example.com`.
+    host: String,
+    /// Port, where it is not joined to the host. Never in responses.
+    port: Option<u16>,
+    /// Path pattern, where it is not joined to the host. Never in responses.
+    path: Option<String>,
+    /// True when absent.
+    enabled: Option<bool>,
+    auth: AuthSchema,
+    substitutions: Option<Vec<SubstitutionSchema>>,
+    /// Whether its credentials go out over TLS only; true when absent.
+    require_tls: Option<bool>,
+    select: Option<SelectSchema>,
+}
+
+/// What a rule injects: the type, and the fields of that type. Values are names of credentials.
+#[derive(ToSchema)]
+#[schema(as = ServiceAuth)]
+#[expect(
+    dead_code,
+    reason = "describes what the rule language reads and writes"
+)]
+pub(crate) struct AuthSchema {
+    /// `bearer`, `basic`, `api-key`, `custom` or `passthrough`.
+    r#type: String,
+    /// For `bearer`.
+    token: Option<String>,
+    /// For `basic`.
+    username: Option<String>,
+    /// For `basic`.
+    password: Option<String>,
+    /// For `api-key`.
+    key: Option<String>,
+    /// For `api-key`: name of the header, `Authorization` when absent.
+    header: Option<String>,
+    /// For `api-key`: literal text in front.
+    prefix: Option<String>,
+    /// For `custom`: name to template, as in `Token {{ KEY }}`.
+    headers: Option<std::collections::HashMap<String, String>>,
+}
+
+/// A placeholder, the credential that it stands for, and where it is replaced.
+#[derive(ToSchema)]
+#[schema(as = ServiceSubstitution)]
+#[expect(
+    dead_code,
+    reason = "describes what the rule language reads and writes"
+)]
+pub(crate) struct SubstitutionSchema {
+    key: String,
+    placeholder: String,
+    /// `path`, `query`, `header`, `body`, `websocket`; path and query when absent.
+    r#in: Option<Vec<String>>,
+    /// Limits the header surface to these fields.
+    headers: Option<Vec<String>>,
+}
+
+/// What chooses a rule among rules for the same host, port and path.
+#[derive(ToSchema)]
+#[schema(as = ServiceSelect)]
+#[expect(
+    dead_code,
+    reason = "describes what the rule language reads and writes"
+)]
+pub(crate) struct SelectSchema {
+    /// Names of agents.
+    agents: Option<Vec<String>>,
+    /// Text that the request carries.
+    placeholder: Option<String>,
+}
+
 /// Services of a vault.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ServiceList {
     vault: String,
-    /// In stored order; see the rule file reference for the fields.
-    #[schema(value_type = Vec<Object>)]
+    /// In stored order.
+    #[schema(value_type = Vec<ServiceSchema>)]
     services: Vec<serde_json::Value>,
 }
 
 /// Lists a vault's services.
-#[utoipa::path(get, path = "/v1/vaults/{name}/services", tag = "services",
+#[utoipa::path(get, operation_id = "services_list", path = "/v1/vaults/{name}/services", tag = "services",
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "services", body = ServiceList), Refusals))]
 pub(crate) async fn list(
@@ -48,7 +129,7 @@ pub(crate) async fn list(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServicesBody {
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<ServiceSchema>)]
     services: Vec<ServiceDraft>,
 }
 
@@ -61,7 +142,7 @@ pub(crate) struct UpsertedBody {
 }
 
 /// Puts each service in the place of the one with its name, or at the end.
-#[utoipa::path(post, path = "/v1/vaults/{name}/services", tag = "services", request_body = ServicesBody,
+#[utoipa::path(post, operation_id = "services_upsert", path = "/v1/vaults/{name}/services", tag = "services", request_body = ServicesBody,
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "stored", body = UpsertedBody), Refusals))]
 pub(crate) async fn upsert(
@@ -90,7 +171,7 @@ pub(crate) struct ReplacedBody {
 }
 
 /// Replaces all services.
-#[utoipa::path(put, path = "/v1/vaults/{name}/services", tag = "services", request_body = ServicesBody,
+#[utoipa::path(put, operation_id = "services_replace", path = "/v1/vaults/{name}/services", tag = "services", request_body = ServicesBody,
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "stored", body = ReplacedBody), Refusals))]
 pub(crate) async fn replace(
@@ -118,7 +199,7 @@ pub(crate) struct ClearedBody {
 }
 
 /// Removes all services.
-#[utoipa::path(delete, path = "/v1/vaults/{name}/services", tag = "services",
+#[utoipa::path(delete, operation_id = "services_clear", path = "/v1/vaults/{name}/services", tag = "services",
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "removed", body = ClearedBody), Refusals))]
 pub(crate) async fn clear(
@@ -154,7 +235,7 @@ pub(crate) struct ChangedService {
 }
 
 /// Enables or disables a service.
-#[utoipa::path(patch, path = "/v1/vaults/{name}/services/{ref}", tag = "services", request_body = ServiceChange,
+#[utoipa::path(patch, operation_id = "services_patch", path = "/v1/vaults/{name}/services/{ref}", tag = "services", request_body = ServiceChange,
     params(("name" = String, Path, description = "vault"),
         ("ref" = String, Path, description = "name, joined host form, or bare host")),
     responses((status = 200, description = "changed", body = ChangedService), Refusals))]
@@ -195,7 +276,7 @@ pub(crate) struct RemovedService {
 }
 
 /// Removes a service.
-#[utoipa::path(delete, path = "/v1/vaults/{name}/services/{ref}", tag = "services",
+#[utoipa::path(delete, operation_id = "services_remove", path = "/v1/vaults/{name}/services/{ref}", tag = "services",
     params(("name" = String, Path, description = "vault"),
         ("ref" = String, Path, description = "name, joined host form, or bare host")),
     responses((status = 200, description = "removed", body = RemovedService), Refusals))]
@@ -231,7 +312,7 @@ pub(crate) struct CredentialUsage {
 }
 
 /// Lists the services that use a credential.
-#[utoipa::path(get, path = "/v1/vaults/{name}/services/credential-usage", tag = "services",
+#[utoipa::path(get, operation_id = "services_credential_usage", path = "/v1/vaults/{name}/services/credential-usage", tag = "services",
     params(("name" = String, Path, description = "vault"), ("key" = String, Query, description = "credential")),
     responses((status = 200, description = "services", body = CredentialUsage), Refusals))]
 pub(crate) async fn credential_usage(

@@ -21,7 +21,7 @@ pub(crate) struct VaultSettings {
 }
 
 /// Reads a vault's settings.
-#[utoipa::path(get, path = "/v1/vaults/{name}/settings", tag = "vaults",
+#[utoipa::path(get, operation_id = "settings_get", path = "/v1/vaults/{name}/settings", tag = "vaults",
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "settings", body = VaultSettings), Refusals))]
 pub(crate) async fn get(
@@ -55,7 +55,7 @@ pub(crate) struct ChangedSettings {
 }
 
 /// Changes a vault's settings.
-#[utoipa::path(patch, path = "/v1/vaults/{name}/settings", tag = "vaults", request_body = SettingsChange,
+#[utoipa::path(patch, operation_id = "settings_patch", path = "/v1/vaults/{name}/settings", tag = "vaults", request_body = SettingsChange,
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "settings", body = ChangedSettings), Refusals))]
 pub(crate) async fn patch(

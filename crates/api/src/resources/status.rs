@@ -8,7 +8,7 @@ use crate::answer::{Answer, Outcome, Status};
 use crate::state::ApiState;
 
 /// Liveness.
-#[utoipa::path(get, path = "/health", tag = "status", security(()),
+#[utoipa::path(get, operation_id = "status_health", path = "/health", tag = "status", security(()),
     responses((status = 200, description = "the server answers", body = Status)))]
 pub(crate) async fn health() -> Answer<Status> {
     Answer::ok(Status::new("ok"))
@@ -29,7 +29,7 @@ pub(crate) struct InstanceStatus {
 }
 
 /// Whether the instance has an owner.
-#[utoipa::path(get, path = "/v1/status", tag = "status", security(()),
+#[utoipa::path(get, operation_id = "status", path = "/v1/status", tag = "status", security(()),
     responses((status = 200, description = "state of the instance", body = InstanceStatus), crate::error::Refusals))]
 pub(crate) async fn status(State(state): State<ApiState>) -> Outcome<InstanceStatus> {
     let initialized = state.control().is_initialized().await?;

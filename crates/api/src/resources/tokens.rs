@@ -41,7 +41,7 @@ pub(crate) struct MintedTokenBody {
 }
 
 /// Mints a token for one vault, with the role `proxy`.
-#[utoipa::path(post, path = "/v1/sessions", tag = "tokens", request_body = NewTokenBody,
+#[utoipa::path(post, operation_id = "tokens_mint", path = "/v1/sessions", tag = "tokens", request_body = NewTokenBody,
     responses((status = 200, description = "the token", body = MintedTokenBody), Refusals))]
 pub(crate) async fn mint(
     State(state): State<ApiState>,
@@ -103,7 +103,7 @@ pub(crate) struct TokenList {
 }
 
 /// Lists the live tokens of a vault, newest first.
-#[utoipa::path(get, path = "/v1/sessions", tag = "tokens",
+#[utoipa::path(get, operation_id = "tokens_list", path = "/v1/sessions", tag = "tokens",
     params(("vault" = String, Query, description = "vault")),
     responses((status = 200, description = "live tokens", body = TokenList), Refusals))]
 pub(crate) async fn list(
@@ -119,7 +119,7 @@ pub(crate) async fn list(
 }
 
 /// Ends a token.
-#[utoipa::path(delete, path = "/v1/sessions/{id}", tag = "tokens",
+#[utoipa::path(delete, operation_id = "tokens_revoke", path = "/v1/sessions/{id}", tag = "tokens",
     params(("id" = String, Path, description = "public id"), ("vault" = String, Query, description = "vault")),
     responses((status = 200, description = "ended", body = Status), Refusals))]
 pub(crate) async fn revoke(

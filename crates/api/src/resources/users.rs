@@ -37,7 +37,7 @@ pub(crate) struct UserList {
 }
 
 /// Lists everybody.
-#[utoipa::path(get, path = "/v1/users", tag = "users",
+#[utoipa::path(get, operation_id = "users_list", path = "/v1/users", tag = "users",
     responses((status = 200, description = "everybody, by address", body = UserList), Refusals))]
 pub(crate) async fn list(State(state): State<ApiState>, caller: Caller) -> Outcome<UserList> {
     let users = state.control().users().list(caller.actor()).await?;
@@ -72,7 +72,7 @@ pub(crate) struct UserDetail {
 }
 
 /// Shows one person; `me` is the one who asks.
-#[utoipa::path(get, path = "/v1/admin/users/{email}", tag = "users",
+#[utoipa::path(get, operation_id = "users_get", path = "/v1/admin/users/{email}", tag = "users",
     params(("email" = String, Path, description = "address, or `me`")),
     responses((status = 200, description = "the person", body = UserDetail), Refusals))]
 pub(crate) async fn get(
@@ -119,7 +119,7 @@ pub(crate) struct UserRole {
 }
 
 /// Changes a person's instance role.
-#[utoipa::path(post, path = "/v1/admin/users/{email}/role", tag = "users", request_body = RoleBody,
+#[utoipa::path(post, operation_id = "users_set_role", path = "/v1/admin/users/{email}/role", tag = "users", request_body = RoleBody,
     params(("email" = String, Path, description = "address")),
     responses((status = 200, description = "the new role", body = UserRole), Refusals))]
 pub(crate) async fn set_role(
@@ -148,7 +148,7 @@ pub(crate) struct RemovedUser {
 }
 
 /// Removes a person.
-#[utoipa::path(delete, path = "/v1/admin/users/{email}", tag = "users",
+#[utoipa::path(delete, operation_id = "users_delete", path = "/v1/admin/users/{email}", tag = "users",
     params(("email" = String, Path, description = "address")),
     responses((status = 200, description = "gone", body = RemovedUser), Refusals))]
 pub(crate) async fn delete(

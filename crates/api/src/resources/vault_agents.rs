@@ -29,7 +29,7 @@ pub(crate) struct VaultAgentList {
 }
 
 /// Lists the agents in a vault.
-#[utoipa::path(get, path = "/v1/vaults/{name}/agents", tag = "members",
+#[utoipa::path(get, operation_id = "vault_agents_list", path = "/v1/vaults/{name}/agents", tag = "members",
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "agents, oldest grant first", body = VaultAgentList), Refusals))]
 pub(crate) async fn list(
@@ -66,7 +66,7 @@ pub(crate) struct NewVaultAgent {
 }
 
 /// Adds an agent to a vault.
-#[utoipa::path(post, path = "/v1/vaults/{name}/agents", tag = "members", request_body = NewVaultAgent,
+#[utoipa::path(post, operation_id = "vault_agents_add", path = "/v1/vaults/{name}/agents", tag = "members", request_body = NewVaultAgent,
     params(("name" = String, Path, description = "vault")),
     responses((status = 201, description = "added", body = Message), Refusals))]
 pub(crate) async fn add(
@@ -94,7 +94,7 @@ pub(crate) async fn add(
 }
 
 /// Removes an agent from a vault; the vault tokens that it minted end.
-#[utoipa::path(delete, path = "/v1/vaults/{name}/agents/{agent}", tag = "members",
+#[utoipa::path(delete, operation_id = "vault_agents_remove", path = "/v1/vaults/{name}/agents/{agent}", tag = "members",
     params(("name" = String, Path, description = "vault"), ("agent" = String, Path, description = "agent")),
     responses((status = 200, description = "removed", body = Message), Refusals))]
 pub(crate) async fn remove(
@@ -128,7 +128,7 @@ pub(crate) struct ChangedAgentRole {
 }
 
 /// Changes an agent's role in a vault.
-#[utoipa::path(post, path = "/v1/vaults/{name}/agents/{agent}/role", tag = "members", request_body = VaultAgentRole,
+#[utoipa::path(post, operation_id = "vault_agents_set_role", path = "/v1/vaults/{name}/agents/{agent}/role", tag = "members", request_body = VaultAgentRole,
     params(("name" = String, Path, description = "vault"), ("agent" = String, Path, description = "agent")),
     responses((status = 200, description = "changed", body = ChangedAgentRole), Refusals))]
 pub(crate) async fn set_role(

@@ -28,7 +28,7 @@ pub(crate) struct VaultUserList {
 }
 
 /// Lists the people in a vault.
-#[utoipa::path(get, path = "/v1/vaults/{name}/users", tag = "members",
+#[utoipa::path(get, operation_id = "vault_users_list", path = "/v1/vaults/{name}/users", tag = "members",
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "people, oldest grant first", body = VaultUserList), Refusals))]
 pub(crate) async fn list(
@@ -71,7 +71,7 @@ pub(crate) struct AddedUser {
 }
 
 /// Adds a person who has an account.
-#[utoipa::path(post, path = "/v1/vaults/{name}/users", tag = "members", request_body = NewVaultUser,
+#[utoipa::path(post, operation_id = "vault_users_add", path = "/v1/vaults/{name}/users", tag = "members", request_body = NewVaultUser,
     params(("name" = String, Path, description = "vault")),
     responses((status = 201, description = "added", body = AddedUser), Refusals))]
 pub(crate) async fn add(
@@ -100,7 +100,7 @@ pub(crate) async fn add(
 }
 
 /// Removes a person from a vault; the vault tokens that they minted end.
-#[utoipa::path(delete, path = "/v1/vaults/{name}/users/{email}", tag = "members",
+#[utoipa::path(delete, operation_id = "vault_users_remove", path = "/v1/vaults/{name}/users/{email}", tag = "members",
     params(("name" = String, Path, description = "vault"), ("email" = String, Path, description = "address")),
     responses((status = 200, description = "removed", body = Message), Refusals))]
 pub(crate) async fn remove(
@@ -134,7 +134,7 @@ pub(crate) struct ChangedUserRole {
 }
 
 /// Changes a person's role in a vault.
-#[utoipa::path(post, path = "/v1/vaults/{name}/users/{email}/role", tag = "members", request_body = VaultUserRole,
+#[utoipa::path(post, operation_id = "vault_users_set_role", path = "/v1/vaults/{name}/users/{email}/role", tag = "members", request_body = VaultUserRole,
     params(("name" = String, Path, description = "vault"), ("email" = String, Path, description = "address")),
     responses((status = 200, description = "changed", body = ChangedUserRole), Refusals))]
 pub(crate) async fn set_role(

@@ -48,7 +48,7 @@ pub(crate) struct CreatedVault {
 }
 
 /// Makes a vault; whoever asks becomes its admin.
-#[utoipa::path(post, path = "/v1/vaults", tag = "vaults", request_body = NewVault,
+#[utoipa::path(post, operation_id = "vaults_create", path = "/v1/vaults", tag = "vaults", request_body = NewVault,
     responses((status = 201, description = "the vault", body = CreatedVault), Refusals))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
@@ -105,7 +105,7 @@ pub(crate) struct VaultList {
 }
 
 /// Lists one's vaults; owners see all.
-#[utoipa::path(get, path = "/v1/vaults", tag = "vaults",
+#[utoipa::path(get, operation_id = "vaults_list", path = "/v1/vaults", tag = "vaults",
     responses((status = 200, description = "one's vaults", body = VaultList), Refusals))]
 pub(crate) async fn list(State(state): State<ApiState>, caller: Caller) -> Outcome<VaultList> {
     let vaults = state.control().vaults().list(caller.actor()).await?;
@@ -151,7 +151,7 @@ pub(crate) struct InstanceVaultList {
 }
 
 /// Lists every vault, for owners.
-#[utoipa::path(get, path = "/v1/admin/vaults", tag = "vaults",
+#[utoipa::path(get, operation_id = "vaults_list_all", path = "/v1/admin/vaults", tag = "vaults",
     responses((status = 200, description = "every vault, by name", body = InstanceVaultList), Refusals))]
 pub(crate) async fn list_all(
     State(state): State<ApiState>,
@@ -178,7 +178,7 @@ pub(crate) struct VaultContext {
 }
 
 /// Tells one's role in a vault.
-#[utoipa::path(get, path = "/v1/vaults/{name}/context", tag = "vaults",
+#[utoipa::path(get, operation_id = "vaults_context", path = "/v1/vaults/{name}/context", tag = "vaults",
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "one's role", body = VaultContext), Refusals))]
 pub(crate) async fn context(
@@ -201,7 +201,7 @@ pub(crate) struct DeletedVault {
 }
 
 /// Deletes a vault and everything in it.
-#[utoipa::path(delete, path = "/v1/vaults/{name}", tag = "vaults",
+#[utoipa::path(delete, operation_id = "vaults_delete", path = "/v1/vaults/{name}", tag = "vaults",
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "gone", body = DeletedVault), Refusals))]
 pub(crate) async fn delete(
@@ -237,7 +237,7 @@ pub(crate) struct Renamed {
 }
 
 /// Renames a vault.
-#[utoipa::path(post, path = "/v1/vaults/{name}/rename", tag = "vaults", request_body = NameBody,
+#[utoipa::path(post, operation_id = "vaults_rename", path = "/v1/vaults/{name}/rename", tag = "vaults", request_body = NameBody,
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "the new name", body = Renamed), Refusals))]
 pub(crate) async fn rename(
@@ -267,7 +267,7 @@ pub(crate) struct Joined {
 }
 
 /// Makes an owner of the instance admin of a vault.
-#[utoipa::path(post, path = "/v1/vaults/{name}/join", tag = "vaults",
+#[utoipa::path(post, operation_id = "vaults_join", path = "/v1/vaults/{name}/join", tag = "vaults",
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "joined", body = Joined), Refusals))]
 pub(crate) async fn join(
@@ -284,7 +284,7 @@ pub(crate) async fn join(
 }
 
 /// Gives up one's own role in a vault.
-#[utoipa::path(post, path = "/v1/vaults/{name}/leave", tag = "vaults",
+#[utoipa::path(post, operation_id = "vaults_leave", path = "/v1/vaults/{name}/leave", tag = "vaults",
     params(("name" = String, Path, description = "vault")),
     responses((status = 200, description = "left", body = Message), Refusals))]
 pub(crate) async fn leave(
@@ -307,7 +307,7 @@ pub(crate) struct StoreKinds {
 }
 
 /// Lists the kinds of credential store that one may choose.
-#[utoipa::path(get, path = "/v1/instance/credential-stores", tag = "vaults",
+#[utoipa::path(get, operation_id = "vaults_store_kinds", path = "/v1/instance/credential-stores", tag = "vaults",
     responses((status = 200, description = "kinds", body = StoreKinds), Refusals))]
 pub(crate) async fn store_kinds(
     State(state): State<ApiState>,

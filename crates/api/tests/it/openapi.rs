@@ -19,3 +19,16 @@ async fn the_document_is_checked_in() {
         "docs/openapi.json is not what the handlers say; run `UPDATE=1 cargo test -p agent-vault-api openapi`"
     );
 }
+
+#[tokio::test]
+async fn operations_have_names_of_their_own() {
+    let world = World::empty().await;
+    let document = world.get("/v1/openapi.json").send().await.json();
+    let mut names = std::collections::BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap().to_owned();
+            assert!(names.insert(name), "{method} {path}");
+        }
+    }
+}
