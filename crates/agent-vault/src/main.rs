@@ -13,6 +13,7 @@ mod home;
 mod lock;
 mod run;
 mod server;
+mod signals;
 mod ui;
 mod vault_choice;
 

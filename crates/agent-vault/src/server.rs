@@ -217,6 +217,11 @@ impl Local {
         })
     }
 
+    /// The root certificate of the proxy that [`Local::serve`] starts, in PEM.
+    pub(crate) fn ca_pem(&self) -> String {
+        self.engine.ca_pem().to_string()
+    }
+
     /// Ends what the vault has running and waits until everything is written.
     pub(crate) async fn close(self) {
         self.engine.close().await;

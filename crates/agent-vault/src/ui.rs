@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
 use std::sync::Mutex;
 
 use agent_vault_seal::SecretBytes;
@@ -223,8 +222,11 @@ impl Ui {
     /// Asks for a secret without showing it.
     pub(crate) fn ask_secret(&self, question: &str, instead: &str) -> Result<SecretBytes> {
         self.require_terminal(&format!("{question} is needed"), instead)?;
+        // Echo ends before the question shows: whoever sees it may type or paste at once.
+        let hidden = Hidden::begin()?;
         self.tell(&format!("{question}: "));
-        let secret = read_hidden();
+        let secret = hidden.read();
+        drop(hidden);
         self.tell("\n");
         secret
     }
@@ -347,49 +349,55 @@ fn read_stdin_byte() -> Result<Option<u8>> {
     }
 }
 
-/// Puts the terminal back as it was, however the prompt ends.
-struct Restore<Fd: AsFd> {
-    fd: Fd,
+/// A terminal with echo, line editing and signals off; it is put back as it was on drop, however the prompt ends.
+struct Hidden {
     saved: rustix::termios::Termios,
 }
 
-impl<Fd: AsFd> Drop for Restore<Fd> {
-    fn drop(&mut self) {
-        let _ = tcsetattr(&self.fd, OptionalActions::Flush, &self.saved);
+impl Hidden {
+    /// Switches echo off, and forgets what was typed before the question.
+    fn begin() -> Result<Hidden> {
+        let io_error = |e: rustix::io::Errno| {
+            CliError::new(format!("cannot use the terminal: {}", io::Error::from(e)))
+        };
+        let stdin = rustix::stdio::stdin();
+        let saved = tcgetattr(stdin).map_err(io_error)?;
+        let mut raw = saved.clone();
+        raw.local_modes
+            .remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        raw.special_codes[SpecialCodeIndex::VMIN] = 1;
+        raw.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(stdin, OptionalActions::Flush, &raw).map_err(io_error)?;
+        Ok(Hidden { saved })
+    }
+
+    /// Reads one line of keys; those that end or edit a line are handled here, so that Ctrl-C never leaves a terminal
+    /// without echo.
+    fn read(&self) -> Result<SecretBytes> {
+        let mut typed = Vec::with_capacity(256);
+        loop {
+            match read_stdin_byte()? {
+                None | Some(0x04) if typed.is_empty() => {
+                    return Err(CliError::new("end of input at the prompt"));
+                }
+                None | Some(0x04 | b'\n' | b'\r') => return Ok(SecretBytes::new(typed)),
+                Some(0x03) => return Err(CliError::interrupted()),
+                Some(0x7f | 0x08) => {
+                    // One character, not one byte.
+                    while typed.pop().is_some_and(|b| b & 0xC0 == 0x80) {}
+                }
+                Some(0x15) => typed.clear(),
+                Some(byte) if typed.len() < MAX_LINE_BYTES => typed.push(byte),
+                Some(_) => return Err(CliError::new("the input is too long")),
+            }
+        }
     }
 }
 
-/// Reads keys with echo, line editing and signals off; the keys that end or edit a line are handled here, so that
-/// Ctrl-C never leaves a terminal without echo.
-fn read_hidden() -> Result<SecretBytes> {
-    let io_error = |e: rustix::io::Errno| {
-        CliError::new(format!("cannot use the terminal: {}", io::Error::from(e)))
-    };
-    let stdin = rustix::stdio::stdin();
-    let saved = tcgetattr(stdin).map_err(io_error)?;
-    let mut raw = saved.clone();
-    raw.local_modes
-        .remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-    raw.special_codes[SpecialCodeIndex::VMIN] = 1;
-    raw.special_codes[SpecialCodeIndex::VTIME] = 0;
-    tcsetattr(stdin, OptionalActions::Flush, &raw).map_err(io_error)?;
-    let _restore = Restore { fd: stdin, saved };
-    let mut typed = Vec::with_capacity(256);
-    loop {
-        match read_stdin_byte()? {
-            None | Some(0x04) if typed.is_empty() => {
-                return Err(CliError::new("end of input at the prompt"));
-            }
-            None | Some(0x04 | b'\n' | b'\r') => return Ok(SecretBytes::new(typed)),
-            Some(0x03) => return Err(CliError::interrupted()),
-            Some(0x7f | 0x08) => {
-                // One character, not one byte.
-                while typed.pop().is_some_and(|b| b & 0xC0 == 0x80) {}
-            }
-            Some(0x15) => typed.clear(),
-            Some(byte) if typed.len() < MAX_LINE_BYTES => typed.push(byte),
-            Some(_) => return Err(CliError::new("the input is too long")),
-        }
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // Without a flush: what was typed after the line end is for whoever reads next.
+        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, &self.saved);
     }
 }
 

@@ -36,12 +36,16 @@ enum CaCommand {
 pub(crate) async fn run(app: &App, args: CaArgs) -> Result {
     let CaCommand::Fetch { output } = args.command;
     let connection = Connection::anonymous(app, args.address.address.as_deref()).await?;
-    let ca = fetch(app, &connection).await?;
+    let pem = match &connection.local {
+        // No proxy listens between runs, but its root is the same in every run.
+        Some(local) => local.ca_pem(),
+        None => fetch(app, &connection).await?.pem,
+    };
     match output {
-        None => app.ui.data(&ca.pem),
+        None => app.ui.data(&pem),
         Some(path) => {
             // A certificate is public, and a trust folder is read by every user.
-            write_atomically(&app.env.cwd().join(&path), ca.pem.as_bytes(), 0o644)?;
+            write_atomically(&app.env.cwd().join(&path), pem.as_bytes(), 0o644)?;
             app.ui.note(&format!("wrote {}", path.display()));
             Ok(())
         }

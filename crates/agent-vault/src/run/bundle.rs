@@ -1,12 +1,13 @@
 //! The roots that the child trusts: the system's, those that the caller had added, and the proxy's, in a file of its own
 //! for as long as the run lasts.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use agent_vault_ca::bundle::{Bundle, find_system_roots};
-use rustix::process::Pid;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::cli::App;
 use crate::env_vars;
@@ -23,11 +24,19 @@ const INHERITED: &[&str] = &[
 /// Largest inherited file that is merged, in bytes.
 const MAX_INHERITED_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Marks a finished folder; one that is being made has another name, so that nobody sweeps it.
+const FOLDER_PREFIX: &str = "run-";
+/// Held locked in a folder for as long as its run lives. Unlike a process number, it means the same in every container that
+/// shares the data folder.
+const LOCK_FILE: &str = "lock";
+
 /// The file; gone when this is dropped.
 #[derive(Debug)]
 pub(super) struct BundleFile {
     folder: PathBuf,
     file: PathBuf,
+    /// Unlocked when it is closed, however the process ends.
+    _lock: File,
 }
 
 impl BundleFile {
@@ -57,9 +66,13 @@ pub(super) fn write(app: &App, home: &Home, ca_pem: &str) -> Result<BundleFile> 
     if let Bundle::OursOnly { .. } = bundle {
         app.ui.warn("this system has no root certificates: hosts that are reached past the proxy will not be trusted");
     }
-    let folder = folder(home)?;
+    let (folder, lock) = folder(home)?;
     let file = folder.join("ca-bundle.pem");
-    let out = BundleFile { folder, file };
+    let out = BundleFile {
+        folder,
+        file,
+        _lock: lock,
+    };
     write_atomically(&out.file, bundle.pem().as_bytes(), 0o644)?;
     Ok(out)
 }
@@ -87,44 +100,66 @@ fn inherited(app: &App) -> Vec<String> {
         .collect()
 }
 
-fn folder(home: &Home) -> Result<PathBuf> {
-    let name = format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple());
-    let make = |path: &Path| DirBuilder::new().recursive(false).mode(0o700).create(path);
+/// A new folder, locked: in the data folder or, where that cannot be written, in the folder for temporary files.
+fn folder(home: &Home) -> Result<(PathBuf, File)> {
     let runs = home.path("run");
-    let at_home = home.create().is_ok()
+    if home.create().is_ok()
         && DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&runs)
             .is_ok()
-        && {
-            sweep(&runs);
-            make(&runs.join(&name)).is_ok()
-        };
-    if at_home {
-        return Ok(runs.join(&name));
+    {
+        sweep(&runs);
+        if let Ok(made) = make(&runs, FOLDER_PREFIX) {
+            return Ok(made);
+        }
     }
-    let path = std::env::temp_dir().join(format!("agent-vault-{name}"));
-    make(&path).map_err(|e| {
+    let temporary = std::env::temp_dir();
+    make(&temporary, "agent-vault-run-").map_err(|e| {
         CliError::new(format!(
             "cannot write the CA bundle to {}: {e}",
-            path.display()
+            temporary.display()
         ))
-    })?;
-    Ok(path)
+    })
+}
+
+fn make(parent: &Path, prefix: &str) -> io::Result<(PathBuf, File)> {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let (unfinished, finished) = (
+        parent.join(format!("new-{id}")),
+        parent.join(format!("{prefix}{id}")),
+    );
+    DirBuilder::new().mode(0o700).create(&unfinished)?;
+    let locked = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(unfinished.join(LOCK_FILE))
+        .and_then(|lock| {
+            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            fs::rename(&unfinished, &finished)?;
+            Ok(lock)
+        });
+    match locked {
+        Ok(lock) => Ok((finished, lock)),
+        Err(e) => {
+            let _ = fs::remove_dir_all(&unfinished);
+            Err(e)
+        }
+    }
 }
 
 /// Removes what runs left that were killed.
 fn sweep(runs: &Path) {
     for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let pid = name
+        let ours = entry
+            .file_name()
             .to_str()
-            .and_then(|n| n.split('-').next())
-            .and_then(|n| n.parse().ok())
-            .and_then(Pid::from_raw);
-        if let Some(pid) = pid
-            && rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+            .is_some_and(|n| n.starts_with(FOLDER_PREFIX));
+        if ours
+            && let Ok(lock) = File::open(entry.path().join(LOCK_FILE))
+            && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -152,9 +187,10 @@ mod tests {
         let path = bundle.path().to_owned();
         let mode = |p: &std::path::Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o644, 0o700));
-        // Left by a process that is gone.
-        let stale = home.path("run").join("2147483646-x");
+        // Left by a process that is gone: nobody holds its lock.
+        let stale = home.path("run").join("run-stale");
         std::fs::create_dir(&stale).unwrap();
+        crate::home::write_atomically(&stale.join(super::LOCK_FILE), b"", 0o600).unwrap();
         drop(super::write(&app, &home, "").unwrap());
         assert!(!stale.exists() && path.exists());
         drop(bundle);

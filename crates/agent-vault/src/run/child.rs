@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use super::program::Program;
 use crate::error::{CliError, Result};
+use crate::signals::is_ignored;
 
 /// Added to a signal's number for the exit code of a command that it ended, as shells do.
 const SIGNALLED: i32 = 128;
@@ -113,46 +114,65 @@ enum Event {
     FromTerminal(Signal),
 }
 
+/// The signals that are listened for. One that the caller ignores stays ignored, here and in the child, as `nohup` means it.
 struct Signals {
     child: Stream,
     resumed: Stream,
-    terminate: Stream,
-    hangup: Stream,
-    user1: Stream,
-    user2: Stream,
-    interrupt: Stream,
-    quit: Stream,
-    stop_key: Stream,
+    terminate: Heard,
+    hangup: Heard,
+    user1: Heard,
+    user2: Heard,
+    interrupt: Heard,
+    quit: Heard,
+    stop_key: Heard,
 }
 
 impl Signals {
     fn listen() -> io::Result<Signals> {
         let on = |s: Signal| signal(SignalKind::from_raw(s.as_raw()));
+        let unless_ignored = |s: Signal| {
+            let stream = if is_ignored(s) { None } else { Some(on(s)?) };
+            Ok::<Heard, io::Error>(Heard(stream))
+        };
         Ok(Signals {
             child: on(Signal::CHILD)?,
             resumed: on(Signal::CONT)?,
-            terminate: on(Signal::TERM)?,
-            hangup: on(Signal::HUP)?,
-            user1: on(Signal::USR1)?,
-            user2: on(Signal::USR2)?,
-            interrupt: on(Signal::INT)?,
-            quit: on(Signal::QUIT)?,
-            stop_key: on(Signal::TSTP)?,
+            terminate: unless_ignored(Signal::TERM)?,
+            hangup: unless_ignored(Signal::HUP)?,
+            user1: unless_ignored(Signal::USR1)?,
+            user2: unless_ignored(Signal::USR2)?,
+            interrupt: unless_ignored(Signal::INT)?,
+            quit: unless_ignored(Signal::QUIT)?,
+            stop_key: unless_ignored(Signal::TSTP)?,
         })
     }
 
     async fn next(&mut self) -> Event {
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => Event::Always(Signal::TERM),
-            _ = self.hangup.recv() => Event::Always(Signal::HUP),
-            _ = self.user1.recv() => Event::Always(Signal::USR1),
-            _ = self.user2.recv() => Event::Always(Signal::USR2),
-            _ = self.interrupt.recv() => Event::FromTerminal(Signal::INT),
-            _ = self.quit.recv() => Event::FromTerminal(Signal::QUIT),
-            _ = self.stop_key.recv() => Event::FromTerminal(Signal::TSTP),
+            () = self.terminate.recv() => Event::Always(Signal::TERM),
+            () = self.hangup.recv() => Event::Always(Signal::HUP),
+            () = self.user1.recv() => Event::Always(Signal::USR1),
+            () = self.user2.recv() => Event::Always(Signal::USR2),
+            () = self.interrupt.recv() => Event::FromTerminal(Signal::INT),
+            () = self.quit.recv() => Event::FromTerminal(Signal::QUIT),
+            () = self.stop_key.recv() => Event::FromTerminal(Signal::TSTP),
             _ = self.resumed.recv() => Event::Continue,
             _ = self.child.recv() => Event::Child,
+        }
+    }
+}
+
+/// A signal's stream; for an ignored one there is none, and nothing ever comes.
+struct Heard(Option<Stream>);
+
+impl Heard {
+    async fn recv(&mut self) {
+        match &mut self.0 {
+            Some(stream) => {
+                stream.recv().await;
+            }
+            None => std::future::pending().await,
         }
     }
 }

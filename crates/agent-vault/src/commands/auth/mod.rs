@@ -55,18 +55,23 @@ pub(crate) async fn run(app: &App, args: AuthArgs) -> Result {
 /// this data folder, else to the default address.
 fn connect(app: &App, address: Option<&str>) -> Result<Connection> {
     let home = Home::locate(&app.env)?;
-    let address = match place(app, address)? {
-        Place::Server(address) => address,
-        Place::Local => {
-            let local =
-                lock::running(&home)?.and_then(|running| Address::parse(&running.address).ok());
-            match local {
-                Some(address) => address,
-                None => Address::parse(DEFAULT_ADDRESS)?,
-            }
-        }
+    let address = match place(app, address) {
+        Ok(Place::Server(address)) => address,
+        Ok(Place::Local) => here(&home)?,
+        // A saved login that cannot be read is about to be replaced.
+        Err(_) if home.session().is_err() => here(&home)?,
+        Err(e) => return Err(e),
     };
     Connection::nobody(app, address, home)
+}
+
+/// The server that runs on this data folder, else the default address.
+fn here(home: &Home) -> Result<Address> {
+    let running = lock::running(home)?;
+    match running.and_then(|running| Address::parse(&running.address).ok()) {
+        Some(address) => Ok(address),
+        None => Address::parse(DEFAULT_ADDRESS),
+    }
 }
 
 /// The e-mail from the flag or a question; with `--password-stdin` the flag is needed, as stdin holds the password.

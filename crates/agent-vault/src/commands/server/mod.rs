@@ -10,6 +10,7 @@ use std::time::Duration;
 use agent_vault_seal::SecretBytes;
 use clap::{Args, Subcommand};
 use http::Method;
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use crate::error::{CliError, Result};
 use crate::home::Home;
 use crate::lock::{self, ServerLock};
 use crate::server::{Local, Server, StartError};
+use crate::signals::is_ignored;
 
 /// How long `server stop` waits.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -145,31 +147,35 @@ async fn foreground(
     if let Err(e) = held.announce(&local_url(endpoints.api)) {
         app.ui.warn(e.message());
     }
-    app.ui.line(&format!(
+    // Whoever started us may not listen any more: that is no reason not to serve.
+    let tell = |line: &str| {
+        let _ = app.ui.line(line);
+    };
+    tell(&format!(
         "Agent Vault {} at {}",
         env!("CARGO_PKG_VERSION"),
         endpoints.base_url
-    ))?;
+    ));
     match endpoints.proxy {
-        Some(proxy) => app.ui.line(&format!("proxy at {proxy}"))?,
-        None => app.ui.line("proxy switched off")?,
+        Some(proxy) => tell(&format!("proxy at {proxy}")),
+        None => tell("proxy switched off"),
     }
     if !endpoints.api.ip().is_loopback() {
         app.ui.note("both listeners speak plain HTTP: put TLS in front before they leave a network that you trust");
     }
     if matches!(owner, Owner::Later) {
-        app.ui.line(&format!(
+        tell(&format!(
             "no owner yet: run `agent-vault auth register --address {}`",
             local_url(endpoints.api)
-        ))?;
+        ));
         if let Some(token) = server
             .setup_token()
             .await
             .filter(|_| !endpoints.api.ip().is_loopback())
         {
-            app.ui.line(&format!(
+            tell(&format!(
                 "from another machine, add `--setup-token {token}`"
-            ))?;
+            ));
         }
     }
     let shutdown = CancellationToken::new();
@@ -197,31 +203,34 @@ async fn foreground(
     Ok(())
 }
 
-/// The signals that end a server.
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
+/// The signals that end a server. One that was ignored at the start, by `nohup` for example, stays so.
+struct Signals(Vec<tokio::signal::unix::Signal>);
 
 impl Signals {
     fn listen() -> Result<Signals> {
-        let on = |kind| {
-            signal(kind).map_err(|e| CliError::new(format!("cannot listen for signals: {e}")))
-        };
-        Ok(Signals {
-            interrupt: on(SignalKind::interrupt())?,
-            terminate: on(SignalKind::terminate())?,
-            hangup: on(SignalKind::hangup())?,
-        })
+        [Signal::INT, Signal::TERM, Signal::HUP]
+            .into_iter()
+            .filter(|s| !is_ignored(*s))
+            .map(|s| signal(SignalKind::from_raw(s.as_raw())))
+            .collect::<std::io::Result<_>>()
+            .map(Signals)
+            .map_err(|e| CliError::new(format!("cannot listen for signals: {e}")))
     }
 
+    /// Returns when one of them comes.
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
+        std::future::poll_fn(|context| {
+            let came = self
+                .0
+                .iter_mut()
+                .any(|stream| stream.poll_recv(context).is_ready());
+            if came {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
     }
 }
 

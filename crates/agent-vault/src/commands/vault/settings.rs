@@ -6,17 +6,14 @@ use serde_json::json;
 
 use crate::cli::{App, Output, Target};
 use crate::client::Call;
-use crate::error::Result;
+use crate::error::{CliError, Result};
 use crate::vault_choice::{text_of, vault_path};
 
 /// `agent-vault vault settings`.
 #[derive(Args)]
-#[command(
-    args_conflicts_with_subcommands = true,
-    after_help = "Examples:
+#[command(after_help = "Examples:
   agent-vault vault settings
-  agent-vault vault settings --unmatched-host-policy deny"
-)]
+  agent-vault vault settings --unmatched-host-policy deny")]
 pub(super) struct SettingsArgs {
     #[command(subcommand)]
     command: Option<SettingsCommand>,
@@ -55,6 +52,12 @@ enum UnmatchedHost {
 }
 
 pub(super) async fn run(app: &App, target: &Target, args: SettingsArgs) -> Result {
+    // Not left to clap, for which the inherited `--vault` would count as well.
+    if args.command.is_some() && args.change.unmatched_host_policy.is_some() {
+        return Err(CliError::usage(
+            "`--unmatched-host-policy` stands after `set`, or without it",
+        ));
+    }
     let (connection, vault) = super::open(app, target).await?;
     let path = vault_path(&vault).literal("/settings");
     let (change, output) = match args.command {

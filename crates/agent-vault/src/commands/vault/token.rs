@@ -8,12 +8,11 @@ use crate::cli::{App, Output, Target, Yes};
 use crate::client::types::{Minted, ScopedSessions};
 use crate::client::{ApiPath, Call};
 use crate::commands::{or_dash, time};
-use crate::error::Result;
+use crate::error::{CliError, Result};
 
 /// `agent-vault vault token`.
 #[derive(Args)]
 #[command(
-    args_conflicts_with_subcommands = true,
     after_help = "Example: AGENT_VAULT_TOKEN=$(agent-vault vault token --ttl 3600 --label nightly)"
 )]
 pub(super) struct TokenArgs {
@@ -47,6 +46,12 @@ enum TokenCommand {
 }
 
 pub(super) async fn run(app: &App, target: &Target, args: TokenArgs) -> Result {
+    // Not left to clap, for which the inherited `--vault` would count as well.
+    if args.command.is_some() && (args.ttl.is_some() || args.label.is_some()) {
+        return Err(CliError::usage(
+            "`--ttl` and `--label` are for a new token, not for `list` or `revoke`",
+        ));
+    }
     let (connection, vault) = super::open(app, target).await?;
     match args.command {
         None => {
