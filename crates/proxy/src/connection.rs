@@ -12,9 +12,9 @@ use agent_vault_broker::Principal;
 use bytes::{Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::time::Sleep;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
+use tokio::time::Sleep;
 
 use crate::Shared;
 use crate::limits::{

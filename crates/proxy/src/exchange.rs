@@ -10,7 +10,7 @@ use std::sync::Arc;
 use agent_vault_broker::{Admission, Principal, Slot, Verdict};
 use agent_vault_policy::Facts;
 use agent_vault_upstream::{Answer, Continue, Route};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT, SET_COOKIE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use crate::Shared;
 use crate::authenticate::authenticate;
 use crate::connection::Watch;
-use crate::head::{Head, Kind, Tunnel};
+use crate::head::{Framing, Head, Kind, Tunnel, framing};
 use crate::inject::{self, Injection, Outgoing, Workshop};
 use crate::interim;
 use crate::journal::{Entry, LogDecision};
@@ -44,6 +44,12 @@ pub(crate) struct InTunnel {
     pub(crate) principal: Principal,
     pub(crate) tunnel: Tunnel,
     pub(crate) route: Arc<Route>,
+}
+
+/// When a request came, and its number on its connection.
+struct Arrival {
+    now: Timestamp,
+    number: u64,
 }
 
 /// A request that has passed every stage up to the upstream's answer.
@@ -76,7 +82,15 @@ pub(crate) async fn exchange(
     let mut entry = Entry::open(&shared.journal, &principal, request.method(), &host, now);
     let method = request.method().clone();
     let version = request.version();
-    let mut response = match stages(&client, &principal, &mut entry, request, number).await {
+    let mut response = match stages(
+        &client,
+        &principal,
+        &mut entry,
+        request,
+        Arrival { now, number },
+    )
+    .await
+    {
         Ok(answered) => {
             let held = Held {
                 entry,
@@ -157,10 +171,10 @@ async fn stages(
     principal: &Principal,
     entry: &mut Entry,
     request: Request<Incoming>,
-    number: u64,
+    arrival: Arrival,
 ) -> Result<Answered, Refusal> {
     let shared = &client.shared;
-    let now = shared.now();
+    let Arrival { now, number } = arrival;
     let admission = shared
         .broker
         .admit(principal, now)
@@ -207,17 +221,20 @@ async fn stages(
     });
 
     let sent = if head.kind == Kind::Plain {
-        interim::listen(
-            &mut request,
-            interim::Listener {
-                client: http1.then(|| (Arc::clone(&client.watch), number)),
-                scrubber: injection
-                    .as_ref()
-                    .and_then(|injection| injection.scrubber.clone()),
-                brokered: injection.is_some(),
-                waiting,
-            },
-        );
+        // Over HTTP/2 hyper cannot tell a client of anything before the answer.
+        if http1 || waiting.is_some() {
+            interim::listen(
+                &mut request,
+                interim::Listener {
+                    client: http1.then(|| (Arc::clone(&client.watch), number)),
+                    scrubber: injection
+                        .as_ref()
+                        .and_then(|injection| injection.scrubber.clone()),
+                    brokered: injection.is_some(),
+                    waiting,
+                },
+            );
+        }
         shared
             .upstream
             .send(&route, request)
@@ -322,8 +339,27 @@ fn relay(
     held: Held,
 ) -> Result<Response<ResponseBody>, (Held, Refusal)> {
     let mut held = held;
+    let mut lease = answer.lease;
     let (mut parts, body) = answer.response.into_parts();
     parts.extensions.remove::<OnUpgrade>();
+    match framing(&parts.headers) {
+        Framing::Plain => {}
+        Framing::Twofold => {
+            // What was announced counts for nothing, and where the next response begins is anybody's guess.
+            parts.headers.remove(CONTENT_LENGTH);
+            lease.spoil();
+        }
+        Framing::Coded => {
+            let refusal = Refusal::new(
+                StatusCode::BAD_GATEWAY,
+                "upstream_error",
+                Fault::Upstream,
+                "the upstream used a transfer coding other than chunked",
+                "the upstream is at fault; report it to its operator",
+            );
+            return Err((held, refusal));
+        }
+    }
     strip_response(&mut parts.headers, injection.is_some());
     let cap = shared.options.max_response_bytes;
     if let Some(cap) = cap
@@ -360,7 +396,7 @@ fn relay(
     if is_long_lived(&parts.headers) {
         held.slot.release();
     }
-    let body = RelayBody::new(source, cap, fate, answer.lease, held);
+    let body = RelayBody::new(source, cap, fate, lease, held);
     Ok(Response::from_parts(parts, body.boxed_unsync()))
 }
 
@@ -411,9 +447,7 @@ fn refuse(
 fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
     let (mut parts, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact() {
-        parts
-            .headers
-            .insert(http::header::CONTENT_LENGTH, length.into());
+        parts.headers.insert(CONTENT_LENGTH, length.into());
     }
     let empty = http_body_util::Empty::new().map_err(|never| match never {});
     Response::from_parts(parts, empty.boxed_unsync())

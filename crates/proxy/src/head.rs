@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use agent_vault_policy::{Authority, RequestTarget, Scheme};
-use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version};
 use hyper::ext::Protocol;
@@ -243,7 +245,41 @@ fn confused(field: &str, named: &Authority, meant: &Authority) -> Refusal {
     refusal
 }
 
+/// What the framing fields of a message say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// One length at most, or chunks.
+    Plain,
+    /// Chunks and a length (RFC 9112 section 6.1). hyper takes the chunks.
+    Twofold,
+    /// A transfer coding below the chunks, which would be lost with the field that names it.
+    Coded,
+}
+
+/// Reads the framing fields.
+pub(crate) fn framing(headers: &HeaderMap) -> Framing {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Framing::Plain,
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            if headers.contains_key(CONTENT_LENGTH) {
+                Framing::Twofold
+            } else {
+                Framing::Plain
+            }
+        }
+        _ => Framing::Coded,
+    }
+}
+
 fn kind(parts: &Parts) -> Result<Kind, Refusal> {
+    if framing(&parts.headers) != Framing::Plain {
+        return Err(Refusal::bad_request(
+            "bad_framing",
+            "the request has a transfer coding other than chunked, or a length beside it",
+            "send Content-Length, or Transfer-Encoding: chunked",
+        ));
+    }
     if parts.method == Method::CONNECT {
         // Only RFC 8441 may say CONNECT here, and only for the protocol that we can bridge.
         return match parts.extensions.get::<Protocol>() {

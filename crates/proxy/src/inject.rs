@@ -256,13 +256,8 @@ pub(crate) async fn build(
             rewritten(workshop, injection, &mut parts.headers, incoming).await?
         }
         None if body.is_end_stream() => empty_like(body),
-        None => RequestBody::new(
-            body,
-            workshop.max_request_bytes,
-            gate,
-            Arc::clone(&fate),
-        )
-        .boxed_unsync(),
+        None => RequestBody::new(body, workshop.max_request_bytes, gate, Arc::clone(&fate))
+            .boxed_unsync(),
     };
     if let Some(injection) = injection {
         for (name, value) in injection.grant.headers() {

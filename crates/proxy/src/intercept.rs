@@ -132,11 +132,7 @@ async fn serve<S>(
     let Some(settled) = settled(principal, tunnel) else {
         return;
     };
-    let speaks = if http2 {
-        Speaks::Http2
-    } else {
-        Speaks::Http1
-    };
+    let speaks = if http2 { Speaks::Http2 } else { Speaks::Http1 };
     let io = Watched::new(TokioIo::new(stream), Arc::clone(&watch), speaks);
     let client = Arc::new(Client {
         shared: Arc::clone(&shared),

@@ -25,7 +25,9 @@ pub(crate) fn listen(request: &mut Request<Body>, listener: Listener) {
     if let Some(waiting) = &listener.waiting {
         request.extensions_mut().insert(waiting.clone());
     }
-    hyper::ext::on_informational(request, move |response| listener.hear(response.status(), response.headers()));
+    hyper::ext::on_informational(request, move |response| {
+        listener.hear(response.status(), response.headers())
+    });
 }
 
 impl Listener {

@@ -287,3 +287,137 @@ impl Drop for Entry {
         self.send();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use tokio::sync::Semaphore;
+
+    /// A sink that takes a batch for each permit.
+    struct Gated {
+        permits: Semaphore,
+        batches: Mutex<Vec<usize>>,
+        refuse: bool,
+    }
+
+    impl Gated {
+        fn new(permits: usize, refuse: bool) -> Arc<Self> {
+            Arc::new(Self {
+                permits: Semaphore::new(permits),
+                batches: Mutex::default(),
+                refuse,
+            })
+        }
+
+        fn stored(&self) -> usize {
+            self.batches.lock().unwrap().iter().sum()
+        }
+    }
+
+    impl LogSink for Gated {
+        fn write(
+            &self,
+            batch: Vec<LogRecord>,
+        ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+            Box::pin(async move {
+                self.permits.acquire().await.unwrap().forget();
+                if self.refuse {
+                    return Err("no".to_owned());
+                }
+                self.batches.lock().unwrap().push(batch.len());
+                Ok(())
+            })
+        }
+    }
+
+    fn start(sink: &Arc<Gated>, tasks: &TaskTracker, closing: &CancellationToken) -> Journal {
+        Journal::start(Arc::clone(sink) as Arc<dyn LogSink>, tasks, closing.clone())
+    }
+
+    fn record() -> Box<LogRecord> {
+        Box::new(LogRecord {
+            vault: Uuid::nil(),
+            session: Arc::from("s"),
+            label: None,
+            actor: None,
+            method: Method::GET,
+            host: Arc::from("a.example:443"),
+            path: String::new(),
+            service: None,
+            keys: None,
+            decision: LogDecision::Passed,
+            status: 200,
+            error_code: "",
+            warnings: Vec::new(),
+            client_auth: None,
+            at: Timestamp::UNIX_EPOCH,
+            latency: Duration::ZERO,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_counted_and_nobody_waits() {
+        let sink = Gated::new(0, false);
+        let journal = start(&sink, &TaskTracker::new(), &CancellationToken::new());
+        // The writer does not run until this task waits: exactly the queue's length fits.
+        for _ in 0..JOURNAL_QUEUE + 7 {
+            journal.record(record());
+        }
+        assert_eq!(journal.lost(), 7);
+        sink.permits.add_permits(1000);
+        journal.flush().await;
+        assert_eq!(sink.stored(), JOURNAL_QUEUE);
+        assert_eq!(journal.lost(), 7);
+    }
+
+    #[tokio::test]
+    async fn batches_are_full_and_flush_waits_for_the_store() {
+        let sink = Gated::new(1000, false);
+        let tasks = TaskTracker::new();
+        let closing = CancellationToken::new();
+        let journal = start(&sink, &tasks, &closing);
+        for _ in 0..=JOURNAL_BATCH * 3 {
+            journal.record(record());
+        }
+        journal.flush().await;
+        assert_eq!(sink.stored(), JOURNAL_BATCH * 3 + 1);
+        assert_eq!(sink.batches.lock().unwrap()[..3], [JOURNAL_BATCH; 3]);
+        // What was recorded before the end is stored; what comes later is counted.
+        journal.record(record());
+        closing.cancel();
+        tasks.close();
+        tasks.wait().await;
+        assert_eq!(sink.stored(), JOURNAL_BATCH * 3 + 2);
+        journal.record(record());
+        assert_eq!(journal.lost(), 1);
+        journal.flush().await;
+    }
+
+    #[tokio::test]
+    async fn what_the_store_refuses_is_counted() {
+        let sink = Gated::new(1000, true);
+        let journal = start(&sink, &TaskTracker::new(), &CancellationToken::new());
+        for _ in 0..5 {
+            journal.record(record());
+        }
+        journal.flush().await;
+        assert_eq!(journal.lost(), 5);
+    }
+
+    #[test]
+    fn a_long_path_is_cut_between_characters() {
+        let (queue, _waiting) = mpsc::channel(1);
+        let mut entry = Entry {
+            journal: Journal {
+                queue,
+                lost: Arc::default(),
+            },
+            record: Some(record()),
+            started: Instant::now(),
+        };
+        entry.set_path(&"\u{e9}x".repeat(MAX_LOGGED_PATH));
+        let path = entry.record.take().unwrap().path;
+        assert!(path.len() <= MAX_LOGGED_PATH && path.len() > MAX_LOGGED_PATH - 2);
+    }
+}

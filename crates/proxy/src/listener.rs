@@ -85,6 +85,7 @@ async fn dispatch(
     }
     // What can never be forwarded is told so before anyone is asked for credentials.
     if let Err(refusal) = crate::head::is_forwardable(request.uri()) {
+        let _head_is_complete = client.watch.busy();
         return Ok(refusal.into_response(client.shared.options.base_url.as_ref()));
     }
     exchange(client, request).await

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderValue, uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::{http1, http2};
-use tokio::sync::{Notify, mpsc, oneshot, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
@@ -150,6 +150,10 @@ pub(crate) struct Http2 {
     questions: mpsc::Sender<oneshot::Sender<bool>>,
     /// The answer, once it was yes; a peer may not take that back (RFC 8441 section 3).
     extended_connect: AtomicBool,
+    /// Streams that the peer allows at once, as last heard.
+    max_streams: Arc<AtomicUsize>,
+    /// A response has come, and so have the peer's SETTINGS.
+    heard: AtomicBool,
     in_flight: AtomicUsize,
     idle_since: Mutex<Instant>,
     _place: Place,
@@ -182,12 +186,15 @@ impl Http2 {
     pub(crate) fn new(
         sender: http2::SendRequest<Body>,
         questions: mpsc::Sender<oneshot::Sender<bool>>,
+        max_streams: Arc<AtomicUsize>,
         place: Place,
     ) -> Self {
         Self {
             sender,
             questions,
             extended_connect: AtomicBool::new(false),
+            max_streams,
+            heard: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
             _place: place,
@@ -210,11 +217,25 @@ impl Http2 {
         allowed
     }
 
+    /// A response has come. The first one makes the driving task run, so that it publishes the peer's limit.
+    pub(crate) fn heard(&self) {
+        if !self.heard.load(Ordering::Relaxed) && !self.heard.swap(true, Ordering::Relaxed) {
+            let (ask, _) = oneshot::channel();
+            // A full queue makes it run just as well.
+            self.questions.try_send(ask).unwrap_or_default();
+        }
+    }
+
     fn stream(connection: &Arc<Self>) -> Option<Stream> {
         if connection.sender.is_closed() {
             return None;
         }
-        if connection.in_flight.fetch_add(1, Ordering::Relaxed) >= MAX_STREAMS_PER_CONNECTION {
+        // Beyond the peer's limit a request would wait inside hyper for another one to end, which may take hours.
+        let limit = connection
+            .max_streams
+            .load(Ordering::Relaxed)
+            .min(MAX_STREAMS_PER_CONNECTION);
+        if connection.in_flight.fetch_add(1, Ordering::Relaxed) >= limit {
             connection.in_flight.fetch_sub(1, Ordering::Relaxed);
             return None;
         }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -65,7 +66,10 @@ pub struct Answer {
 }
 
 /// A connection in use by one exchange. Dropped without [`Lease::finish`], an HTTP/1.1 connection is closed.
-pub struct Lease(Held);
+pub struct Lease {
+    held: Held,
+    spoilt: bool,
+}
 
 enum Held {
     Http1 {
@@ -93,23 +97,38 @@ impl Lease {
             lane,
             pool,
             progress,
-        } = self.0
+        } = self.held
+            && !self.spoilt
             && progress.is_none_or(|progress| progress.is_done())
         {
             pool.put_back(&lane, *connection);
         }
     }
 
+    /// An HTTP/1.1 connection shall not serve another exchange: its framing cannot be trusted.
+    pub fn spoil(&mut self) {
+        self.spoilt = true;
+    }
+
     /// True when the exchange runs on a shared HTTP/2 connection.
     #[must_use]
     pub fn is_http2(&self) -> bool {
-        matches!(self.0, Held::Http2 { .. })
+        matches!(self.held, Held::Http2 { .. })
+    }
+}
+
+impl From<Held> for Lease {
+    fn from(held: Held) -> Self {
+        Self {
+            held,
+            spoilt: false,
+        }
     }
 }
 
 impl std::fmt::Debug for Lease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.0 {
+        f.write_str(match self.held {
             Held::Http1 { .. } => "Lease(h1)",
             Held::Http2 { .. } => "Lease(h2)",
             Held::Dedicated { .. } => "Lease(dedicated)",
@@ -243,7 +262,7 @@ impl Upstream {
             .map_err(|error| failed(error, Sent::MaybeSent))?;
         Ok(Answer {
             response,
-            lease: Lease(Held::Dedicated {
+            lease: Lease::from(Held::Dedicated {
                 _connection: Box::new(connection),
             }),
         })
@@ -288,11 +307,11 @@ impl Upstream {
                     progress.as_deref(),
                 )
                 .await
-                    .map_err(Failure::Failed)?;
+                .map_err(Failure::Failed)?;
                 match sent {
                     Ok(response) => Ok(Answer {
                         response,
-                        lease: Lease(Held::Http1 {
+                        lease: Lease::from(Held::Http1 {
                             connection: Box::new(connection),
                             lane: Arc::clone(lane),
                             pool: Arc::clone(&self.pool),
@@ -312,10 +331,13 @@ impl Upstream {
                     .await
                     .map_err(Failure::Failed)?;
                 match sent {
-                    Ok(response) => Ok(Answer {
-                        response,
-                        lease: Lease(Held::Http2 { _stream: stream }),
-                    }),
+                    Ok(response) => {
+                        stream.0.heard();
+                        Ok(Answer {
+                            response,
+                            lease: Lease::from(Held::Http2 { _stream: stream }),
+                        })
+                    }
                     Err(mut error) => Err(match error.take_message() {
                         Some(request) => Failure::Unsent(Box::new(request)),
                         None => Failure::Failed(failed(error.into_error(), Sent::MaybeSent)),
@@ -441,10 +463,12 @@ impl Upstream {
             .await
             .map_err(|error| failed(error, Sent::NotSent))?;
         let (questions, mut asked) = mpsc::channel::<oneshot::Sender<bool>>(MAX_QUESTIONS);
+        let max_streams = Arc::new(AtomicUsize::new(usize::MAX));
+        let published = Arc::clone(&max_streams);
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             // The setting can be read only where the connection is driven, and nothing wakes this task when it comes:
-            // hyper reads frames in another one. So it answers questions.
+            // hyper reads frames in another one. So it answers questions, and says the peer's limit whenever it runs.
             let drive = poll_fn(|cx| {
                 let polled = Pin::new(&mut connection).poll(cx);
                 while let Poll::Ready(Some(question)) = asked.poll_recv(cx) {
@@ -452,6 +476,7 @@ impl Upstream {
                     // Who asked may have left.
                     question.send(allowed).unwrap_or_default();
                 }
+                published.store(connection.current_max_send_streams(), Ordering::Relaxed);
                 polled
             });
             tokio::select! {
@@ -463,7 +488,7 @@ impl Upstream {
                 () = closing.cancelled() => {}
             }
         });
-        Ok(Http2::new(sender, questions, place))
+        Ok(Http2::new(sender, questions, max_streams, place))
     }
 }
 

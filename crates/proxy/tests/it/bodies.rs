@@ -92,7 +92,12 @@ async fn events_arrive_when_they_are_sent() {
         let stage = stage_for(&upstream).await;
         let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
         let response = agent
-            .send("GET", "/sse?n=3", &[("accept-encoding", "gzip, br")], client::empty())
+            .send(
+                "GET",
+                "/sse?n=3",
+                &[("accept-encoding", "gzip, br")],
+                client::empty(),
+            )
             .await
             .unwrap();
         let mut body = response.into_body();
@@ -116,7 +121,12 @@ async fn events_arrive_when_they_are_sent() {
 async fn a_hundred_megabytes_each_way_and_backpressure() {
     const TOTAL: u64 = 100 << 20;
     const BETWEEN: u64 = 24 << 20;
-    for (way, far) in [(Way::H1, Far::H1), (Way::H2, Far::H2), (Way::H1, Far::H2), (Way::H2, Far::H1)] {
+    for (way, far) in [
+        (Way::H1, Far::H1),
+        (Way::H2, Far::H2),
+        (Way::H1, Far::H2),
+        (Way::H2, Far::H1),
+    ] {
         let upstream = far.builder().keep_body(0).start();
         let stage = stage_for(&upstream).await;
         let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
@@ -213,7 +223,10 @@ async fn trailers_pass_both_ways() {
         let seen = upstream.latest("/echo-stream").unwrap();
         seen.body_ended().await;
         assert_eq!(
-            seen.trailers().unwrap_or_default().get("x-sum").map(|v| v.to_str().unwrap()),
+            seen.trailers()
+                .unwrap_or_default()
+                .get("x-sum")
+                .map(|v| v.to_str().unwrap()),
             Some("42"),
             "{what} {seen:?}"
         );
@@ -254,7 +267,10 @@ async fn an_upstream_that_is_no_http_server() {
         ("a head that is too large", &[b'a'; 300 * 1024]),
     ];
     for (name, bytes) in cases {
-        let upstream = Upstream::builder().name(HOST).raw_answer(bytes.to_vec()).start();
+        let upstream = Upstream::builder()
+            .name(HOST)
+            .raw_answer(bytes.to_vec())
+            .start();
         let stage = stage_for(&upstream).await;
         for way in [Way::H1, Way::H2] {
             let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
@@ -263,7 +279,11 @@ async fn an_upstream_that_is_no_http_server() {
             assert_eq!(refusal(&answer)["error"], "upstream_error", "{name}");
         }
         for record in stage.logged(2).await {
-            assert_eq!((record.status, record.error_code), (502, "upstream_error"), "{name}");
+            assert_eq!(
+                (record.status, record.error_code),
+                (502, "upstream_error"),
+                "{name}"
+            );
         }
     }
     // Chunked that ends in rubbish, and both framings.
@@ -272,7 +292,10 @@ async fn an_upstream_that_is_no_http_server() {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".as_slice(),
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc".as_slice(),
     ] {
-        let upstream = Upstream::builder().name(HOST).raw_answer(bytes.to_vec()).start();
+        let upstream = Upstream::builder()
+            .name(HOST)
+            .raw_answer(bytes.to_vec())
+            .start();
         let stage = stage_for(&upstream).await;
         for way in [Way::H1, Way::H2] {
             let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
@@ -283,7 +306,10 @@ async fn an_upstream_that_is_no_http_server() {
             );
         }
         for record in stage.logged(2).await {
-            assert!(["upstream_truncated", "upstream_error"].contains(&record.error_code), "{record:?}");
+            assert!(
+                ["upstream_truncated", "upstream_error"].contains(&record.error_code),
+                "{record:?}"
+            );
         }
     }
 }
@@ -307,7 +333,11 @@ async fn caps_on_both_bodies() {
             .unwrap();
         assert_eq!(exact.body.len(), 1000, "{what}");
         assert_eq!(agent.get("/bytes/2000", &[]).await.body.len(), 2000);
-        assert_eq!(agent.get("/chunks/2000", &[]).await.body.len(), 2000, "{what}");
+        assert_eq!(
+            agent.get("/chunks/2000", &[]).await.body.len(),
+            2000,
+            "{what}"
+        );
         let declared = agent
             .ask("POST", "/x", &[], client::full(vec![b'a'; 1001]))
             .await
@@ -318,7 +348,12 @@ async fn caps_on_both_bodies() {
         let (feeder, body) = fed();
         let feeding = tokio::spawn(async move {
             // The proxy may stop reading at any point.
-            while feeder.0.send(Ok(Frame::data(Bytes::from(vec![b'a'; 600])))).await.is_ok() {}
+            while feeder
+                .0
+                .send(Ok(Frame::data(Bytes::from(vec![b'a'; 600]))))
+                .await
+                .is_ok()
+            {}
         });
         let grown = agent.ask("POST", "/x", &[], body).await;
         match &grown {
@@ -331,9 +366,19 @@ async fn caps_on_both_bodies() {
         let large = agent.get("/bytes/2001", &[]).await;
         assert_eq!(large.status, 502, "{what}");
         assert_eq!(refusal(&large)["error"], "response_too_large");
-        assert!(agent.ask("GET", "/chunks/2001", &[], client::empty()).await.is_err(), "{what}");
+        assert!(
+            agent
+                .ask("GET", "/chunks/2001", &[], client::empty())
+                .await
+                .is_err(),
+            "{what}"
+        );
         let codes: Vec<&str> = stage.logged(7).await.iter().map(|r| r.error_code).collect();
-        for code in ["request_too_large", "response_too_large", "response_truncated"] {
+        for code in [
+            "request_too_large",
+            "response_too_large",
+            "response_truncated",
+        ] {
             assert!(codes.contains(&code), "{what} {code} {codes:?}");
         }
     }
@@ -351,7 +396,8 @@ async fn a_refusal_is_not_lost_in_an_upload() {
     let authority = upstream.authority_of(HOST);
     for _ in 0..20 {
         let mut stream = tunnel(&stage, &authority).await;
-        let head = format!("POST / HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 500000\r\n\r\n");
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 500000\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&vec![b'x'; 400_000]).await.unwrap();
         let (answer, _) = read_until(&mut stream, |text| text.contains("\"fault\"")).await;
@@ -382,24 +428,40 @@ async fn a_chunked_upload_is_rewritten_and_its_trailers_kept() {
             .ask(
                 "POST",
                 "/x",
-                &[("content-type", "application/x-www-form-urlencoded"), ("expect", "100-continue")],
+                &[
+                    ("content-type", "application/x-www-form-urlencoded"),
+                    ("expect", "100-continue"),
+                ],
                 body,
             )
             .await
             .unwrap();
         assert_eq!(answer.status, 200);
         let seen = upstream.requests().pop().unwrap();
-        assert_eq!(seen.body_text(), "a=value-of-key&b=value-of-key", "{way:?} {far:?}");
+        assert_eq!(
+            seen.body_text(),
+            "a=value-of-key&b=value-of-key",
+            "{way:?} {far:?}"
+        );
         assert_eq!(seen.header("content-length"), Some("29"));
         // What cannot be looked into goes through as it is, and the log says so.
         let packed = agent
-            .ask("POST", "/x", &[("content-encoding", "gzip")], client::full("__key__"))
+            .ask(
+                "POST",
+                "/x",
+                &[("content-encoding", "gzip")],
+                client::full("__key__"),
+            )
             .await
             .unwrap();
         assert_eq!(packed.status, 200);
         assert_eq!(upstream.requests().pop().unwrap().body_text(), "__key__");
         assert!(
-            stage.last_logged(2).await.warnings.contains(&"body_not_inspected:content-encoding".to_owned())
+            stage
+                .last_logged(2)
+                .await
+                .warnings
+                .contains(&"body_not_inspected:content-encoding".to_owned())
         );
     }
 }
@@ -412,7 +474,10 @@ async fn an_early_answer_ends_the_upload() {
         let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
         let (feeder, body) = fed();
         feeder.data("begin").await;
-        let answer = agent.ask("POST", "/early-response?status=413", &[], body).await.unwrap();
+        let answer = agent
+            .ask("POST", "/early-response?status=413", &[], body)
+            .await
+            .unwrap();
         assert_eq!(answer.status, 413, "{way:?} {far:?}");
         assert!(!answer.headers.contains_key("x-agent-vault-proxy-error"));
         drop(feeder);
@@ -528,8 +593,21 @@ async fn a_client_that_leaves_ends_the_exchange_upstream_and_is_on_record() {
             let stage = stage_for(&upstream).await;
             let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
             let (feeder, body) = fed();
-            let body = if path == "/echo-stream" { body } else { client::empty() };
-            let request = agent.request(if path == "/echo-stream" { "POST" } else { "GET" }, path, &[], body);
+            let body = if path == "/echo-stream" {
+                body
+            } else {
+                client::empty()
+            };
+            let request = agent.request(
+                if path == "/echo-stream" {
+                    "POST"
+                } else {
+                    "GET"
+                },
+                path,
+                &[],
+                body,
+            );
             let what = format!("{way:?} {far:?} {path}");
             if path == "/slow" {
                 let asking = tokio::spawn(async move {
@@ -553,7 +631,11 @@ async fn a_client_that_leaves_ends_the_exchange_upstream_and_is_on_record() {
             assert_eq!(seen.ended().await, Ending::Cancelled, "{what}");
             let record = stage.last_logged(1).await;
             assert_eq!(record.error_code, "client_closed", "{what}");
-            assert_eq!(record.status, if path == "/slow" { 499 } else { 200 }, "{what}");
+            assert_eq!(
+                record.status,
+                if path == "/slow" { 499 } else { 200 },
+                "{what}"
+            );
             drop(feeder);
         }
     }
@@ -565,7 +647,10 @@ async fn an_h2_stream_that_is_cancelled_harms_no_other() {
     let stage = stage_for(&upstream).await;
     let mut agent = Agent::open(&stage, Way::H2, &upstream.authority_of(HOST)).await;
     for round in 0..300_usize {
-        let response = agent.send("GET", "/stall", &[], client::empty()).await.unwrap();
+        let response = agent
+            .send("GET", "/stall", &[], client::empty())
+            .await
+            .unwrap();
         drop(response);
         let record = stage.last_logged(round + 1).await;
         assert_eq!(record.error_code, "client_closed");
@@ -588,7 +673,10 @@ mod grpc {
         let mut agent = Agent::open(&stage, Way::H2, &upstream.authority_of(HOST)).await;
         let (feeder, body) = fed();
         feeder.data(frame(b"one")).await;
-        let response = agent.send("POST", "/grpc.testing.Echo/Bidi", &HEADERS, body).await.unwrap();
+        let response = agent
+            .send("POST", "/grpc.testing.Echo/Bidi", &HEADERS, body)
+            .await
+            .unwrap();
         assert_eq!(response.headers()["content-type"], "application/grpc");
         assert_eq!(response.headers()["x-initial"], "upstream");
         let mut back = response.into_body();
@@ -615,12 +703,22 @@ mod grpc {
         let mut headers = HEADERS.to_vec();
         headers.push(("x-grpc-status", "5"));
         let answer = agent
-            .ask("POST", "/grpc.testing.Echo/Unary", &headers, client::full(frame(b"x")))
+            .ask(
+                "POST",
+                "/grpc.testing.Echo/Unary",
+                &headers,
+                client::full(frame(b"x")),
+            )
             .await
             .unwrap();
         assert_eq!(answer.headers["grpc-status"], "5");
         let answer = agent
-            .ask("POST", "/grpc.testing.Echo/ServerStream", &HEADERS, client::full(frame(b"x")))
+            .ask(
+                "POST",
+                "/grpc.testing.Echo/ServerStream",
+                &HEADERS,
+                client::full(frame(b"x")),
+            )
             .await
             .unwrap();
         assert_eq!(answer.trailers.unwrap()["grpc-status"], "0");

@@ -106,8 +106,12 @@ async fn every_form_of_proxy_authorization() {
             }
         }
         // The same over absolute-form.
-        let field = auth.map_or(String::new(), |auth| format!("Proxy-Authorization: {auth}\r\n"));
-        let request = format!("GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n{field}Connection: close\r\n\r\n");
+        let field = auth.map_or(String::new(), |auth| {
+            format!("Proxy-Authorization: {auth}\r\n")
+        });
+        let request = format!(
+            "GET http://127.0.0.1:1/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n{field}Connection: close\r\n\r\n"
+        );
         let (answer, _) = raw(&stage, request.as_bytes(), never).await;
         let wanted = if status == 200 { 502 } else { status };
         assert!(
@@ -145,7 +149,11 @@ async fn a_bare_connect_is_asked_for_credentials_and_tries_again_on_the_same_soc
         .await
         .unwrap();
     for _ in 0..2 {
-        let refused = connection.connect(&authority, None).await.unwrap().refused();
+        let refused = connection
+            .connect(&authority, None)
+            .await
+            .unwrap()
+            .refused();
         assert_eq!(refused.status, 407);
     }
     let stream = connection
@@ -153,7 +161,9 @@ async fn a_bare_connect_is_asked_for_credentials_and_tries_again_on_the_same_soc
         .await
         .unwrap()
         .opened();
-    let (stream, h2) = client::tls(stream, HOST, &stage.tls(&["http/1.1"])).await.unwrap();
+    let (stream, h2) = client::tls(stream, HOST, &stage.tls(&["http/1.1"]))
+        .await
+        .unwrap();
     let mut http = client::Http::begin(stream, h2).await.unwrap();
     assert_eq!(http.get(&authority, "/", &[]).await.unwrap().status, 200);
 }
@@ -180,7 +190,9 @@ async fn early_bytes_after_connect_are_kept() {
     let mut sent = false;
     let mut plain = String::new();
     while !plain.contains("ok\n") {
-        let read = within("the handshake", socket.read(&mut buffer)).await.unwrap();
+        let read = within("the handshake", socket.read(&mut buffer))
+            .await
+            .unwrap();
         assert!(read > 0, "closed");
         got.extend_from_slice(&buffer[..read]);
         if !answered {
@@ -220,18 +232,39 @@ async fn targets_that_no_proxy_forwards() {
     let auth = stage.auth();
     let cases = [
         ("GET / HTTP/1.1\r\nHost: x\r\n", 400),
-        ("GET https://a.example/ HTTP/1.1\r\nHost: a.example\r\n", 400),
+        (
+            "GET https://a.example/ HTTP/1.1\r\nHost: a.example\r\n",
+            400,
+        ),
         ("GET ftp://a.example/ HTTP/1.1\r\nHost: a.example\r\n", 400),
         ("GET ws://a.example/ HTTP/1.1\r\nHost: a.example\r\n", 400),
         ("GET http://a.example/ HTTP/1.1\r\nHost: b.example\r\n", 421),
-        ("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\nHost: a.example\r\n", 400),
-        ("GET http://a.example/ HTTP/1.1\r\nHost: a.example:81\r\n", 421),
-        ("GET http://u:p@a.example/ HTTP/1.1\r\nHost: a.example\r\n", 400),
+        (
+            "GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\nHost: a.example\r\n",
+            400,
+        ),
+        (
+            "GET http://a.example/ HTTP/1.1\r\nHost: a.example:81\r\n",
+            421,
+        ),
+        (
+            "GET http://u:p@a.example/ HTTP/1.1\r\nHost: a.example\r\n",
+            400,
+        ),
         ("CONNECT a.example HTTP/1.1\r\nHost: a.example\r\n", 400),
         ("CONNECT a.example:0 HTTP/1.1\r\nHost: a.example\r\n", 400),
-        ("CONNECT a.example:99999 HTTP/1.1\r\nHost: a.example\r\n", 400),
-        ("CONNECT a.example:443 HTTP/1.1\r\nHost: b.example:443\r\n", 421),
-        ("CONNECT u@a.example:443 HTTP/1.1\r\nHost: a.example\r\n", 400),
+        (
+            "CONNECT a.example:99999 HTTP/1.1\r\nHost: a.example\r\n",
+            400,
+        ),
+        (
+            "CONNECT a.example:443 HTTP/1.1\r\nHost: b.example:443\r\n",
+            421,
+        ),
+        (
+            "CONNECT u@a.example:443 HTTP/1.1\r\nHost: a.example\r\n",
+            400,
+        ),
         ("OPTIONS * HTTP/1.1\r\nHost: x\r\n", 400),
     ];
     for (head, status) in cases {
@@ -243,7 +276,10 @@ async fn targets_that_no_proxy_forwards() {
         );
         // What hyper itself cannot parse has no body of ours.
         if !head.contains("99999") {
-            assert!(answer.contains("x-agent-vault-proxy-error: true"), "{head}: {answer}");
+            assert!(
+                answer.contains("x-agent-vault-proxy-error: true"),
+                "{head}: {answer}"
+            );
             assert!(answer.contains("\"hint\""), "{head}: {answer}");
         }
     }
@@ -259,20 +295,66 @@ async fn ambiguous_heads_inside_a_tunnel() {
     let stage = Stage::builder().trusting(&upstream).start().await;
     let authority = upstream.authority_of(HOST);
     let cases: Vec<(String, u16)> = vec![
-        (format!("GET / HTTP/1.1\r\nHost: {authority}\r\nHost: {authority}\r\n\r\n"), 400),
+        (
+            format!("GET / HTTP/1.1\r\nHost: {authority}\r\nHost: {authority}\r\n\r\n"),
+            400,
+        ),
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
-        ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(), 421),
+        (
+            "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(),
+            421,
+        ),
         (format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"), 421),
-        (format!("GET https://{authority}/ HTTP/1.1\r\nHost: {authority}\r\n\r\n"), 400),
-        (format!("GET https://evil.example/ HTTP/1.1\r\nHost: {authority}\r\n\r\n"), 400),
-        (format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"), 400),
-        (format!("POST / HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), 400),
-        (format!("POST / HTTP/1.1\r\nHost: {authority}\r\nContent-Length: +3\r\n\r\nabc"), 400),
-        (format!("POST / HTTP/1.1\r\nHost: {authority}\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"), 400),
+        (
+            format!("GET https://{authority}/ HTTP/1.1\r\nHost: {authority}\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("GET https://evil.example/ HTTP/1.1\r\nHost: {authority}\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"),
+            400,
+        ),
+        (
+            format!(
+                "POST / HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"
+            ),
+            400,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\nHost: {authority}\r\nContent-Length: +3\r\n\r\nabc"),
+            400,
+        ),
+        (
+            format!(
+                "POST / HTTP/1.1\r\nHost: {authority}\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"
+            ),
+            400,
+        ),
         (format!("GET / HTTP/1.1\r\nHost : {authority}\r\n\r\n"), 400),
-        (format!("GET / HTTP/1.1\r\nHost: {authority}\r\nX: a\r\n b\r\n\r\n"), 400),
-        (format!("GET /\u{7f} HTTP/1.1\r\nHost: {authority}\r\n\r\n"), 400),
-        (format!("GET / HTTP/1.1\r\nHost: {authority}\r\nX: {}\r\n\r\n", "a".repeat(70_000)), 431),
+        (
+            format!("GET / HTTP/1.1\r\nHost: {authority}\r\nX: a\r\n b\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("GET /\u{7f} HTTP/1.1\r\nHost: {authority}\r\n\r\n"),
+            400,
+        ),
+        (
+            format!(
+                "GET / HTTP/1.1\r\nHost: {authority}\r\nX: {}\r\n\r\n",
+                "a".repeat(70_000)
+            ),
+            431,
+        ),
+        (
+            format!(
+                "POST / HTTP/1.1\r\nHost: {authority}\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
+            ),
+            400,
+        ),
     ];
     for (head, status) in cases {
         let mut stream = tunnel(&stage, &authority).await;
@@ -299,7 +381,41 @@ async fn ambiguous_heads_inside_a_tunnel() {
     assert_eq!(seen.len(), 1, "{seen:?}");
     assert_eq!(seen[0].body_text(), "abc");
     assert!(
-        seen[0].headers.contains_key("transfer-encoding") != seen[0].headers.contains_key("content-length")
+        seen[0].headers.contains_key("transfer-encoding")
+            != seen[0].headers.contains_key("content-length")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pipelined_requests_are_answered_in_turn_and_http_1_0_is_served() {
+    let upstream = Far::Plain.start();
+    let stage = Stage::builder().start().await;
+    let authority = upstream.authority_of(HOST);
+    let auth = stage.auth();
+    let requests: String = ["/status/404", "/early-hints", "/bytes/3"]
+        .map(|path| {
+            format!(
+                "GET http://{authority}{path} HTTP/1.1\r\nHost: {authority}\r\nProxy-Authorization: {auth}\r\n\r\n"
+            )
+        })
+        .concat();
+    let (answer, _) = raw(&stage, requests.as_bytes(), |text| text.ends_with("vvv")).await;
+    let order: Vec<&str> = answer
+        .lines()
+        .filter_map(|line| line.split("HTTP/1.1 ").nth(1))
+        .collect();
+    assert_eq!(
+        order,
+        ["404 Not Found", "103 Early Hints", "200 OK", "200 OK"],
+        "{answer}"
+    );
+    let old =
+        format!("GET http://{authority}/chunks/5 HTTP/1.0\r\nProxy-Authorization: {auth}\r\n\r\n");
+    let (answer, closed) = raw(&stage, old.as_bytes(), never).await;
+    assert!(closed && answer.ends_with("\r\n\r\nvvvvv"), "{answer}");
+    assert!(
+        !answer.to_lowercase().contains("transfer-encoding"),
+        "{answer}"
     );
 }
 
@@ -352,8 +468,15 @@ async fn the_server_name_must_be_the_connect_target() {
         .unwrap()
         .opened();
     let stranger = agent_vault_testing::pki::client_config(upstream.ca_pem(), &["h2"]);
-    assert!(client::tls(stream, HOST, &std::sync::Arc::new(stranger)).await.is_err());
-    assert_eq!(stage.last_logged(2).await.error_code, "tls_handshake_failed");
+    assert!(
+        client::tls(stream, HOST, &std::sync::Arc::new(stranger))
+            .await
+            .is_err()
+    );
+    assert_eq!(
+        stage.last_logged(2).await.error_code,
+        "tls_handshake_failed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

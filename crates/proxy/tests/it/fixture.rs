@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use hyper::body::Incoming;
 use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,12 +39,39 @@ use uuid::Uuid;
 pub(crate) const HOST: &str = "api.example.test";
 
 /// Names that lead to loopback, and whatever a test scripts beside them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Names {
     scripted: Mutex<HashMap<String, Vec<Vec<IpAddr>>>>,
+    asked: AtomicUsize,
+    held: watch::Sender<bool>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            scripted: Mutex::default(),
+            asked: AtomicUsize::new(0),
+            held: watch::Sender::new(false),
+        }
+    }
 }
 
 impl Names {
+    /// Keeps whoever asks from now on waiting.
+    pub(crate) fn hold(&self) {
+        self.held.send_replace(true);
+    }
+
+    /// Answers those who wait, and all later ones.
+    pub(crate) fn release(&self) {
+        self.held.send_replace(false);
+    }
+
+    /// How often a name was asked for.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
     /// Gives `host` these answers in turn; the last one is repeated.
     pub(crate) fn script(&self, host: &str, answers: &[&[&str]]) {
         let answers = answers
@@ -65,7 +94,10 @@ impl Resolver for Names {
             Some(answers) => answers.last().cloned().unwrap_or_default(),
             None => vec![Ipv4Addr::LOCALHOST.into()],
         };
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let mut held = self.held.subscribe();
         Box::pin(async move {
+            held.wait_for(|held| !held).await.unwrap();
             if answer.is_empty() {
                 return Err(ResolveError::new("no such name"));
             }
@@ -441,10 +473,7 @@ impl Drop for Stage {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "certificates are checked by the system's clock; it is read once, then the test moves its own"
-)]
+/// Certificates are checked by the system's clock, so the test's own begins where that stands.
 fn started() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

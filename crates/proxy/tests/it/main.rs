@@ -1,4 +1,11 @@
 //! The data plane end to end: agents on one side, recording upstreams on the other, the proxy between them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and its tasks end with its runtime"
+)]
 
 mod abuse;
 mod attacks;

@@ -102,7 +102,10 @@ async fn the_credential_arrives_and_the_request_is_the_clients_own() {
         let logged = stage.last_logged(1).await;
         assert_eq!(logged.decision, LogDecision::Brokered, "{what}");
         assert_eq!(logged.service.as_deref(), Some("bearer"));
-        assert_eq!(logged.keys.as_deref(), Some(["TOKEN".to_owned()].as_slice()));
+        assert_eq!(
+            logged.keys.as_deref(),
+            Some(["TOKEN".to_owned()].as_slice())
+        );
         assert_eq!(logged.host.as_ref(), authority);
         assert_eq!(logged.path, "/a b/c");
         assert_eq!(logged.status, 200);
@@ -133,7 +136,12 @@ async fn what_comes_back_is_the_upstreams_own() {
         );
 
         let hops = agent.get("/hop-by-hop", &[]).await;
-        for gone in ["x-hop", "keep-alive", "proxy-authenticate", "proxy-connection"] {
+        for gone in [
+            "x-hop",
+            "keep-alive",
+            "proxy-authenticate",
+            "proxy-connection",
+        ] {
             assert!(!hops.headers.contains_key(gone), "{gone} {what}");
         }
         assert_eq!(hops.headers.get("x-end").unwrap(), "kept");
@@ -159,7 +167,12 @@ async fn what_comes_back_is_the_upstreams_own() {
         }
         assert_eq!(agent.get("/chunks/70000", &[]).await.body.len(), 70_000);
 
-        for (status, body) in [(204, ""), (304, ""), (404, "404 Not Found\n"), (500, "500 Internal Server Error\n")] {
+        for (status, body) in [
+            (204, ""),
+            (304, ""),
+            (404, "404 Not Found\n"),
+            (500, "500 Internal Server Error\n"),
+        ] {
             let answer = agent.get(&format!("/status/{status}"), &[]).await;
             assert_eq!(answer.status, status, "{what}");
             assert_eq!(answer.text(), body, "{what}");
@@ -184,7 +197,11 @@ async fn head_tells_the_length_and_has_no_body() {
             .await
             .unwrap();
         assert_eq!(known.status, 200);
-        assert_eq!(known.headers.get("content-length").unwrap(), "1234", "{what}");
+        assert_eq!(
+            known.headers.get("content-length").unwrap(),
+            "1234",
+            "{what}"
+        );
         assert!(known.body.is_empty());
         let unknown = agent
             .ask("HEAD", "/trailers", &[], client::empty())
@@ -259,8 +276,10 @@ async fn what_policy_refuses_is_refused_on_every_path() {
         (
             "disabled",
             |b| {
-                b.service(json!({"name": "off", "host": HOST, "enabled": false, "require_tls": false,
-                    "auth": {"type": "passthrough"}}))
+                b.service(
+                    json!({"name": "off", "host": HOST, "enabled": false, "require_tls": false,
+                    "auth": {"type": "passthrough"}}),
+                )
             },
             "GET",
             "/",
@@ -271,8 +290,10 @@ async fn what_policy_refuses_is_refused_on_every_path() {
         (
             "no credential",
             |b| {
-                b.service(json!({"name": "missing", "host": HOST, "require_tls": false,
-                    "auth": {"type": "bearer", "token": "TOKEN"}}))
+                b.service(
+                    json!({"name": "missing", "host": HOST, "require_tls": false,
+                    "auth": {"type": "bearer", "token": "TOKEN"}}),
+                )
             },
             "GET",
             "/",
@@ -345,10 +366,7 @@ async fn what_policy_refuses_is_refused_on_every_path() {
         for (name, build, method, path, status, error, code) in &cases {
             let stage = build(Stage::builder().trusting(&upstream)).start().await;
             let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
-            let answer = agent
-                .ask(method, path, &[], client::empty())
-                .await
-                .unwrap();
+            let answer = agent.ask(method, path, &[], client::empty()).await.unwrap();
             let what = format!("{name} {way:?} {far:?} {}", answer.received());
             assert_eq!(answer.status, *status, "{what}");
             let body = refusal(&answer);
@@ -365,7 +383,10 @@ async fn what_policy_refuses_is_refused_on_every_path() {
             assert!(again.status.as_u16() >= 200, "{what}");
         }
         assert!(
-            upstream.requests().iter().all(|seen| seen.path() == "/" && seen.method == "GET"),
+            upstream
+                .requests()
+                .iter()
+                .all(|seen| seen.path() == "/" && seen.method == "GET"),
             "nothing that was refused left: {:?}",
             upstream.requests()
         );
@@ -377,7 +398,9 @@ async fn tls_required_keeps_a_credential_off_clear_text() {
     let upstream = Far::Plain.start();
     let secret = Canary::new("sk-");
     let stage = Stage::builder()
-        .service(json!({"name": "strict", "host": HOST, "auth": {"type": "bearer", "token": "TOKEN"}}))
+        .service(
+            json!({"name": "strict", "host": HOST, "auth": {"type": "bearer", "token": "TOKEN"}}),
+        )
         .credential("TOKEN", secret.expose())
         .start()
         .await;
@@ -474,15 +497,28 @@ async fn auth_of_every_kind_and_every_surface() {
 
         agent.get("/basic", &[("authorization", "Basic x")]).await;
         assert_eq!(
-            upstream.latest("/basic").unwrap().header_all("authorization"),
+            upstream
+                .latest("/basic")
+                .unwrap()
+                .header_all("authorization"),
             [basic(&format!("{}:{}", user.expose(), pass.expose()))],
             "{what}"
         );
-        agent.get("/api", &[("authorization", "Bearer own"), ("X-API-KEY", "mine")]).await;
+        agent
+            .get(
+                "/api",
+                &[("authorization", "Bearer own"), ("X-API-KEY", "mine")],
+            )
+            .await;
         let seen = upstream.latest("/api").unwrap();
-        assert_eq!(seen.header_all("x-api-key"), [format!("k={}", pass.expose())]);
+        assert_eq!(
+            seen.header_all("x-api-key"),
+            [format!("k={}", pass.expose())]
+        );
         assert_eq!(seen.header("authorization"), Some("Bearer own"));
-        agent.get("/custom", &[("cookie", "theirs=1"), ("cookie", "b=2")]).await;
+        agent
+            .get("/custom", &[("cookie", "theirs=1"), ("cookie", "b=2")])
+            .await;
         let seen = upstream.latest("/custom").unwrap();
         assert_eq!(seen.header_all("cookie"), [format!("s={}", user.expose())]);
         assert_eq!(
@@ -531,7 +567,10 @@ async fn auth_of_every_kind_and_every_surface() {
             seen.header("authorization").unwrap(),
             basic(&format!("git:{}", pass.expose()))
         );
-        assert_eq!(seen.header("x-named").unwrap(), format!("a {} b", pass.expose()));
+        assert_eq!(
+            seen.header("x-named").unwrap(),
+            format!("a {} b", pass.expose())
+        );
         assert_eq!(seen.header("x-unnamed").unwrap(), "__pass__ __key__");
         let body: serde_json::Value = serde_json::from_slice(&seen.body()).unwrap();
         assert_eq!(body["k"], key.expose(), "{what}");
@@ -543,11 +582,18 @@ async fn auth_of_every_kind_and_every_surface() {
         let logged = stage.last_logged(4).await;
         assert_eq!(logged.path, "/echo-__key__");
         assert!(
-            logged.warnings.iter().any(|w| w.starts_with("placeholder_unreplaced:")),
+            logged
+                .warnings
+                .iter()
+                .any(|w| w.starts_with("placeholder_unreplaced:")),
             "{logged:?}"
         );
         for secret in [&user, &pass, &key] {
-            assert!(secret.find(format!("{:?}", stage.logged(4).await)).is_empty());
+            assert!(
+                secret
+                    .find(format!("{:?}", stage.logged(4).await))
+                    .is_empty()
+            );
         }
     }
 }
@@ -584,7 +630,9 @@ async fn split_cookies_are_one_field_over_h1() {
         let upstream = far.start();
         let stage = Stage::builder().trusting(&upstream).start().await;
         let mut agent = Agent::open(&stage, Way::H2, &upstream.authority_of(HOST)).await;
-        agent.get("/", &[("cookie", "a=1"), ("cookie", "b=2")]).await;
+        agent
+            .get("/", &[("cookie", "a=1"), ("cookie", "b=2")])
+            .await;
         let cookies = upstream.requests().pop().unwrap().header_all("cookie");
         if far == Far::H1 {
             assert_eq!(cookies, ["a=1; b=2"]);

@@ -23,14 +23,25 @@ async fn connections_are_used_again() {
         let authority = upstream.authority_of(HOST);
         for _ in 0..3 {
             let mut agent = Agent::open(&stage, way, &authority).await;
-            for path in ["/", "/bytes/100000", "/chunks/1000", "/status/204", "/status/304", "/bytes/0", "/gzip"] {
+            for path in [
+                "/",
+                "/bytes/100000",
+                "/chunks/1000",
+                "/status/204",
+                "/status/304",
+                "/bytes/0",
+                "/gzip",
+            ] {
                 assert!(agent.get(path, &[]).await.status.as_u16() < 400);
                 let posted = agent
                     .ask("POST", "/echo-stream", &[], client::full("x"))
                     .await
                     .unwrap();
                 assert_eq!(posted.body, "x");
-                let head = agent.ask("HEAD", "/bytes/10", &[], client::empty()).await.unwrap();
+                let head = agent
+                    .ask("HEAD", "/bytes/10", &[], client::empty())
+                    .await
+                    .unwrap();
                 assert_eq!(head.status, 200);
             }
         }
@@ -91,12 +102,17 @@ async fn vaults_share_nothing() {
         let theirs = basic(&format!("{}:other", stage.session(other).expose()));
         let authority = upstream.authority_of(HOST);
         let mut one = Agent::open(&stage, Way::H1, &authority).await;
-        let mut two = Agent::with_auth(&stage, Way::H1, &authority, &theirs).await.unwrap();
+        let mut two = Agent::with_auth(&stage, Way::H1, &authority, &theirs)
+            .await
+            .unwrap();
         for _ in 0..2 {
             one.get("/one", &[]).await;
             two.get("/two", &[]).await;
         }
-        let mut by_vault = [std::collections::HashSet::new(), std::collections::HashSet::new()];
+        let mut by_vault = [
+            std::collections::HashSet::new(),
+            std::collections::HashSet::new(),
+        ];
         for seen in upstream.requests() {
             let of_two = seen.path() == "/two";
             by_vault[usize::from(of_two)].insert(seen.connection);
@@ -106,7 +122,10 @@ async fn vaults_share_nothing() {
                 format!("Bearer value-of-vault-{value}")
             );
         }
-        assert!(by_vault[0].is_disjoint(&by_vault[1]), "{far:?} {by_vault:?}");
+        assert!(
+            by_vault[0].is_disjoint(&by_vault[1]),
+            "{far:?} {by_vault:?}"
+        );
         // A sealed value that was moved to another vault does not open there.
         vault.credentials.clear();
         let mut record = vault.record(&stage.keyring);
@@ -115,7 +134,10 @@ async fn vaults_share_nothing() {
         let refused = two.get("/", &[]).await;
         assert_eq!(refused.status, 502);
         assert_eq!(refused.json()["error"], "credential_not_found");
-        assert_eq!(stage.logged(5).await.pop().unwrap().error_code, "credential_unreadable");
+        assert_eq!(
+            stage.logged(5).await.pop().unwrap().error_code,
+            "credential_unreadable"
+        );
     }
 }
 
@@ -190,7 +212,12 @@ async fn an_upstream_that_cannot_be_reached_or_believed() {
     use agent_vault_testing::Certificate;
     let good = Far::H1.start();
     let stage = Stage::builder().trusting(&good).start().await;
-    let bad = |certificate| Upstream::builder().name(HOST).certificate(certificate).start();
+    let bad = |certificate| {
+        Upstream::builder()
+            .name(HOST)
+            .certificate(certificate)
+            .start()
+    };
     let strangers = [
         bad(Certificate::SelfSigned),
         bad(Certificate::Stranger),
@@ -215,7 +242,95 @@ async fn an_upstream_that_cannot_be_reached_or_believed() {
     assert!(strangers.iter().all(|u| u.requests().is_empty()));
 }
 
-/// A burst to a host that refuses finds that out together.
+/// An answer with chunks and a length: the chunks count, the length is dropped, the connection is not used again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_framed_twice_spoils_its_connection() {
+    let upstream = Upstream::builder()
+        .name(HOST)
+        .alpn(Alpn::H1Only)
+        .raw(|mut stream| async move {
+            while !read_head(&mut stream).await.is_empty() {
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+                if stream.write_all(answer).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    for (round, way) in [Way::H1, Way::H2].into_iter().enumerate() {
+        let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
+        for _ in 0..2 {
+            let answer = agent.get("/", &[]).await;
+            assert_eq!(answer.text(), "ok");
+            assert_eq!(answer.headers.get("content-length"), None);
+        }
+        assert_eq!(upstream.connections(), 2 * (round as u64 + 1));
+    }
+}
+
+/// A peer that allows two streams at once gets a further connection rather than a queue.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_peers_own_limit_of_streams_is_kept() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&opened);
+    let upstream = Upstream::builder()
+        .name(HOST)
+        .alpn(Alpn::H2Only)
+        .raw(move |stream| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let mut connection = h2::server::Builder::new()
+                    .max_concurrent_streams(2)
+                    .handshake::<_, bytes::Bytes>(stream)
+                    .await
+                    .unwrap();
+                let mut kept = Vec::new();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let mut body = respond
+                        .send_response(http::Response::new(()), false)
+                        .unwrap();
+                    body.send_data("x".into(), false).unwrap();
+                    kept.push(body);
+                }
+            }
+        })
+        .start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let mut agent = Agent::open(&stage, Way::H2, &upstream.authority_of(HOST)).await;
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(agent.send("GET", "/", &[], client::empty()).await.unwrap());
+    }
+    assert_eq!(opened.load(Ordering::SeqCst), 3);
+}
+
+/// A burst to a name that resolves to nothing, slowly, finds that out together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_to_a_dead_host_fails_together() {
+    let stage = Stage::builder().start().await;
+    let authority = "dead.example.test:443";
+    stage.names.script("dead.example.test", &[&[]]);
+    stage.names.hold();
+    let mut asking = JoinSet::new();
+    for _ in 0..10 {
+        let mut agent = Agent::open(&stage, Way::H1, authority).await;
+        asking.spawn(async move { agent.get("/", &[]).await.status });
+    }
+    within("a look-up", async {
+        while stage.names.asked() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    stage.names.release();
+    while let Some(status) = asking.join_next().await {
+        assert_eq!(status.unwrap(), 502);
+    }
+    // Those who came while it was being asked share the answer; stragglers ask again.
+    assert!(stage.names.asked() < 10, "{} look-ups", stage.names.asked());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leftovers_of_a_response_never_reach_the_next_request() {
     // More bytes than announced: the connection's framing cannot be trusted any more.

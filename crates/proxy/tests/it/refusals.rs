@@ -36,7 +36,9 @@ async fn accounts_are_chosen_by_placeholder_and_by_agent() {
         }
         let (token, _) = stage.agent("builder", &[stage.vault.id]);
         let auth = basic(token.expose());
-        let mut bot = Agent::with_auth(&stage, way, &authority, &auth).await.unwrap();
+        let mut bot = Agent::with_auth(&stage, way, &authority, &auth)
+            .await
+            .unwrap();
         bot.get("/", &[]).await;
         let seen = upstream.requests().pop().unwrap();
         assert_eq!(seen.header("authorization"), Some("Bearer value-of-bot"));
@@ -53,13 +55,18 @@ async fn a_placeholder_that_leaves_unreplaced_is_noted() {
             .trusting(&upstream)
             .credential("KEY", "value-of-key")
             .placeholder("KEY", "av_ph_0123456789abcdef")
-            .service(json!({"name": "elsewhere", "host": "elsewhere.example.test",
-                "auth": {"type": "bearer", "token": "KEY"}}))
+            .service(
+                json!({"name": "elsewhere", "host": "elsewhere.example.test",
+                "auth": {"type": "bearer", "token": "KEY"}}),
+            )
             .start()
             .await;
         let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
         agent
-            .get("/status/401", &[("authorization", "Bearer av_ph_0123456789abcdef")])
+            .get(
+                "/status/401",
+                &[("authorization", "Bearer av_ph_0123456789abcdef")],
+            )
             .await;
         let logged = stage.last_logged(1).await;
         assert_eq!(

@@ -82,7 +82,10 @@ async fn an_open_connection_serves_no_further_request() {
                     answer.received()
                 );
             }
-            assert!(upstream.latest("/after").is_none(), "{way:?} {far:?} {how:?}");
+            assert!(
+                upstream.latest("/after").is_none(),
+                "{way:?} {far:?} {how:?}"
+            );
         }
     }
 }
@@ -97,13 +100,19 @@ async fn open_streams_end() {
                 Agent::with_auth(&scene.stage, way, &upstream.authority_of(HOST), &scene.auth)
                     .await
                     .unwrap();
-            let response = agent.send("GET", "/sse?n=100", &[], client::empty()).await.unwrap();
+            let response = agent
+                .send("GET", "/sse?n=100", &[], client::empty())
+                .await
+                .unwrap();
             let mut body = response.into_body();
             upstream.gate("gate").release(1);
             within("an event", body.frame()).await.unwrap().unwrap();
             scene.end(how);
             let rest = within("the stream to end", body.collect()).await;
-            assert!(rest.is_err(), "{way:?} {far:?} {how:?}: a cut stream is no complete one");
+            assert!(
+                rest.is_err(),
+                "{way:?} {far:?} {how:?}: a cut stream is no complete one"
+            );
             let seen = upstream.requests().pop().unwrap();
             seen.ended().await;
         }
@@ -113,10 +122,6 @@ async fn open_streams_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn open_websockets_end() {
     for (way, far) in PATHS {
-        if way == Way::Absolute || way == Way::Clear || way == Way::ClearH2 {
-            // The client of the tests speaks WebSocket over tunnels with TLS; the relay is the same.
-            continue;
-        }
         let upstream = far.start();
         for how in ENDS {
             let scene = scene(&upstream).await;
@@ -125,7 +130,10 @@ async fn open_websockets_end() {
                 .await
                 .unwrap();
             assert_eq!(agent.get("/", &[]).await.status, 200);
-            let mut socket = agent.http.websocket(&authority, "/ws", &[]).await.unwrap().unwrap();
+            let (mut socket, _) = crate::upgrades::open(&mut agent, "/ws", &[])
+                .await
+                .unwrap()
+                .unwrap();
             socket.send_text("x").await.unwrap();
             assert_eq!(socket.expect_text().await, "x");
             let seen = upstream.latest("/ws").unwrap();
@@ -144,7 +152,10 @@ async fn others_are_not_touched() {
     let upstream = Far::H1.start();
     let scene = scene(&upstream).await;
     let mut other = Agent::open(&scene.stage, Way::H1, &upstream.authority_of(HOST)).await;
-    let response = other.send("GET", "/sse?n=2", &[], client::empty()).await.unwrap();
+    let response = other
+        .send("GET", "/sse?n=2", &[], client::empty())
+        .await
+        .unwrap();
     let mut body = response.into_body();
     scene.end(End::Session);
     scene.end(End::Agent);
@@ -171,7 +182,11 @@ async fn an_idle_tunnel_ends_with_its_token() {
 async fn expiry_bites_at_the_next_request() {
     for (way, far) in PATHS {
         let upstream = far.start();
-        let stage = Stage::builder().trusting(&upstream).bearer("sk-secret-value").start().await;
+        let stage = Stage::builder()
+            .trusting(&upstream)
+            .bearer("sk-secret-value")
+            .start()
+            .await;
         let token = agent_vault_seal::Token::generate(agent_vault_seal::TokenKind::Scoped).unwrap();
         let mut record = crate::fixture::scoped(&token, stage.vault.id);
         record.expires_at = Some(stage.clock.now() + SignedDuration::from_secs(60));
@@ -182,7 +197,11 @@ async fn expiry_bites_at_the_next_request() {
             .unwrap();
         assert_eq!(agent.get("/", &[]).await.status, 200);
         stage.clock.advance(SignedDuration::from_secs(60));
-        assert_eq!(agent.get("/", &[]).await.status, 200, "not yet strictly after");
+        assert_eq!(
+            agent.get("/", &[]).await.status,
+            200,
+            "not yet strictly after"
+        );
         stage.clock.advance(SignedDuration::from_secs(1));
         if let Ok(answer) = agent.ask("GET", "/after", &[], client::empty()).await {
             assert_eq!(answer.status, 407, "{way:?} {far:?}");
@@ -203,7 +222,9 @@ async fn shutdown_lets_open_exchanges_end_and_takes_no_new_ones() {
     stage.closing.cancel();
     upstream.gate("gate").release(1);
     assert_eq!(asking.await.unwrap().status, 200);
-    within("the proxy to end", stage.serving.take().unwrap()).await.unwrap();
+    within("the proxy to end", stage.serving.take().unwrap())
+        .await
+        .unwrap();
     assert!(client::dial(stage.addr).await.is_err());
     within("upstream connections to end", stage.upstream.close()).await;
 }

@@ -9,9 +9,13 @@ use serde_json::json;
 
 use crate::fixture::{Agent, Far, HOST, PATHS, Stage, StageBuilder, Way, refusal};
 
-type Opened = Result<(Socket, http::HeaderMap), Answer>;
+pub(crate) type Opened = Result<(Socket, http::HeaderMap), Answer>;
 
-async fn open(agent: &mut Agent, path: &str, headers: &[(&str, &str)]) -> Result<Opened, BoxError> {
+pub(crate) async fn open(
+    agent: &mut Agent,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Opened, BoxError> {
     let mut request = agent.request("GET", path, headers, client::empty());
     request
         .headers_mut()
@@ -23,7 +27,10 @@ async fn open(agent: &mut Agent, path: &str, headers: &[(&str, &str)]) -> Result
             .insert(hyper::ext::Protocol::from_static("websocket"));
     } else {
         let headers = request.headers_mut();
-        headers.insert("connection", HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.insert(
+            "connection",
+            HeaderValue::from_static("keep-alive, Upgrade"),
+        );
         headers.insert("upgrade", HeaderValue::from_static("WebSocket"));
         headers.insert(
             "sec-websocket-key",
@@ -37,7 +44,10 @@ async fn open(agent: &mut Agent, path: &str, headers: &[(&str, &str)]) -> Result
     }
     let headers = response.headers().clone();
     if !agent.way.is_h2() {
-        assert_eq!(headers["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(
+            headers["sec-websocket-accept"],
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
         assert_eq!(headers["upgrade"], "websocket");
     }
     let upgraded = within("the stream", hyper::upgrade::on(response)).await?;
@@ -86,9 +96,15 @@ async fn messages_pass_both_ways_on_every_path() {
         socket.send_text("first").await.unwrap();
         assert_eq!(socket.expect_text().await, "first");
         socket.send_binary(&[0, 1, 2]).await.unwrap();
-        assert!(matches!(socket.next().await.unwrap().unwrap(), Message::Binary(..)));
+        assert!(matches!(
+            socket.next().await.unwrap().unwrap(),
+            Message::Binary(..)
+        ));
         socket.send_ping(b"p").await.unwrap();
-        assert_eq!(socket.next().await.unwrap().unwrap(), Message::Pong("p".into()));
+        assert_eq!(
+            socket.next().await.unwrap().unwrap(),
+            Message::Pong("p".into())
+        );
         let long = "x".repeat(300_000);
         socket.send_text(&long).await.unwrap();
         assert_eq!(socket.expect_text().await, long);
@@ -108,7 +124,10 @@ async fn messages_pass_both_ways_on_every_path() {
         assert_eq!(seen.header("origin"), Some("https://a.example"));
         assert_eq!(seen.header("sec-websocket-version"), Some("13"));
         assert!(!seen.headers.contains_key("proxy-authorization"));
-        assert!(!seen.headers.contains_key("sec-websocket-extensions"), "{what}");
+        assert!(
+            !seen.headers.contains_key("sec-websocket-extensions"),
+            "{what}"
+        );
         if far == Far::H2 {
             assert_eq!(seen.protocol.as_deref(), Some("websocket"));
             assert_eq!(seen.version, Version::HTTP_2);
@@ -176,8 +195,10 @@ async fn policy_holds_for_websockets_too() {
         let upstream = far.start();
         let stage = Stage::builder()
             .trusting(&upstream)
-            .service(json!({"name": "off", "host": format!("{HOST}/ws"), "enabled": false,
-                "require_tls": false, "auth": {"type": "passthrough"}}))
+            .service(
+                json!({"name": "off", "host": format!("{HOST}/ws"), "enabled": false,
+                "require_tls": false, "auth": {"type": "passthrough"}}),
+            )
             .start()
             .await;
         let mut agent = agent_for(&stage, way, &upstream).await;
@@ -202,7 +223,10 @@ async fn placeholders_in_messages_and_reflected_values() {
             .start()
             .await;
         let mut agent = agent_for(&stage, way, &upstream).await;
-        let (mut socket, _) = open(&mut agent, "/ws?fragment=7", &[]).await.unwrap().unwrap();
+        let (mut socket, _) = open(&mut agent, "/ws?fragment=7", &[])
+            .await
+            .unwrap()
+            .unwrap();
         let what = format!("{way:?} {far:?}");
         socket.send_text(r#"{"token":"__key__"}"#).await.unwrap();
         let echoed = socket.expect_text().await;
@@ -246,13 +270,30 @@ async fn a_handshake_that_is_not_one() {
     // Any other upgrade is flattened to an ordinary request.
     let mut agent = Agent::open(&stage, Way::H1, &upstream.authority_of(HOST)).await;
     let answer = agent
-        .get("/", &[("connection", "upgrade"), ("upgrade", "h2c"), ("http2-settings", "AA")])
+        .get(
+            "/",
+            &[
+                ("connection", "upgrade"),
+                ("upgrade", "h2c"),
+                ("http2-settings", "AA"),
+            ],
+        )
         .await;
     assert_eq!(answer.status, 200);
-    assert!(!upstream.requests().pop().unwrap().headers.contains_key("upgrade"));
+    assert!(
+        !upstream
+            .requests()
+            .pop()
+            .unwrap()
+            .headers
+            .contains_key("upgrade")
+    );
     // Without a key it is the agent's mistake.
     let answer = agent
-        .get("/ws", &[("connection", "upgrade"), ("upgrade", "websocket")])
+        .get(
+            "/ws",
+            &[("connection", "upgrade"), ("upgrade", "websocket")],
+        )
         .await;
     assert_eq!(answer.status, 400, "{}", answer.received());
     // An upstream that answers with another key's accept is not believed.
