@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, Row as _};
 
-use crate::dialect::Connection;
+use crate::dialect::{Connection, insert_logs};
 use crate::logs::{MAX_KEYS, MAX_PATH_CHARS, MAX_TEXT_CHARS, cut};
 use crate::{LogRow, Store, StoreError};
 
@@ -20,7 +20,7 @@ const SOURCE_LIFE: Duration = Duration::from_secs(3600);
 
 /// Rows per statement, largest first; a batch is cut into these.
 static STATEMENTS: LazyLock<[(usize, &'static str); 4]> =
-    LazyLock::new(|| [256, 32, 4, 1].map(|rows| (rows, insert_statement(rows))));
+    LazyLock::new(|| [256, 32, 4, 1].map(|rows| (rows, insert_logs(rows))));
 
 /// What many requests have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -229,31 +229,6 @@ async fn insert(
     query.execute(connection).await?;
     Ok(())
 }
-
-/// The statement for a number of rows, written once per process.
-fn insert_statement(rows: usize) -> &'static str {
-    let mut sql = String::from(
-        "insert into request_logs (vault_no, source_id, method, path, status, latency_ms, error_code, warnings, created_at) values ",
-    );
-    for row in 0..rows {
-        if row > 0 {
-            sql.push(',');
-        }
-        sql.push('(');
-        for column in 1..=COLUMNS {
-            if column > 1 {
-                sql.push(',');
-            }
-            sql.push('$');
-            sql.push_str(&(row * COLUMNS + column).to_string());
-        }
-        sql.push(')');
-    }
-    Box::leak(sql.into_boxed_str())
-}
-
-/// Values that a row binds.
-const COLUMNS: usize = 9;
 
 fn list(texts: &[String]) -> String {
     if texts.is_empty() {
