@@ -18,6 +18,8 @@ pub(crate) struct Vault {
     pub(crate) id: Uuid,
     pub(crate) name: Arc<str>,
     rules: Result<RuleSet, Arc<str>>,
+    /// The rules' names, as the log shows them.
+    names: Vec<Arc<str>>,
     pub(crate) credentials: HashMap<CredentialKey, SealedCredential>,
     pub(crate) keyring: Arc<Keyring>,
     /// One cell per rule: opened at the first request that the rule decides, dropped with this snapshot.
@@ -35,11 +37,22 @@ impl Vault {
             .services
             .map(|services| compile(services, record.unmatched))
             .map_err(Arc::from);
-        let count = rules.as_ref().map_or(0, |rules| rules.services().len());
+        let names: Vec<Arc<str>> = rules.as_ref().map_or_else(
+            |_| Vec::new(),
+            |rules| {
+                rules
+                    .services()
+                    .iter()
+                    .map(|rule| Arc::from(rule.name()))
+                    .collect()
+            },
+        );
+        let count = names.len();
         Self {
             id: record.id,
             name: record.name.into(),
             rules,
+            names,
             credentials: record.credentials.into_iter().collect(),
             keyring,
             grants: (0..count).map(|_| OnceLock::new()).collect(),
@@ -128,7 +141,10 @@ impl Permit {
     /// The rule's name, as the log shows it.
     #[must_use]
     pub fn rule_name(&self) -> Arc<str> {
-        Arc::from(self.rule.name())
+        self.vault
+            .names
+            .get(self.rule.index())
+            .map_or_else(|| Arc::from(self.rule.name()), Arc::clone)
     }
 
     /// Opens what this rule needs and nothing else.

@@ -57,7 +57,7 @@ struct Answered {
     answer: Answer,
     injection: Option<Injection>,
     slot: Slot,
-    fate: Arc<Fate>,
+    fate: Option<Arc<Fate>>,
     /// The client's half of an accepted WebSocket.
     upgrade: Option<upgrade::Accepted>,
 }
@@ -256,7 +256,7 @@ async fn stages(
     };
     let (answer, upgrade) = sent.map_err(|error| {
         tracing::debug!(target = %head.authority, error = ?error, "upstream failed");
-        match fate.get() {
+        match fate.as_ref().and_then(|fate| fate.get()) {
             Some(Lost::TooLarge) => {
                 Refusal::request_too_large(shared.options.max_request_bytes.unwrap_or_default())
             }
@@ -335,7 +335,7 @@ fn relay(
     method: &Method,
     answer: Answer,
     injection: Option<&Injection>,
-    fate: Arc<Fate>,
+    fate: Option<Arc<Fate>>,
     held: Held,
 ) -> Result<Response<ResponseBody>, (Held, Refusal)> {
     let mut held = held;

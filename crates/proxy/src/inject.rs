@@ -180,8 +180,8 @@ fn holds_own_token(value: &[u8]) -> bool {
 pub(crate) struct Outgoing {
     pub(crate) request: Request<OutgoingBody>,
     pub(crate) warnings: Vec<String>,
-    /// What becomes of the client's body.
-    pub(crate) fate: Arc<Fate>,
+    /// What becomes of the client's body, when it streams.
+    pub(crate) fate: Option<Arc<Fate>>,
 }
 
 /// What building a request needs besides the request.
@@ -203,7 +203,7 @@ pub(crate) async fn build(
     gate: Option<Gate>,
 ) -> Result<Outgoing, Refusal> {
     let mut parts = parts;
-    let fate = Arc::new(Fate::default());
+    let mut fate = None;
     let mut warnings = Vec::new();
     if let Some(cap) = workshop.max_request_bytes
         && body.size_hint().lower() > cap
@@ -250,14 +250,19 @@ pub(crate) async fn build(
         Some(injection) => {
             let incoming = ToRewrite {
                 body,
-                fate: &fate,
+                fate: &mut fate,
                 warnings: &mut warnings,
             };
             rewritten(workshop, injection, &mut parts.headers, incoming).await?
         }
         None if body.is_end_stream() => empty_like(body),
-        None => RequestBody::new(body, workshop.max_request_bytes, gate, Arc::clone(&fate))
-            .boxed_unsync(),
+        None => RequestBody::new(
+            body,
+            workshop.max_request_bytes,
+            gate,
+            Arc::clone(fate.insert(Arc::default())),
+        )
+        .boxed_unsync(),
     };
     if let Some(injection) = injection {
         for (name, value) in injection.grant.headers() {
@@ -298,7 +303,7 @@ fn note_leftovers(rules: &RuleSet, target: &str, headers: &HeaderMap, warnings: 
 
 struct ToRewrite<'a> {
     body: Incoming,
-    fate: &'a Arc<Fate>,
+    fate: &'a mut Option<Arc<Fate>>,
     warnings: &'a mut Vec<String>,
 }
 
@@ -324,7 +329,10 @@ async fn rewritten(
         // A placeholder inside compressed bytes cannot be seen. The request goes out as it is, and the log says so.
         warnings.push("body_not_inspected:content-encoding".to_owned());
         let cap = workshop.max_request_bytes;
-        return Ok(RequestBody::new(body, cap, None, Arc::clone(fate)).boxed_unsync());
+        return Ok(
+            RequestBody::new(body, cap, None, Arc::clone(fate.insert(Arc::default())))
+                .boxed_unsync(),
+        );
     }
     let had_body = !body.is_end_stream();
     let Collected {

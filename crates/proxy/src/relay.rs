@@ -234,7 +234,7 @@ pub(crate) struct RelayBody {
     announced: Option<u64>,
     stall: Stall,
     /// What became of the request body: a client that leaves in the middle of it fails the response too.
-    request: Arc<Fate>,
+    request: Option<Arc<Fate>>,
     lease: Option<Lease>,
     held: Option<Held>,
 }
@@ -243,7 +243,7 @@ impl RelayBody {
     pub(crate) fn new(
         source: Source,
         cap: Option<u64>,
-        request: Arc<Fate>,
+        request: Option<Arc<Fate>>,
         lease: Lease,
         held: Held,
     ) -> Self {
@@ -293,7 +293,7 @@ impl Body for RelayBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.end(match this.request.get() {
+                this.end(match this.request.as_ref().and_then(|fate| fate.get()) {
                     None => "upstream_truncated",
                     Some(Lost::Broken) => "client_closed",
                     Some(Lost::TooLarge) => "request_too_large",

@@ -11,7 +11,8 @@ use agent_vault_policy::Scheme;
 use http::header::{
     CONNECTION, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Request, Response, Uri, Version, uri};
+use http::{Method, Request, Response, Uri, Version, uri};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -326,6 +327,7 @@ impl Upstream {
             }
             Pooled::Http2(stream) => {
                 let request = for_http2(request, route).map_err(Failure::Failed)?;
+                let again = progress.is_none().then(|| Again::of(&request));
                 let mut sender = stream.0.sender.clone();
                 let sent = until_head(sender.try_send_request(request), progress.as_deref())
                     .await
@@ -338,9 +340,12 @@ impl Upstream {
                             lease: Lease::from(Held::Http2 { _stream: stream }),
                         })
                     }
-                    Err(mut error) => Err(match error.take_message() {
-                        Some(request) => Failure::Unsent(Box::new(request)),
-                        None => Failure::Failed(failed(error.into_error(), Sent::MaybeSent)),
+                    Err(mut error) => Err(match (error.take_message(), again) {
+                        (Some(request), _) => Failure::Unsent(Box::new(request)),
+                        (None, Some(again)) if is_unprocessed(error.error()) => {
+                            Failure::Unsent(Box::new(again.into_request()))
+                        }
+                        (None, _) => Failure::Failed(failed(error.into_error(), Sent::MaybeSent)),
                     }),
                 }
             }
@@ -504,6 +509,43 @@ pub enum ExtendedConnect {
 enum Failure {
     Unsent(Box<Request<Body>>),
     Failed(UpstreamError),
+}
+
+/// A request without a body, kept to be sent once more.
+struct Again {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Again {
+    fn of(request: &Request<Body>) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        }
+    }
+
+    fn into_request(self) -> Request<Body> {
+        let empty = http_body_util::Empty::new().map_err(|never| match never {});
+        let mut request = Request::new(empty.boxed_unsync());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+/// Whether the peer has said that it did nothing with a request: it refused the stream, or went away and counted only
+/// earlier ones (RFC 9113 section 8.7). Servers that end a connection after so many requests do that to those under way.
+fn is_unprocessed(error: &hyper::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|cause| cause.downcast_ref::<h2::Error>())
+        .is_some_and(|cause| {
+            cause.is_remote()
+                && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+        })
 }
 
 /// Names what hyper met, without its words about our own side.

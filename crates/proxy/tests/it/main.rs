@@ -16,4 +16,5 @@ mod paths;
 mod pool;
 mod refusals;
 mod revocation;
+mod stress;
 mod upgrades;

@@ -305,6 +305,104 @@ async fn the_peers_own_limit_of_streams_is_kept() {
     assert_eq!(opened.load(Ordering::SeqCst), 3);
 }
 
+/// An h2 server by hand: its first connection does `then` to everything after the first request, later ones answer.
+fn moody(then: fn(u32) -> Vec<u8>, requests: &Arc<AtomicUsize>) -> Upstream {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let requests = Arc::clone(requests);
+    Upstream::builder()
+        .name(HOST)
+        .alpn(Alpn::H2Only)
+        .raw(move |mut stream| {
+            let first = connections.fetch_add(1, Ordering::SeqCst) == 0;
+            let requests = Arc::clone(&requests);
+            async move {
+                let mut preface = [0; 24];
+                if stream.read_exact(&mut preface).await.is_err() {
+                    return;
+                }
+                stream
+                    .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+                    .await
+                    .unwrap();
+                loop {
+                    let mut head = [0; 9];
+                    if stream.read_exact(&mut head).await.is_err() {
+                        return;
+                    }
+                    let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+                    stream.read_exact(&mut payload).await.unwrap();
+                    let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                    if head[3] != 1 {
+                        continue;
+                    }
+                    requests.fetch_add(1, Ordering::SeqCst);
+                    let answer = if first && id > 1 {
+                        then(id)
+                    } else {
+                        // `:status: 200` from the static table, END_STREAM and END_HEADERS.
+                        let mut frame = vec![0, 0, 1, 1, 5];
+                        frame.extend(id.to_be_bytes());
+                        frame.push(0x88);
+                        frame
+                    };
+                    if stream.write_all(&answer).await.is_err() || stream.flush().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        })
+        .start()
+}
+
+/// GOAWAY that counts only the first stream.
+fn go_away(_: u32) -> Vec<u8> {
+    vec![0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+}
+
+/// RST_STREAM with this code.
+fn reset(id: u32, code: u8) -> Vec<u8> {
+    let mut frame = vec![0, 0, 4, 3, 0];
+    frame.extend(id.to_be_bytes());
+    frame.extend([0, 0, 0, code]);
+    frame
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_h2_peer_says_it_did_not_process_is_sent_again_and_nothing_else() {
+    type Case = (&'static str, fn(u32) -> Vec<u8>, &'static str, u16);
+    let cases: [Case; 4] = [
+        ("goaway", go_away, "", 200),
+        // A body cannot be had twice.
+        ("goaway", go_away, "body", 502),
+        // INTERNAL_ERROR: it may have been acted upon.
+        ("internal error", |id| reset(id, 2), "", 502),
+        // REFUSED_STREAM again and again: another connection is opened.
+        ("refused", |id| reset(id, 7), "", 200),
+    ];
+    for (name, then, body, status) in cases {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let upstream = moody(then, &requests);
+        let stage = Stage::builder().trusting(&upstream).start().await;
+        let mut agent = Agent::open(&stage, Way::H2, &upstream.authority_of(HOST)).await;
+        assert_eq!(agent.get("/", &[]).await.status, 200);
+        let answer = agent
+            .ask(
+                "POST",
+                "/",
+                &[],
+                if body.is_empty() {
+                    client::empty()
+                } else {
+                    client::full(body)
+                },
+            )
+            .await
+            .unwrap();
+        assert_eq!(answer.status, status, "{name} {body} {}", answer.received());
+        assert!(requests.load(Ordering::SeqCst) <= 5, "{name} {requests:?}");
+    }
+}
+
 /// A burst to a name that resolves to nothing, slowly, finds that out together.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_to_a_dead_host_fails_together() {
