@@ -1,1 +1,24 @@
 //! Whole-product tests: the real binary, real clients, over real sockets.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a stage that cannot be set, or a wait that is in vain, fails the test at once and says why"
+)]
+
+mod architecture;
+mod bad_input;
+mod clients_curl;
+mod clients_git;
+mod clients_grpc;
+mod clients_node;
+mod clients_python;
+mod crash;
+mod management;
+mod root_page;
+mod run_command;
+mod run_environment;
+mod run_summary;
+mod run_terminal;
+mod server_command;
+mod stage;

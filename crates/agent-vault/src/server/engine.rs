@@ -75,10 +75,12 @@ impl Engine {
     /// Opens and unlocks the store, loads rules and CA, starts what runs in the background.
     pub(super) async fn open(config: &ServerConfig, unlock: Unlock) -> Result<Engine, StartError> {
         let clock = Clock::system();
-        let store = open_store(config, clock.now()).await?;
-        let keyring = Arc::new(unlocked(&store, unlock, clock.now()).await?);
+        // What the settings say wrongly is told before anything is opened or made.
         let limits = RateLimits::from_env(|name| knobs::text(&config.rate_limits, name))
             .map_err(|error| CliError::new(error.to_string()))?;
+        let extra_roots = outbound::extra_roots(config)?;
+        let store = open_store(config, clock.now()).await?;
+        let keyring = Arc::new(unlocked(&store, unlock, clock.now()).await?);
         let control = Control::open(
             store.clone(),
             Arc::clone(&keyring),
@@ -92,7 +94,7 @@ impl Engine {
         .map_err(|error| CliError::new(format!("the database cannot be loaded: {error}")))?;
         let root = root_ca(&control, clock.now()).await?;
         let ca_pem: Arc<str> = Arc::from(root.cert_pem());
-        let upstream = outbound::upstream(config, &ca_pem)?;
+        let upstream = outbound::upstream(config, extra_roots, &ca_pem)?;
         let issuer = LeafIssuer::new(root)
             .map_err(|error| CliError::new(format!("certificates cannot be issued: {error}")))?;
         let tasks = TaskTracker::new();

@@ -13,9 +13,10 @@ use super::StartError;
 use crate::config::{ServerConfig, UpstreamProxyUrl};
 use crate::error::CliError;
 
-/// Builds the only outbound door.
-pub(super) fn upstream(config: &ServerConfig, own_root: &str) -> Result<Upstream, StartError> {
-    let extra = match &config.upstream_ca.value {
+/// Reads the extra roots for upstreams, if there are any. Apart from [`upstream`], so that a wrong setting is found before
+/// a store is opened or made.
+pub(super) fn extra_roots(config: &ServerConfig) -> Result<ExtraRoots, StartError> {
+    Ok(match &config.upstream_ca.value {
         Some(path) => ExtraRoots::read(path).map_err(|error| {
             CliError::new(format!(
                 "the extra upstream roots ({}): {error}",
@@ -23,7 +24,15 @@ pub(super) fn upstream(config: &ServerConfig, own_root: &str) -> Result<Upstream
             ))
         })?,
         None => ExtraRoots::default(),
-    };
+    })
+}
+
+/// Builds the only outbound door.
+pub(super) fn upstream(
+    config: &ServerConfig,
+    extra: ExtraRoots,
+    own_root: &str,
+) -> Result<Upstream, StartError> {
     let trust = Trust::load(&TrustOptions {
         extra,
         own_root_pem: Some(own_root.to_owned()),

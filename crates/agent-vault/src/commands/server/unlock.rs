@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 
-use agent_vault_seal::SecretBytes;
+use agent_vault_seal::{MAX_PASSWORD_BYTES, SecretBytes};
 
 use crate::cli::App;
 use crate::config::ServerConfig;
@@ -123,13 +123,19 @@ impl Plan {
 }
 
 fn given(app: &App, password_stdin: bool) -> Result<Option<SecretBytes>> {
-    if let Some(password) = app.env.get(&env_vars::MASTER_PASSWORD)? {
-        return Ok(Some(SecretBytes::new(password.as_bytes().to_vec())));
+    let password = if let Some(password) = app.env.get(&env_vars::MASTER_PASSWORD)? {
+        SecretBytes::new(password.as_bytes().to_vec())
+    } else if password_stdin {
+        app.ui.read_secret_line()?
+    } else {
+        return Ok(None);
+    };
+    if password.len() > MAX_PASSWORD_BYTES {
+        return Err(CliError::new(format!(
+            "the master password is longer than {MAX_PASSWORD_BYTES} bytes"
+        )));
     }
-    if password_stdin {
-        return app.ui.read_secret_line().map(Some);
-    }
-    Ok(None)
+    Ok(Some(password))
 }
 
 fn passwordless(app: &App, interactive: bool) -> Plan {
