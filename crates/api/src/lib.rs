@@ -28,6 +28,7 @@ mod resources;
 mod router;
 mod segment;
 mod serve;
+mod stall;
 mod state;
 
 pub use limits::{BucketKnobs, Profile, RateLimits, SettingsError, WindowKnobs};

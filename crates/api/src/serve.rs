@@ -18,10 +18,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::stall::StallLimit;
+
 /// Most connections at one time; further ones wait in the system's queue.
 const MAX_CONNECTIONS: usize = 1024;
 /// Longest time until a request's head is there, on an idle connection too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time that a write may make no progress.
+const WRITE_STALL: Duration = Duration::from_mins(1);
 /// Largest head of a request.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Most requests at one time on an HTTP/2 connection.
@@ -94,6 +98,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: C
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
         .keep_alive_interval(Some(HEAD_TIMEOUT));
+    let stream = StallLimit::new(stream, WRITE_STALL);
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let ended = tokio::select! {
