@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_vault_policy::{Service, ServiceDraft, ValidationOptions};
+use agent_vault_policy::{CredentialKey, Service, ServiceDraft, ValidationOptions};
 use serde_json::{Map, Value};
 
 use crate::client::types::LogRow;
@@ -146,19 +146,28 @@ pub(crate) fn findings(row: &LogRow, vault: &str, lacking: &Lacking) -> Vec<Find
         .collect()
 }
 
-fn left_unreplaced(row: &LogRow, host: &str, key: &str, vault: &str) -> Finding {
-    let service = &row.matched_service;
-    let mend = if service.is_empty() {
-        format!(
-            "agent-vault vault service add --vault {vault} --host {host} --auth-type bearer --token-key {key}"
-        )
-    } else {
-        format!(
-            "agent-vault vault service add --vault {vault} --name {service} --substitute {key}=<the placeholder>@header,body,query,path"
-        )
+/// `placeholder` is a credential's key, or the text of a placeholder that no key stands behind any more.
+fn left_unreplaced(row: &LogRow, host: &str, placeholder: &str, vault: &str) -> Finding {
+    let (named, key, text) = match CredentialKey::parse(placeholder) {
+        Ok(_) => (
+            format!("of {placeholder}"),
+            placeholder,
+            "<the placeholder>",
+        ),
+        Err(_) => (format!("`{placeholder}`"), "<KEY>", placeholder),
+    };
+    let add = format!("agent-vault vault service add --vault {vault}");
+    let mend = match (row.matched_service.as_str(), key) {
+        ("", "<KEY>") => {
+            format!("{add} --host {host} --substitute {key}={text}@header,body,query,path")
+        }
+        ("", key) => format!("{add} --host {host} --auth-type bearer --token-key {key}"),
+        (service, key) => {
+            format!("{add} --name {service} --substitute {key}={text}@header,body,query,path")
+        }
     };
     Finding {
-        what: format!("the placeholder of {key} left for {host} unreplaced"),
+        what: format!("the placeholder {named} left for {host} unreplaced"),
         mend,
     }
 }
@@ -346,6 +355,21 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_placeholder_without_a_key_is_quoted() {
+        let row = row(
+            "passed",
+            "",
+            &[],
+            200,
+            "",
+            &["placeholder_unreplaced:__bot_token__"],
+        );
+        let found = findings(&row, "work", &Lacking::default());
+        assert!(found[0].what.contains("placeholder `__bot_token__` left"));
+        assert!(found[0].mend.contains("--substitute <KEY>=__bot_token__@"));
     }
 
     #[test]

@@ -172,7 +172,10 @@ async fn sessions_and_account() {
     let list = shell.run(&["auth", "sessions", "list"]).await;
     assert!(list.out.contains("laptop") && list.out.contains('✓'));
     assert_eq!(
-        shell.run(&["auth", "sessions", "revoke", "aa"]).await.code,
+        shell
+            .run(&["auth", "sessions", "revoke", "aa", "--yes"])
+            .await
+            .code,
         0
     );
     assert!(!shell.home().join("session.json").exists());

@@ -289,3 +289,38 @@ async fn w12_what_cannot_be_undone_wants_yes() {
         assert_eq!(done.code, 0, "{args:?}: {}", done.err);
     }
 }
+
+#[tokio::test]
+async fn every_setting_of_the_server_tells_its_origin() {
+    let shell = Shell::new().set("AGENT_VAULT_LOG_LEVEL", "debug");
+    let done = shell
+        .run(&["server", "--port", "7", "--print-config"])
+        .await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    for line in [
+        "port = 7  (--port)",
+        "log_level = debug  (AGENT_VAULT_LOG_LEVEL)",
+        "mitm_port = 14322  (default)",
+    ] {
+        assert!(done.out.contains(line), "{line}: {}", done.out);
+    }
+    assert!(!shell.home().exists());
+    let bad = Shell::new()
+        .set("PORT", "http")
+        .run(&["server", "--print-config"])
+        .await;
+    assert!(
+        bad.code == 1 && bad.err.contains("environment variable PORT"),
+        "{}",
+        bad.err
+    );
+    let half = Shell::new()
+        .set("AGENT_VAULT_OWNER_EMAIL", "a@b")
+        .run(&["server", "--port", "0", "--mitm-port", "0"])
+        .await;
+    assert!(
+        half.code == 1 && half.err.contains("go together"),
+        "{}",
+        half.err
+    );
+}

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use http::Method;
 
-use crate::cli::{App, Output};
+use crate::cli::{App, Output, Yes};
 use crate::client::types::Logins;
 use crate::client::{ApiPath, Call};
 use crate::commands::{or_dash, time};
@@ -30,6 +30,8 @@ enum SessionsCommand {
     Revoke {
         /// Id from the list
         id: String,
+        #[command(flatten)]
+        yes: Yes,
     },
 }
 
@@ -62,7 +64,8 @@ pub(super) async fn run(app: &App, address: Option<&str>, args: SessionsArgs) ->
                 "no logins",
             )
         }
-        SessionsCommand::Revoke { id } => {
+        SessionsCommand::Revoke { id, yes } => {
+            app.ui.confirm(&format!("End login {id}?"), yes.yes)?;
             let path = ApiPath::new("/v1/auth/sessions").segment(&id);
             let answer = connection
                 .send(app, Call::new(Method::DELETE, path))
