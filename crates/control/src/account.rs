@@ -4,6 +4,7 @@ use agent_vault_seal::{PasswordHash, SecretBytes};
 use agent_vault_store::{ActorRef, InstanceRole, User};
 
 use crate::Control;
+use crate::access::{self, AnyActor};
 use crate::actor::{Actor, UserActor};
 use crate::error::ControlError;
 use crate::hashing;
@@ -21,12 +22,12 @@ impl Account<'_> {
     /// # Errors
     /// `Unauthenticated` for scoped sessions, which nobody stands behind.
     pub async fn role(&self, actor: &Actor) -> Result<InstanceRole, ControlError> {
-        let mut rows = self.0.store().clone();
-        match crate::access::instance::<crate::access::AnyActor>(&mut rows, actor).await {
-            Ok(access) => Ok(access.role()),
-            Err(_) => Err(ControlError::unauthenticated("Not authenticated")
-                .hint("a vault token has no account")),
+        if matches!(actor, Actor::Scoped(_)) {
+            return Err(ControlError::unauthenticated("Not authenticated")
+                .hint("a vault token has no account"));
         }
+        let mut rows = self.0.store().clone();
+        Ok(access::instance::<AnyActor>(&mut rows, actor).await?.role())
     }
 
     /// Changes the password, ends every login and opens a new one with the old device label.

@@ -109,3 +109,46 @@ fn busy() -> ControlError {
     )
     .hint("try again in a few seconds")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Mutex;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// M24: a flood of logins takes no more memory than a few hashes, and waits in a bounded queue.
+    #[tokio::test]
+    async fn few_at_a_time_and_not_too_many_waiting() {
+        let hasher = Hasher::new();
+        let (active, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let door = Arc::new(Mutex::new(()));
+        let closed = Arc::clone(&door).lock_owned().await;
+        let mut flood = JoinSet::new();
+        for _ in 0..MAX_QUEUED_HASHES + 10 {
+            let hasher = hasher.clone();
+            let (active, most, door) = (Arc::clone(&active), Arc::clone(&most), Arc::clone(&door));
+            flood.spawn(async move {
+                hasher
+                    .run(move || {
+                        most.fetch_max(active.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        drop(door.blocking_lock());
+                        active.fetch_sub(1, Ordering::SeqCst);
+                    })
+                    .await
+            });
+        }
+        // While the door is closed only those that found no place in the queue end.
+        for _ in 0..10 {
+            let refused = flood.join_next().await.unwrap().unwrap().unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        }
+        drop(closed);
+        while let Some(done) = flood.join_next().await {
+            done.unwrap().unwrap();
+        }
+        assert!(most.load(Ordering::SeqCst) <= MAX_CONCURRENT_HASHES);
+    }
+}

@@ -5,7 +5,7 @@ use agent_vault_policy::UnmatchedPolicy;
 use crate::Control;
 use crate::access::{self, AnyRole, VaultRef};
 use crate::actor::Actor;
-use crate::error::ControlError;
+use crate::error::{ControlError, ErrorKind};
 use crate::write::Write;
 
 /// Name of the stored setting.
@@ -45,9 +45,12 @@ impl Settings<'_> {
         let mut rows = self.0.store().clone();
         let id = match access::vault_control(&mut rows, actor, vault).await {
             Ok(control) => control.vault().id,
-            Err(_) => access::vault::<AnyRole>(&mut rows, actor, VaultRef::Named(vault))
-                .await?
-                .id(),
+            Err(refused) if refused.kind() == ErrorKind::Forbidden => {
+                access::vault::<AnyRole>(&mut rows, actor, VaultRef::Named(vault))
+                    .await?
+                    .id()
+            }
+            Err(error) => return Err(error),
         };
         Ok(unmatched(
             rows.vault_setting(id, UNMATCHED_KEY).await?.as_deref(),
