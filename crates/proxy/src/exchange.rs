@@ -241,15 +241,19 @@ async fn stages(
             .await
             .map(|answer| (answer, None))
     } else {
-        let looks_inside = injection.as_ref().is_some_and(|injection| {
-            injection.rule().needs_websocket() || injection.scrubber.is_some()
-        });
+        let rewriter =
+            upgrade::rewriter(injection.as_ref()).map_err(|error| Refusal::substitution(&error))?;
+        let scrubs = injection
+            .as_ref()
+            .is_some_and(|injection| injection.scrubber.is_some());
+        let looks_inside = scrubs || rewriter.is_some();
         upgrade::handshake(&shared.upstream, &route, request, head.kind, looks_inside)
             .await
             .map(|(answer, form)| {
                 let accepted = form.map(|form| upgrade::Accepted {
                     form,
                     client: client_upgrade,
+                    rewriter,
                 });
                 (answer, accepted)
             })
@@ -417,6 +421,12 @@ pub(crate) fn strip_response(headers: &mut HeaderMap, brokered: bool) {
     if brokered {
         headers.remove(SET_COOKIE);
     }
+}
+
+/// Takes off of a response's trailers what would not be let through in its head.
+pub(crate) fn strip_response_trailers(trailers: &mut HeaderMap) {
+    strip_response(trailers, true);
+    trailers.remove(CONTENT_LENGTH);
 }
 
 fn refuse(

@@ -100,6 +100,14 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes off of a request's trailers what would not be let through in its head.
+pub(crate) fn strip_request_trailers(trailers: &mut HeaderMap) {
+    strip_request(trailers);
+    drop_own_tokens(trailers);
+    trailers.remove(TE);
+    trailers.remove(CONTENT_LENGTH);
+}
+
 /// Takes off hop-by-hop fields and whatever `Connection` names, in either direction.
 pub(crate) fn strip_connection_fields(headers: &mut HeaderMap) {
     if let Some(first) = headers.get(CONNECTION) {
@@ -408,7 +416,12 @@ async fn collect(budget: &Budget, body: Incoming, cap: u64) -> Result<Collected,
                 }
                 collected.extend_from_slice(&data);
             }
-            Err(frame) => trailers = frame.into_trailers().ok(),
+            Err(frame) => {
+                trailers = frame.into_trailers().ok();
+                if let Some(trailers) = &mut trailers {
+                    strip_request_trailers(trailers);
+                }
+            }
         }
     }
     Ok(Collected {

@@ -8,12 +8,15 @@ use std::task::{Context, Poll, ready};
 use agent_vault_broker::Slot;
 use agent_vault_upstream::{BodyError, Continue, Lease};
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::connection::Busy;
+use crate::exchange::strip_response_trailers;
+use crate::inject::strip_request_trailers;
 use crate::journal::Entry;
 use crate::limits::{CONTINUE_WAIT, STALL_TIMEOUT};
 use crate::scrub::ScrubBody;
@@ -156,7 +159,7 @@ impl Body for RequestBody {
                         return Poll::Ready(Some(Err(BrokenBody::RequestTooLarge.into())));
                     }
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(with_trailers(frame, strip_request_trailers))))
             }
             Poll::Ready(Some(Err(error))) => {
                 self.fate.set(Lost::Broken);
@@ -179,6 +182,20 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// Edits a frame of trailers; data passes as it is.
+fn with_trailers(frame: Frame<Bytes>, edit: fn(&mut HeaderMap)) -> Frame<Bytes> {
+    if !frame.is_trailers() {
+        return frame;
+    }
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            edit(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
     }
 }
 
@@ -290,7 +307,7 @@ impl Body for RelayBody {
                         return Poll::Ready(Some(Err(BrokenBody::ResponseTooLarge.into())));
                     }
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(with_trailers(frame, strip_response_trailers))))
             }
             Poll::Ready(Some(Err(error))) => {
                 this.end(match this.request.as_ref().and_then(|fate| fate.get()) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_vault_policy::SubstitutionError;
 use agent_vault_upstream::{
     Answer, Body, ExtendedConnect, Lease, Route, Sent, Upstream, UpstreamError, UpstreamErrorKind,
 };
@@ -40,6 +41,23 @@ pub(crate) enum Form {
 pub(crate) struct Accepted {
     pub(crate) form: Form,
     pub(crate) client: OnUpgrade,
+    pub(crate) rewriter: Option<Rewriter>,
+}
+
+/// Replaces placeholders in the client's messages.
+pub(crate) type Rewriter = Box<dyn TextRewriter + Send>;
+
+/// The rewriter that a rule asks for. Made before the handshake, so that nothing leaves when a value cannot be used.
+pub(crate) fn rewriter(
+    injection: Option<&Injection>,
+) -> Result<Option<Rewriter>, SubstitutionError> {
+    let Some(injection) = injection else {
+        return Ok(None);
+    };
+    let made = injection
+        .rule()
+        .websocket_rewriter(injection.grant.as_ref())?;
+    Ok(made.map(|made| -> Rewriter { Box::new(made) }))
 }
 
 /// Sends the handshake in the form that the upstream takes. The form in the answer is `None` when it declined.
@@ -147,8 +165,8 @@ pub(crate) fn join(
         if let Some(scrubber) = &injection.scrubber {
             scrubber.scrub_headers(&mut headers);
         }
-        options.rewriter = rewriter(injection);
     }
+    options.rewriter = accepted.rewriter;
     let mut response = Response::new(
         Empty::<Bytes>::new()
             .map_err(|never| match never {})
@@ -218,15 +236,6 @@ async fn carry(client: &Arc<Client>, sides: Sides, options: RelayOptions) {
     };
     tracing::debug!(?summary, "WebSocket ended");
     drop(sides.lease);
-}
-
-fn rewriter(injection: &Injection) -> Option<Box<dyn TextRewriter + Send>> {
-    // A value that cannot stand in text was refused when the handshake was built.
-    let made = injection
-        .rule()
-        .websocket_rewriter(injection.grant.as_ref())
-        .ok()??;
-    Some(Box::new(made))
 }
 
 /// Of the handshake's own fields the client may see the protocol and the extensions that were agreed on.

@@ -125,3 +125,55 @@ impl http_body::Body for Watched {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::StreamBody;
+
+    /// A body of `pieces` pieces, one every four minutes.
+    fn slow(pieces: usize) -> Request<Body> {
+        let stream = futures_util::stream::unfold(0, move |sent| async move {
+            if sent == pieces {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_secs(240)).await;
+            Some((Ok(Frame::data(Bytes::from_static(b"x"))), sent + 1))
+        });
+        Request::new(StreamBody::new(Box::pin(stream)).boxed_unsync())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_begins_when_the_request_stands_still() {
+        for (answers, wanted) in [(true, 40 * 60), (false, 45 * 60)] {
+            let (request, progress) = Progress::watch(slow(10));
+            let progress = progress.unwrap();
+            let start = Instant::now();
+            let exchange = async {
+                let body = request.into_body().collect().await.unwrap();
+                assert_eq!(body.to_bytes().len(), 10);
+                if !answers {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let outcome = until_head(exchange, Some(&progress)).await;
+            assert_eq!(outcome.is_ok(), answers);
+            assert!(progress.is_done());
+            assert_eq!(start.elapsed().as_secs(), wanted);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_body_it_is_five_minutes() {
+        let empty = http_body_util::Empty::new().map_err(|never| match never {});
+        let (_, progress) = Progress::watch(Request::new(empty.boxed_unsync()));
+        assert!(progress.is_none());
+        let start = Instant::now();
+        let error = until_head(std::future::pending::<()>(), None)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), UpstreamErrorKind::Timeout);
+        assert!(!error.certainly_not_sent());
+        assert_eq!(start.elapsed().as_secs(), 300);
+    }
+}

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use agent_vault_policy::Scheme;
 use http::header::{
-    CONNECTION, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, Response, Uri, Version, uri};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -590,6 +592,18 @@ fn for_http1(request: Request<Body>, route: &Route) -> Request<Body> {
     }
     request.headers_mut().insert(HOST, route.host().clone());
     join_cookies(request.headers_mut());
+    // Where a body is usual, its absence is said; some servers answer 411 otherwise (RFC 9110 section 8.6).
+    if request.body().is_end_stream()
+        && matches!(
+            *request.method(),
+            Method::POST | Method::PUT | Method::PATCH
+        )
+    {
+        request
+            .headers_mut()
+            .entry(CONTENT_LENGTH)
+            .or_insert(HeaderValue::from_static("0"));
+    }
     if request.headers().contains_key(TE) {
         request
             .headers_mut()

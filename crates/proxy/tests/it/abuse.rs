@@ -284,6 +284,57 @@ mod paused {
         assert_eq!(agent.get("/", &[]).await.status, 200);
     }
 
+    /// Half an hour without a byte ends a stream, visibly; so does a client that takes nothing for as long.
+    #[tokio::test]
+    async fn streams_that_stand_still() {
+        let upstream = Far::H1.start();
+        let stage = Stage::builder().trusting(&upstream).start().await;
+        for way in [Way::H1, Way::H2] {
+            let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
+            let response = agent
+                .send("GET", "/stall", &[], client::empty())
+                .await
+                .unwrap();
+            let mut body = response.into_body();
+            http_body_util::BodyExt::frame(&mut body)
+                .await
+                .unwrap()
+                .unwrap();
+            tokio::time::pause();
+            let start = tokio::time::Instant::now();
+            let rest = http_body_util::BodyExt::collect(body).await;
+            let waited = start.elapsed();
+            tokio::time::resume();
+            assert!(rest.is_err(), "{way:?}");
+            assert!(waited.as_secs() >= 29 * 60, "{way:?} {waited:?}");
+        }
+        for record in stage.logged(2).await {
+            assert_eq!(record.error_code, "upstream_stalled");
+        }
+
+        let mut stream = crate::doors::tunnel(&stage, &upstream.authority_of(HOST)).await;
+        let head = format!(
+            "GET /bytes/200000000 HTTP/1.1\r\nHost: {}\r\n\r\n",
+            upstream.authority_of(HOST)
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::time::pause();
+        let record = loop {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            stage.journal.flush().await;
+            let records = stage.logged(2).await;
+            if let Some(record) = records.get(2) {
+                break record.clone();
+            }
+        };
+        tokio::time::resume();
+        assert_eq!(record.error_code, "client_closed");
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(rest.len() < 100_000_000);
+    }
+
     /// The agent is told after five minutes, over either version.
     #[tokio::test]
     async fn an_upstream_that_never_answers() {

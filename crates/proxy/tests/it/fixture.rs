@@ -459,6 +459,28 @@ impl Stage {
         .await
     }
 
+    /// The first record that `wanted` is true of, once there is one.
+    pub(crate) async fn logged_that(&self, wanted: impl Fn(&LogRecord) -> bool) -> LogRecord {
+        within("a certain log record", async {
+            loop {
+                self.journal.flush().await;
+                let found = self
+                    .records
+                    .0
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .find(|r| wanted(r))
+                    .cloned();
+                if let Some(found) = found {
+                    return found;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+    }
+
     /// The last record, once there are `count`.
     pub(crate) async fn last_logged(&self, count: usize) -> LogRecord {
         self.logged(count).await.pop().unwrap()

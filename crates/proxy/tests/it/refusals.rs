@@ -42,8 +42,13 @@ async fn accounts_are_chosen_by_placeholder_and_by_agent() {
         bot.get("/", &[]).await;
         let seen = upstream.requests().pop().unwrap();
         assert_eq!(seen.header("authorization"), Some("Bearer value-of-bot"));
-        let logged = stage.last_logged(3).await;
-        assert_eq!(logged.actor.unwrap().0.as_str(), "agent");
+        stage
+            .logged_that(|record| {
+                record
+                    .actor
+                    .is_some_and(|actor| actor.0.as_str() == "agent")
+            })
+            .await;
     }
 }
 

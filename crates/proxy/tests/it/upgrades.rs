@@ -136,7 +136,7 @@ async fn messages_pass_both_ways_on_every_path() {
             assert_eq!(seen.header("connection"), Some("Upgrade"));
         }
         seen.ended().await;
-        let record = stage.last_logged(2).await;
+        let record = stage.logged_that(|record| record.path == "/ws").await;
         assert_eq!((record.status, record.error_code), (101, ""), "{what}");
         assert_eq!(record.service.as_deref(), Some("bearer"));
         // Over h2 the connection goes on.
@@ -184,7 +184,7 @@ async fn a_declined_handshake_is_an_ordinary_answer() {
         assert_eq!(answer.status, 403, "{way:?} {far:?}");
         assert_eq!(answer.text(), "403 Forbidden\n");
         assert!(!answer.headers.contains_key("x-agent-vault-proxy-error"));
-        let record = stage.last_logged(2).await;
+        let record = stage.logged_that(|record| record.path == "/ws").await;
         assert_eq!((record.status, record.error_code), (403, ""));
     }
 }
