@@ -181,12 +181,14 @@ impl Engine {
     ) {
         let state = ApiState::new(self.control.clone(), self.info(endpoints), &self.limits);
         let router = agent_vault_api::router(state);
+        // Bound is as good as listening, and said before the API can be asked for it.
+        self.proxy_listening
+            .store(proxy.is_some(), Ordering::Release);
         let api = agent_vault_api::serve(api, router, shutdown.clone());
         let proxy = async {
             let Some(listener) = proxy else {
                 return;
             };
-            self.proxy_listening.store(true, Ordering::Release);
             self.proxy(endpoints, shutdown.clone())
                 .serve(listener)
                 .await;
