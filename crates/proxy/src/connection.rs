@@ -10,11 +10,15 @@ use std::time::Duration;
 
 use agent_vault_broker::Principal;
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::sync::watch;
 use tokio::time::Sleep;
+use tokio::time::{Instant, Interval};
+use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
 use crate::limits::{
@@ -69,6 +73,11 @@ impl Watch {
 
     pub(crate) fn interim(&self) -> &Interim {
         &self.interim
+    }
+
+    /// The client is expected to send a head at once: it has only just connected, and nobody knows it yet.
+    pub(crate) fn expect_head(&self) {
+        self.head_since.store(1, Ordering::Relaxed);
     }
 
     /// An exchange begins: its head is complete.
@@ -408,24 +417,80 @@ where
     }
 }
 
+/// What a driver is told besides what happens to its bytes.
+enum Signal {
+    /// Time to look at the clock.
+    Tick,
+    /// Some token, grant or vault may have changed.
+    Changed,
+    /// No new exchange begins.
+    Closing,
+    /// Everything ends now.
+    Aborting,
+}
+
+/// Where signals come from. Shared by all connections, so listening takes locks that all of them take: a driver keeps
+/// it in a [`FuturesUnordered`], which listens when a signal is there and not whenever a byte is.
+struct Signals {
+    tick: Interval,
+    revocations: watch::Receiver<u64>,
+    closing: CancellationToken,
+    aborting: CancellationToken,
+    told_closing: bool,
+}
+
+impl Signals {
+    fn new(shared: &Shared) -> Self {
+        Self {
+            tick: tokio::time::interval_at(Instant::now() + WATCH_INTERVAL, WATCH_INTERVAL),
+            revocations: shared.broker.revocations(),
+            closing: shared.closing.clone(),
+            aborting: shared.aborting.clone(),
+            told_closing: false,
+        }
+    }
+
+    async fn next(mut self) -> (Signal, Self) {
+        let signal = tokio::select! {
+            _ = self.tick.tick() => Signal::Tick,
+            changed = self.revocations.changed() => match changed {
+                Ok(()) => Signal::Changed,
+                Err(_) => Signal::Aborting,
+            },
+            () = self.closing.cancelled(), if !self.told_closing => {
+                self.told_closing = true;
+                Signal::Closing
+            }
+            () = self.aborting.cancelled() => Signal::Aborting,
+        };
+        (signal, self)
+    }
+}
+
 /// Drives a connection until it ends, goes idle, loses its principal, or the server closes.
 pub(crate) async fn drive<C: Serving>(shared: &Shared, watch: &Arc<Watch>, connection: C) {
     let mut connection = std::pin::pin!(connection);
-    let mut revocations = shared.broker.revocations();
-    let mut tick = tokio::time::interval_at(Instant::now() + WATCH_INTERVAL, WATCH_INTERVAL);
+    let mut signals = FuturesUnordered::from_iter([Signals::new(shared).next()]);
     let mut draining = false;
     loop {
-        tokio::select! {
+        let signal = tokio::select! {
+            biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "client connection ended");
                 }
                 return;
             }
-            _ = tick.tick() => match watch.state() {
+            Some((signal, more)) = signals.next() => {
+                signals.push(more.next());
+                signal
+            }
+        };
+        match signal {
+            Signal::Tick => match watch.state() {
                 State::Busy => {}
                 State::Overdue => {
-                    tracing::debug!(peer = %watch.peer, "request head took too long");
+                    tracing::debug!(peer = %watch.peer, "connection closed: its client took too long");
                     return;
                 }
                 State::Idle if draining => return,
@@ -434,14 +499,12 @@ pub(crate) async fn drive<C: Serving>(shared: &Shared, watch: &Arc<Watch>, conne
                     connection.as_mut().finish_soon();
                 }
             },
-            changed = revocations.changed() => if changed.is_err() {
-                return;
-            },
-            () = shared.closing.cancelled(), if !draining => {
+            Signal::Changed => {}
+            Signal::Closing => {
                 draining = true;
                 connection.as_mut().finish_soon();
             }
-            () = shared.aborting.cancelled() => return,
+            Signal::Aborting => return,
         }
         if is_revoked(shared, watch) {
             tracing::debug!(peer = %watch.peer, "connection closed: its token was revoked or has expired");
@@ -450,20 +513,34 @@ pub(crate) async fn drive<C: Serving>(shared: &Shared, watch: &Arc<Watch>, conne
     }
 }
 
-/// Resolves once the connection's principal is good no longer. For streams that live outside [`drive`].
-pub(crate) async fn revoked(shared: &Shared, watch: &Arc<Watch>) {
-    let mut revocations = shared.broker.revocations();
-    let mut tick = tokio::time::interval(WATCH_INTERVAL);
+/// Runs `stream`, which has left its connection, until it ends. Cancels `stop` when its principal is good no longer or
+/// the server closes, and then lets it end.
+pub(crate) async fn drive_stream<T>(
+    shared: &Shared,
+    watch: &Arc<Watch>,
+    stop: &CancellationToken,
+    stream: impl Future<Output = T>,
+) -> Option<T> {
+    let mut stream = std::pin::pin!(stream);
+    let mut signals = FuturesUnordered::from_iter([Signals::new(shared).next()]);
+    // The token may have ended between the handshake and now.
+    if is_revoked(shared, watch) {
+        stop.cancel();
+    }
     loop {
         tokio::select! {
-            _ = tick.tick() => {}
-            changed = revocations.changed() => if changed.is_err() {
-                return;
-            },
-            () = shared.aborting.cancelled() => return,
-        }
-        if is_revoked(shared, watch) {
-            return;
+            biased;
+            ended = stream.as_mut() => return Some(ended),
+            Some((signal, more)) = signals.next() => {
+                signals.push(more.next());
+                match signal {
+                    Signal::Aborting => return None,
+                    Signal::Closing => stop.cancel(),
+                    Signal::Tick | Signal::Changed => if is_revoked(shared, watch) {
+                        stop.cancel();
+                    }
+                }
+            }
         }
     }
 }

@@ -37,8 +37,6 @@ enum HandshakeError {
     Certificate(#[from] agent_vault_ca::CaError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    #[error("the server is doing as many handshakes as it may")]
-    Busy,
 }
 
 impl HandshakeError {
@@ -48,7 +46,6 @@ impl HandshakeError {
             Self::ServerName(_) => "sni_mismatch",
             Self::Certificate(_) => "certificate_error",
             Self::Io(_) => "tls_handshake_failed",
-            Self::Busy => "busy",
         }
     }
 }
@@ -99,10 +96,6 @@ async fn handshake(
     tunnel: &Tunnel,
     socket: Socket,
 ) -> Result<TlsStream<Socket>, HandshakeError> {
-    let _place = shared
-        .handshakes
-        .try_acquire()
-        .map_err(|_| HandshakeError::Busy)?;
     let accept = async {
         let start = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         let host = tunnel.authority.host();
@@ -111,12 +104,17 @@ async fn handshake(
         {
             return Err(HandshakeError::ServerName(name.to_owned()));
         }
+        // Only what costs something is rationed: a client that sends half a hello holds nobody up.
+        let _place = shared.handshakes.acquire().await;
         let config = shared.issuer.server_config(host.as_str(), shared.now())?;
         Ok(start.into_stream(config).await?)
     };
-    tokio::time::timeout(HANDSHAKE_TIMEOUT, accept)
-        .await
-        .map_err(|_| HandshakeError::Timeout)?
+    tokio::select! {
+        accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, accept) => {
+            accepted.map_err(|_| HandshakeError::Timeout)?
+        }
+        () = shared.aborting.cancelled() => Err(HandshakeError::Timeout),
+    }
 }
 
 async fn serve<S>(

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 /// Client connections open at once. Beyond it, new ones wait in the kernel's queue.
 pub(crate) const MAX_CONNECTIONS: usize = 16 * 1024;
-/// TLS handshakes with clients in progress at once.
+/// TLS handshakes with clients in progress at once; more wait, within [`HANDSHAKE_TIMEOUT`].
 pub(crate) const MAX_HANDSHAKES: usize = 512;
 /// A client's TLS handshake, from the first byte after CONNECT.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the first byte of a request head to its last.
+/// From the first byte of a request head to its last; for a new connection, from its beginning.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client connection without any request in progress.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(120);

@@ -39,6 +39,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
                 let connection = Arc::clone(&shared);
                 shared.tasks.spawn(async move {
                     let watch = Watch::new(peer.ip(), None);
+                    watch.expect_head();
                     serve_connection(connection, watch, socket).await;
                     drop(permit);
                 });

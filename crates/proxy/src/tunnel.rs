@@ -85,11 +85,7 @@ fn admit(
     };
     shared.tasks.spawn(async move {
         let _place = place;
-        let aborting = opened.shared.aborting.clone();
-        tokio::select! {
-            () = opened.serve(on_upgrade) => {}
-            () = aborting.cancelled() => {}
-        }
+        opened.serve(on_upgrade).await;
     });
     Ok(())
 }
@@ -116,7 +112,12 @@ impl Opened {
         };
         let first = if early.is_empty() {
             let mut buffer = bytes::BytesMut::with_capacity(2048);
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, socket.read_buf(&mut buffer)).await {
+            let reading = tokio::time::timeout(HANDSHAKE_TIMEOUT, socket.read_buf(&mut buffer));
+            let read = tokio::select! {
+                read = reading => read,
+                () = self.shared.aborting.cancelled() => return,
+            };
+            match read {
                 Ok(Ok(read)) if read > 0 => buffer.freeze(),
                 // Clients open tunnels that they then do not need.
                 Ok(_) | Err(_) => return,

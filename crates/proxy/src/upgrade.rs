@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
-use crate::connection::revoked;
+use crate::connection::drive_stream;
 use crate::exchange::{Client, strip_response};
 use crate::head::Kind;
 use crate::inject::Injection;
@@ -222,18 +222,8 @@ async fn carry(client: &Arc<Client>, sides: Sides, options: RelayOptions) {
         }
     };
     let stop = options.shutdown.clone();
-    let mut relaying = std::pin::pin!(relay(TokioIo::new(near), TokioIo::new(far), options));
-    let summary = tokio::select! {
-        summary = relaying.as_mut() => summary,
-        () = revoked(shared, &client.watch) => {
-            stop.cancel();
-            relaying.await
-        }
-        () = shared.closing.cancelled() => {
-            stop.cancel();
-            relaying.await
-        }
-    };
+    let relaying = relay(TokioIo::new(near), TokioIo::new(far), options);
+    let summary = drive_stream(shared, &client.watch, &stop, relaying).await;
     tracing::debug!(?summary, "WebSocket ended");
     drop(sides.lease);
 }

@@ -472,7 +472,8 @@ impl Upstream {
         let (questions, mut asked) = mpsc::channel::<oneshot::Sender<bool>>(MAX_QUESTIONS);
         let max_streams = Arc::new(AtomicUsize::new(usize::MAX));
         let published = Arc::clone(&max_streams);
-        let closing = self.closing.clone();
+        // A token of its own: waiting on the common one would take a common lock at each wake.
+        let closing = self.closing.child_token();
         self.tasks.spawn(async move {
             // The setting can be read only where the connection is driven, and nothing wakes this task when it comes:
             // hyper reads frames in another one. So it answers questions, and says the peer's limit whenever it runs.
