@@ -10,6 +10,7 @@
 mod abuse;
 mod attacks;
 mod bodies;
+mod clients;
 mod doors;
 mod fixture;
 mod paths;
