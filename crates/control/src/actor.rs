@@ -67,6 +67,17 @@ impl Actor {
         }
     }
 
+    /// Public id of the token that was used; the local operator has none.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        match self {
+            Self::User(user) => Some(&user.session),
+            Self::Agent(agent) => Some(&agent.session),
+            Self::Scoped(scoped) => Some(&scoped.session),
+            Self::LocalOperator => None,
+        }
+    }
+
     /// The user.
     ///
     /// # Errors

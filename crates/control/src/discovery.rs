@@ -17,6 +17,8 @@ pub struct Discovered {
     pub vault: String,
     /// Role of the one who asks.
     pub role: VaultRole,
+    /// Public id of the token that asks; the local operator has none.
+    pub session: Option<String>,
     /// Services in stored order, disabled ones too.
     pub services: Vec<ServiceName>,
     /// Names of the stored credentials.
@@ -62,6 +64,7 @@ impl Discovery<'_> {
         Ok(Discovered {
             vault: access.vault().name.clone(),
             role: access.role(),
+            session: actor.session().map(str::to_owned),
             services: services.iter().map(services::name_of).collect(),
             available_credentials,
             missing_credentials: missing,

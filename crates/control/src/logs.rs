@@ -5,7 +5,7 @@ use agent_vault_store::{DiscoveredHost, LogPage, LogQuery, LogRow, Store};
 use uuid::Uuid;
 
 use crate::Control;
-use crate::access::{self, Member, VaultRef};
+use crate::access::{self, AnyRole, Member, VaultRef};
 use crate::actor::Actor;
 use crate::error::ControlError;
 use crate::services;
@@ -52,10 +52,11 @@ impl Control {
 }
 
 impl Logs<'_> {
-    /// A page of a vault's log. `shape` is given the vault's id and says which rows.
+    /// A page of a vault's log. `shape` is given the vault's id and says which rows. Whoever has a role in the vault may
+    /// read the rows of the very token that asks, so that a run can tell what became of its requests.
     ///
     /// # Errors
-    /// Below vault member.
+    /// Below vault member, for anybody else's rows.
     pub async fn page(
         &self,
         actor: &Actor,
@@ -63,11 +64,14 @@ impl Logs<'_> {
         shape: impl FnOnce(Uuid) -> LogQuery,
     ) -> Result<LogPage, ControlError> {
         let mut rows = self.0.store().clone();
-        let access = access::vault::<Member>(&mut rows, actor, VaultRef::Named(vault)).await?;
+        let own = access::vault::<AnyRole>(&mut rows, actor, VaultRef::Named(vault)).await?;
         let query = LogQuery {
-            vault_id: access.id(),
-            ..shape(access.id())
+            vault_id: own.id(),
+            ..shape(own.id())
         };
+        if query.session.is_none() || query.session.as_deref() != actor.session() {
+            access::vault::<Member>(&mut rows, actor, VaultRef::Named(vault)).await?;
+        }
         Ok(rows.log_page(&query).await?)
     }
 

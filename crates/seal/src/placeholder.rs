@@ -462,7 +462,7 @@ const SHAPES: &[(Name, Shape)] = &[
 ];
 
 /// Any other name.
-const DEFAULT_SHAPE: Shape = Shape(&[Text("av_ph_agentvault_"), Variable(Hex, 32)]);
+const DEFAULT_SHAPE: Shape = Shape(&[Text("av_ph__agentvault_"), Variable(Hex, 32)]);
 
 fn shape_of(key: &str) -> Shape {
     SHAPES

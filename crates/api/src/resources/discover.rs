@@ -29,6 +29,9 @@ pub(crate) struct DiscoveredService {
 pub(crate) struct DiscoveredBody {
     vault: String,
     vault_role: &'static str,
+    /// Public id of the token that asks, as in the request log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
     services: Vec<DiscoveredService>,
     available_credentials: Vec<String>,
     /// Keys that enabled services use and the vault lacks.
@@ -72,6 +75,7 @@ pub(crate) async fn discover(
     Ok(Answer::ok(DiscoveredBody {
         vault: found.vault,
         vault_role: found.role.as_str(),
+        session: found.session,
         services: found
             .services
             .into_iter()

@@ -35,7 +35,7 @@ fn shapes_pass_prefix_and_length_checks() {
         ("XAI_API_KEY", "xai-", 84),
         ("OPENROUTER_API_KEY", "sk-or-v1-", 73),
         ("POSTMARK_SERVER_TOKEN", "", 36),
-        ("INTERNAL_THING", "av_ph_", 49),
+        ("INTERNAL_THING", "av_ph__", 50),
     ] {
         let text = placeholder(key);
         assert!(text.starts_with(prefix), "{key}: {text}");
@@ -45,8 +45,8 @@ fn shapes_pass_prefix_and_length_checks() {
 
 #[test]
 fn a_word_must_be_whole() {
-    assert!(placeholder("XGITHUBX_TOKEN").starts_with("av_ph_"));
-    assert!(placeholder("MAXAIM").starts_with("av_ph_"));
+    assert!(placeholder("XGITHUBX_TOKEN").starts_with("av_ph__"));
+    assert!(placeholder("MAXAIM").starts_with("av_ph__"));
 }
 
 #[test]
