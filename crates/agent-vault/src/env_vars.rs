@@ -38,7 +38,7 @@ variables! {
     DATABASE_URL = "AGENT_VAULT_DATABASE_URL", "server", "Reserved for PostgreSQL; this version stores in SQLite and refuses it.";
     LOG_LEVEL = "AGENT_VAULT_LOG_LEVEL", "server", "`info` (default) or `debug`.";
     LOG_FORMAT = "AGENT_VAULT_LOG_FORMAT", "server", "`text` (default) or `json`.";
-    MAX_REQUEST_BYTES = "AGENT_VAULT_MAX_REQUEST_BYTES", "server", "Largest declared request body through the proxy (default 1073741824).";
+    MAX_REQUEST_BYTES = "AGENT_VAULT_MAX_REQUEST_BYTES", "server", "Largest request body through the proxy, 0 = no limit (default).";
     MAX_RESPONSE_BYTES = "AGENT_VAULT_MAX_RESPONSE_BYTES", "server", "Largest response body through the proxy, 0 = no limit (default).";
     ALLOW_PRIVATE_RANGES = "AGENT_VAULT_ALLOW_PRIVATE_RANGES", "server", "`true` lets the proxy reach private addresses (default false).";
     NETWORK_ALLOWLIST = "AGENT_VAULT_NETWORK_ALLOWLIST", "server", "Comma-separated addresses or CIDRs that the proxy may reach although they are private.";

@@ -25,8 +25,6 @@ use crate::home::Home;
 pub(crate) const DEFAULT_API_PORT: u16 = 14321;
 /// Default port of the proxy.
 pub(crate) const DEFAULT_PROXY_PORT: u16 = 14322;
-/// Default cap on a declared request body, in bytes.
-pub(crate) const DEFAULT_MAX_REQUEST_BYTES: u64 = 1 << 30;
 
 /// Flags of `agent-vault server`, as text: they are read by the same code as the environment and the file.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -52,7 +50,7 @@ pub(crate) struct ServerFlags {
     /// `text` or `json` [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<String>,
-    /// Largest declared request body through the proxy, in bytes [default: 1073741824]
+    /// Largest request body through the proxy, in bytes, 0 for no limit [default: 0]
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_request_bytes: Option<String>,
     /// Largest response body through the proxy, in bytes, 0 for no limit [default: 0]
@@ -83,7 +81,7 @@ pub(crate) struct ServerConfig {
     pub(crate) log_level: Setting<LogLevel>,
     /// Shape of the process log.
     pub(crate) log_format: Setting<LogFormat>,
-    /// Cap on a request body, in bytes; never 0.
+    /// Cap on a request body, in bytes; 0 = none.
     pub(crate) max_request_bytes: Setting<u64>,
     /// Cap on a response body, in bytes; 0 = none.
     pub(crate) max_response_bytes: Setting<u64>,
@@ -196,8 +194,8 @@ impl ServerConfig {
                     vars: &[&vars::MAX_REQUEST_BYTES],
                 },
                 flags.max_request_bytes.as_deref(),
-                values::positive,
-                || DEFAULT_MAX_REQUEST_BYTES,
+                values::count,
+                || 0,
             )?,
             max_response_bytes: layers.read(
                 Spec {

@@ -230,13 +230,6 @@ pub(super) fn count(text: &str) -> Parsed<u64> {
         .map_err(|_| format!("`{text}` is not a number of 0 or more"))
 }
 
-pub(super) fn positive(text: &str) -> Parsed<u64> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err(format!("`{text}` is not a number of 1 or more")),
-        Ok(n) => Ok(n),
-    }
-}
-
 pub(super) fn boolean(text: &str) -> Parsed<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),

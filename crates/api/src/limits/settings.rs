@@ -102,8 +102,9 @@ impl RateLimits {
             }),
             authed: Some(scale.bucket(10, 240)),
             proxy: LimitSettings {
-                rate: Some((scale.non_zero(20), scale.non_zero(200))),
-                concurrency: Some(scale.count(64)),
+                // A package manager asks for hundreds of files in a second or two; that is not abuse.
+                rate: Some((scale.non_zero(200), scale.non_zero(2_000))),
+                concurrency: Some(scale.count(256)),
             },
             verify_failures: Some(scale.count(10)),
         }
