@@ -21,4 +21,5 @@ mod run_environment;
 mod run_summary;
 mod run_terminal;
 mod server_command;
+mod several_accounts;
 mod stage;

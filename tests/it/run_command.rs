@@ -316,3 +316,51 @@ fn an_address_without_a_login_is_an_error_with_a_hint() {
         .one_error_with_hint()
         .says(&["not logged in", "auth login"]);
 }
+
+#[test]
+fn a_local_vault_can_have_a_master_password() {
+    let alone = Alone::new();
+    let password = Canary::new("master-");
+    let with_password = |arguments: &[&str]| {
+        alone
+            .run(arguments)
+            .env("AGENT_VAULT_MASTER_PASSWORD", password.expose())
+    };
+    with_password(&["vault", "credential", "set", KEY, "--stdin"])
+        .stdin(alone.secret.expose())
+        .succeed();
+    with_password(&[
+        "vault",
+        "service",
+        "add",
+        "--host",
+        &alone.upstream.authority(),
+    ])
+    .args(&["--auth-type", "bearer", "--token-key", KEY])
+    .succeed();
+    for wrong in [None, Some("not the password")] {
+        let run = alone.run(&["run", "--", "true"]);
+        let run = match wrong {
+            None => run,
+            Some(wrong) => run.env("AGENT_VAULT_MASTER_PASSWORD", wrong),
+        };
+        run.fail(1).says(&["password"]);
+    }
+    let url = alone.upstream.url("/echo");
+    let outcome = with_password(&[
+        "run",
+        "--",
+        "sh",
+        "-c",
+        r#"env; exec curl -sS --fail "$1""#,
+        "sh",
+        &url,
+    ])
+    .succeed();
+    password.assert_absent("the child's environment", &outcome.stdout);
+    let request = alone.upstream.latest("/echo").expect("a request");
+    assert!(request.header("authorization") == Some(&format!("Bearer {}", alone.secret.expose())));
+    for canary in [&password, &alone.secret] {
+        canary.assert_absent_in_tree(alone.home.path());
+    }
+}

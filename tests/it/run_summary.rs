@@ -165,3 +165,32 @@ fn a_refusal_by_policy_is_named() {
     outcome.says(&["refused", "vault service add --vault denying", "1 refused"]);
     assert!(stage.upstream.latest("/denied").is_none());
 }
+
+#[test]
+fn a_credential_does_not_cross_the_network_in_clear_unless_told_to() {
+    let stage = stage();
+    let plain = Upstream::builder().plain().start();
+    let add = |flags: &[&str]| {
+        stage
+            .instance
+            .person(&[
+                "vault",
+                "service",
+                "add",
+                "--name",
+                "plain",
+                "--host",
+                &plain.authority(),
+            ])
+            .args(flags)
+            .succeed();
+    };
+    add(&["--auth-type", "bearer", "--token-key", KEY]);
+    let fetch = |target: &str| run(&stage, "default", &format!("get {}", plain.url(target)));
+    fetch("/clear-refused").says(&["1 refused", "https", "--require-tls=false"]);
+    assert!(plain.requests().is_empty());
+    add(&["--require-tls=false"]);
+    fetch("/clear-allowed").says(&["1 brokered"]);
+    let request = plain.latest("/clear-allowed").expect("the request");
+    assert!(request.header("authorization") == Some(&format!("Bearer {}", stage.secret.expose())));
+}

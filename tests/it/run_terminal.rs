@@ -27,6 +27,14 @@ def expect(text, patience=20):
     seen = seen.split(text, 1)[1]
 def send(text):
     os.write(fd, text)
+def leave():
+    send(b"exit\n")
+    try:
+        while os.read(fd, 65536):
+            pass
+    except OSError:
+        pass
+    os.waitpid(pid, 0)
 av = os.fsencode(sys.argv[1])
 expect(b"prompt> ")
 "#;
@@ -34,11 +42,12 @@ expect(b"prompt> ")
 fn drive(script: &str) {
     let home = Home::new();
     let outcome = Run::program(&home, programs::python())
-        .args(&["-c", &format!("{DRIVER}{script}\nprint('done')")])
+        .args(&["-c", &format!("{DRIVER}{script}\nleave()\nprint('done')")])
         .args(&[&binary::agent_vault().to_string_lossy()])
         .envs(&LOCAL)
         .env("TERM", "xterm-256color")
         .env("PS1", "prompt> ")
+        .env("HISTFILE", "")
         .succeed();
     assert_eq!(outcome.stdout, "done\n", "{outcome:?}");
 }

@@ -17,11 +17,10 @@ use process::{Outcome, Run};
 pub(crate) const KEY: &str = "DEMO_KEY";
 
 /// What a child does before it becomes the client: leaves its environment and its parent's arguments where the sweep
-/// finds them, and forgets that `localhost` is reached directly, because the upstream is there.
+/// finds them.
 const WRAPPER: &str = r#"
 env > "$HOME/child-environment.$$"
 tr '\0' '\n' < "/proc/$PPID/cmdline" > "$HOME/parent-arguments.$$"
-unset NO_PROXY no_proxy
 exec "$@"
 "#;
 
