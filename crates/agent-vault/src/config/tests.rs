@@ -69,7 +69,7 @@ fn malformed_values_name_their_place() {
         ("AGENT_VAULT_MITM_PORT", "70000"),
         ("AGENT_VAULT_HOST", "my-host"),
         ("AGENT_VAULT_LOG_LEVEL", "loud"),
-        ("AGENT_VAULT_MAX_REQUEST_BYTES", "0"),
+        ("AGENT_VAULT_MAX_REQUEST_BYTES", "-1"),
         ("AGENT_VAULT_MAX_RESPONSE_BYTES", "-1"),
         ("AGENT_VAULT_ALLOW_PRIVATE_RANGES", "maybe"),
         ("AGENT_VAULT_NETWORK_ALLOWLIST", "10.0.0.0/8,x"),
