@@ -17,11 +17,12 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::Shared;
-use crate::connection::{Prefixed, Speaks, Watch, Watched, drive};
+use crate::connection::{Watch, drive};
 use crate::exchange::{Client, exchange};
 use crate::head::Tunnel;
 use crate::journal::Entry;
 use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::socket::{Prefixed, Speaks, Watched};
 use crate::tunnel::settled;
 
 type Socket = Prefixed<TcpStream>;

@@ -11,7 +11,7 @@
 //! 7. [`inject`] builds the outgoing request.
 //! 8. send: [`agent_vault_upstream::Upstream`], the only way out; [`upgrade`] for WebSockets.
 //! 9. [`scrub`] masks what was injected in what comes back.
-//! 10. [`relay`] streams it, timed by progress; [`connection`] ends it when the token is revoked.
+//! 10. [`relay`] streams it, timed by progress; [`connection`] ends it when the token is revoked; [`socket`] is below.
 //! 11. [`journal`] records it, however it ended.
 //!
 //! [`respond`] is where an error becomes a response, [`limits`] where every bound stands. No SQL, no management plane.
@@ -29,6 +29,7 @@ mod listener;
 mod relay;
 mod respond;
 pub mod scrub;
+mod socket;
 mod tunnel;
 mod upgrade;
 pub mod websocket;

@@ -47,6 +47,8 @@ pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(60);
 /// See [`PING_INTERVAL`].
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Interim bytes (1xx heads) that wait for one client; later ones are dropped, as RFC 9110 section 15.2 lets a proxy do.
+pub(crate) const MAX_INTERIM_BYTES: usize = 64 * 1024;
 /// Largest body that a rule may look into; it is held in memory.
 pub(crate) const MAX_BUFFERED_BODY: usize = 64 * 1024 * 1024;
 /// Bodies held in memory by all requests together.

@@ -11,10 +11,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::Shared;
-use crate::connection::{Speaks, Watch, Watched, drive};
+use crate::connection::{Watch, drive};
 use crate::exchange::{Client, exchange};
 use crate::limits::DRAIN;
 use crate::relay::ResponseBody;
+use crate::socket::{Speaks, Watched};
 use crate::tunnel;
 
 /// How long accepting pauses when the system is out of descriptors.

@@ -20,7 +20,7 @@ use agent_vault_broker::Principal;
 
 use crate::Shared;
 use crate::authenticate::authenticate;
-use crate::connection::{Prefixed, Watch, Watched};
+use crate::connection::Watch;
 use crate::exchange::InTunnel;
 use crate::head::{Tunnel, connect_target};
 use crate::intercept;
@@ -28,6 +28,7 @@ use crate::journal::Entry;
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::relay::ResponseBody;
 use crate::respond::Refusal;
+use crate::socket::{Prefixed, Watched};
 
 /// Answers a CONNECT request and, when it is good, serves the tunnel on a task of its own.
 pub(crate) fn open(

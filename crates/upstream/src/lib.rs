@@ -10,6 +10,7 @@ mod dial;
 mod error;
 mod expect;
 mod guard;
+mod outgoing;
 mod pool;
 mod progress;
 mod resolve;

@@ -322,6 +322,7 @@ mod paused {
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
+        let _ = crate::doors::read_until(&mut stream, |text| text.contains("\r\n\r\n")).await;
         tokio::time::pause();
         let record = loop {
             tokio::time::sleep(Duration::from_secs(60)).await;

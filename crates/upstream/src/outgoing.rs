@@ -1,0 +1,152 @@
+//! A request in the form of the version that it is sent in, what is kept of it, and what a failure says about it.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{Method, Request, Uri, Version, uri};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
+use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
+use crate::expect::Continue;
+use crate::pool::{Body, Route};
+
+/// Origin-form, with `Host` from the route (RFC 9112 section 3.2).
+pub(crate) fn for_http1(request: Request<Body>, route: &Route) -> Request<Body> {
+    let mut request = request;
+    *request.version_mut() = Version::HTTP_11;
+    if request.uri().scheme().is_some() {
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or_else(|| Uri::from_static("/"), |target| Uri::from(target.clone()));
+        *request.uri_mut() = target;
+    }
+    request.headers_mut().insert(HOST, route.host().clone());
+    join_cookies(request.headers_mut());
+    // Where a body is usual, its absence is said; some servers answer 411 otherwise (RFC 9110 section 8.6).
+    if request.body().is_end_stream()
+        && matches!(
+            *request.method(),
+            Method::POST | Method::PUT | Method::PATCH
+        )
+    {
+        request
+            .headers_mut()
+            .entry(CONTENT_LENGTH)
+            .or_insert(HeaderValue::from_static("0"));
+    }
+    if request.headers().contains_key(TE) {
+        request
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("TE"));
+    }
+    request
+}
+
+/// HTTP/2 lets a client split `Cookie`; HTTP/1.1 knows one field only (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice())) {
+        headers.insert(COOKIE, whole);
+    }
+}
+
+/// `:scheme` and `:authority` from the route, no connection-specific fields (RFC 9113 section 8.2.2).
+pub(crate) fn for_http2(
+    request: Request<Body>,
+    route: &Route,
+) -> Result<Request<Body>, UpstreamError> {
+    let mut request = request;
+    *request.version_mut() = Version::HTTP_2;
+    let target = request
+        .uri()
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
+    let uri = Uri::builder()
+        .scheme(route.scheme().as_str())
+        .authority(route.uri_authority().clone())
+        .path_and_query(target)
+        .build()
+        .map_err(|_| UpstreamError::unsent(ErrorKind::Protocol, "the target cannot be sent"))?;
+    *request.uri_mut() = uri;
+    if request.headers_mut().remove(EXPECT).is_some()
+        && let Some(waiting) = request.extensions().get::<Continue>()
+    {
+        waiting.give();
+    }
+    let headers = request.headers_mut();
+    headers.remove(HOST);
+    headers.remove(CONNECTION);
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(UPGRADE);
+    Ok(request)
+}
+
+/// A request without a body, kept to be sent once more.
+pub(crate) struct Again {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Again {
+    pub(crate) fn of(request: &Request<Body>) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+        }
+    }
+
+    pub(crate) fn into_request(self) -> Request<Body> {
+        let empty = http_body_util::Empty::new().map_err(|never| match never {});
+        let mut request = Request::new(empty.boxed_unsync());
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+/// Whether the peer has said that it did nothing with a request: it refused the stream, or went away and counted only
+/// earlier ones (RFC 9113 section 8.7). Servers that end a connection after so many requests do that to those under way.
+pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|cause| cause.downcast_ref::<h2::Error>())
+        .is_some_and(|cause| {
+            cause.is_remote()
+                && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+        })
+}
+
+/// Names what hyper met, without its words about our own side.
+pub(crate) fn failed(error: hyper::Error, sent: Sent) -> UpstreamError {
+    let (kind, message) = if error.is_parse() {
+        (
+            ErrorKind::Protocol,
+            "the upstream's answer is not valid HTTP",
+        )
+    } else if error.is_timeout() {
+        (ErrorKind::Timeout, "the upstream stopped answering")
+    } else if error.is_user() {
+        (ErrorKind::Closed, "the request body broke off")
+    } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        (
+            ErrorKind::Closed,
+            "the upstream closed the connection before it answered",
+        )
+    } else {
+        (ErrorKind::Closed, "the exchange with the upstream failed")
+    };
+    UpstreamError::new(kind, sent, message).with_source(error)
+}
