@@ -36,10 +36,10 @@ pub(crate) const MAX_PENDING_RESETS: usize = 20;
 /// Streams we may reset ourselves before the connection is given up (MadeYouReset, CVE-2025-8671); above the
 /// overshoot of a client that has not yet seen our SETTINGS.
 pub(crate) const MAX_LOCAL_RESETS: usize = 1024;
-/// Flow-control windows towards a client, in bytes: per stream and per connection.
-pub(crate) const STREAM_WINDOW: u32 = 1024 * 1024;
-/// See [`STREAM_WINDOW`].
-pub(crate) const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Flow-control window of one h2 stream from a client, in bytes.
+pub(crate) const STREAM_WINDOW: u32 = 512 * 1024;
+/// That of a connection: room for every stream's, so that uploads that an upstream does not read stop no others.
+pub(crate) const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
 /// Bytes that one h2 stream towards a client may have waiting.
 pub(crate) const MAX_SEND_BUFFER: usize = 256 * 1024;
 /// How often a client's h2 connection is pinged, and how long the answer may take.

@@ -35,7 +35,7 @@ const MAX_IDLE: usize = 1024;
 /// Open connections per route; a request waits for one beyond that.
 pub(crate) const MAX_CONNECTIONS_PER_ROUTE: usize = 512;
 /// Streams that we put on one h2 connection before opening another.
-const MAX_STREAMS_PER_CONNECTION: usize = 100;
+pub(crate) const MAX_STREAMS_PER_CONNECTION: usize = 100;
 /// Routes remembered at once; beyond it a new one gets connections of its own that are not kept.
 const MAX_ROUTES: usize = 16 * 1024;
 /// How long a connection may lie idle.

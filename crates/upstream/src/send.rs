@@ -22,7 +22,10 @@ use uuid::Uuid;
 use crate::dial::{DialRequest, Dialed, Dialer};
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
 use crate::outgoing::{Again, failed, for_http1, for_http2, is_unprocessed};
-use crate::pool::{Body, Http1, Http2, Lane, Place, PlaceOr, Pool, Pooled, Route, Speaks, Stream};
+use crate::pool::{
+    Body, Http1, Http2, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, Pooled, Route,
+    Speaks, Stream,
+};
 use crate::progress::{Progress, until_head};
 use crate::tls::{AlpnOffer, Negotiated};
 
@@ -30,9 +33,11 @@ use crate::tls::{AlpnOffer, Negotiated};
 const MAX_HEAD_BYTES: usize = 256 * 1024;
 /// Most header fields in a response.
 const MAX_HEADERS: usize = 256;
-/// Flow-control windows towards an upstream, in bytes: per stream and per connection.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Flow-control window of one h2 stream from an upstream, in bytes.
+const STREAM_WINDOW: u32 = 512 * 1024;
+/// That of a connection: room for every stream's, so that agents that do not read cannot stop the others who share it.
+#[expect(clippy::cast_possible_truncation, reason = "a constant far below 2^31")]
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS_PER_CONNECTION as u32;
 /// Bytes that one h2 stream may have waiting to be sent.
 const MAX_SEND_BUFFER: usize = 256 * 1024;
 /// How often a busy h2 connection is pinged, and how long the answer may take.

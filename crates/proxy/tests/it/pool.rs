@@ -402,6 +402,76 @@ async fn what_an_h2_peer_says_it_did_not_process_is_sent_again_and_nothing_else(
     }
 }
 
+/// Agents share an h2 connection to an upstream. One that does not read its answers must not stop the others' (the
+/// connection's flow-control window is not what stops it).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_does_not_read_stalls_nobody_else() {
+    let upstream = Far::H2.start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let authority = upstream.authority_of(HOST);
+    let mut lazy = Vec::new();
+    for _ in 0..24 {
+        let mut agent = Agent::open(&stage, Way::H1, &authority).await;
+        let response = agent
+            .send("GET", "/bytes/100000000", &[], client::empty())
+            .await
+            .unwrap();
+        lazy.push((agent, response));
+    }
+    // Long enough for the windows to fill.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    for way in [Way::H1, Way::H2] {
+        let mut agent = Agent::open(&stage, way, &authority).await;
+        assert_eq!(agent.get("/bytes/3000000", &[]).await.body.len(), 3_000_000);
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+/// As above, for uploads of one agent over its own connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_that_an_upstream_does_not_read_stall_no_other_upload() {
+    let upstream = Far::H1.builder().keep_body(0).start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let authority = upstream.authority_of(HOST);
+    let tasks = agent_vault_testing::tasks::Tasks::new();
+    let mut connection = client::ProxyConnection::open(stage.addr, &tasks.spawner())
+        .await
+        .unwrap();
+    let stream = connection
+        .connect(&authority, Some(&stage.auth()))
+        .await
+        .unwrap()
+        .opened();
+    let (stream, _) = client::tls(stream, HOST, &stage.tls(&["h2"]))
+        .await
+        .unwrap();
+    let (sender, driver) = hyper::client::conn::http2::Builder::new(tasks.spawner())
+        .handshake(hyper_util::rt::TokioIo::new(stream))
+        .await
+        .unwrap();
+    tasks.spawner().spawn(driver);
+    let post = |path: &str, length: usize| {
+        let mut sender = sender.clone();
+        let request = http::Request::post(format!("https://{authority}{path}"))
+            .body(client::full(vec![b'u'; length]))
+            .unwrap();
+        async move {
+            let response = sender.send_request(request).await.unwrap();
+            client::Answer::read(response).await.unwrap()
+        }
+    };
+    let mut stuck = JoinSet::new();
+    for _ in 0..24 {
+        stuck.spawn(post("/unread", 30_000_000));
+    }
+    upstream.gate("gate").arrived(24).await;
+    // Long enough for the windows to fill.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let answer = within("the other upload", post("/x", 2_000_000)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(upstream.latest("/x").unwrap().body_length(), 2_000_000);
+}
+
 /// A burst to a name that resolves to nothing, slowly, finds that out together.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_to_a_dead_host_fails_together() {

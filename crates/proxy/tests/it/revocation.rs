@@ -211,6 +211,32 @@ async fn expiry_bites_at_the_next_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expiry_ends_open_streams() {
+    let upstream = Far::H1.start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let token = agent_vault_seal::Token::generate(agent_vault_seal::TokenKind::Scoped).unwrap();
+    let mut record = crate::fixture::scoped(&token, stage.vault.id);
+    record.expires_at = Some(stage.clock.now() + SignedDuration::from_secs(60));
+    stage.broker.put_session(record);
+    let auth = basic(token.expose());
+    let mut agent = Agent::with_auth(&stage, Way::H2, &upstream.authority_of(HOST), &auth)
+        .await
+        .unwrap();
+    let response = agent
+        .send("GET", "/sse", &[], client::empty())
+        .await
+        .unwrap();
+    stage.clock.advance(SignedDuration::from_secs(61));
+    // Noticed at the connection's next look at the clock, or when anything changes.
+    stage.session(stage.vault.id);
+    assert!(
+        within("the stream to end", response.into_body().collect())
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_lets_open_exchanges_end_and_takes_no_new_ones() {
     let upstream = Far::H1.start();
     let mut stage = Stage::builder().trusting(&upstream).start().await;
