@@ -40,6 +40,8 @@ pub(crate) const MAX_STREAMS_PER_CONNECTION: usize = 100;
 const MAX_ROUTES: usize = 16 * 1024;
 /// How long a connection may lie idle.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a request waits for a connection that is about to be free.
+const FINISH_WAIT: Duration = Duration::from_millis(20);
 /// How long a request waits when a route has all its connections busy.
 pub(crate) const CONNECTION_WAIT: Duration = Duration::from_secs(10);
 
@@ -329,6 +331,18 @@ impl Lane {
             }
         }
         None
+    }
+
+    /// Takes a connection whose last exchange is over but whose task has not run since, and waits until it has: some
+    /// microseconds, where opening another would cost milliseconds. One that is closing is passed over.
+    pub(crate) async fn take_finishing(&self) -> Option<Pooled> {
+        loop {
+            let (mut connection, _) = lock(&self.idle).pop()?;
+            let ready = tokio::time::timeout(FINISH_WAIT, connection.sender.ready());
+            if matches!(ready.await, Ok(Ok(()))) {
+                return Some(Pooled::Http1(connection));
+            }
+        }
     }
 
     pub(crate) fn share(&self, connection: &Arc<Http2>) -> Option<Stream> {

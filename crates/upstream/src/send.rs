@@ -215,7 +215,10 @@ impl Upstream {
         for attempt in 0..MAX_UNSENT_ATTEMPTS {
             // Where several pooled connections have died together, a new one ends the search.
             let pooled = if attempt < MAX_POOLED_ATTEMPTS {
-                lane.take()
+                match lane.take() {
+                    Some(ready) => Some(ready),
+                    None => lane.take_finishing().await,
+                }
             } else {
                 None
             };

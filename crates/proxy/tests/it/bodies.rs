@@ -132,7 +132,7 @@ async fn a_hundred_megabytes_each_way_and_backpressure() {
         let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
         let what = format!("{way:?} {far:?}");
 
-        // Down: nobody reads at first, so the upstream must come to a stop.
+        // Down.
         let response = agent
             .send("GET", &format!("/bytes/{TOTAL}"), &[], client::empty())
             .await

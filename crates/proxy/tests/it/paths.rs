@@ -261,17 +261,6 @@ async fn a_host_that_no_service_matches() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_policy_refuses_is_refused_on_every_path() {
     type Build = fn(StageBuilder) -> StageBuilder;
-    let bearer = |extra: serde_json::Value| {
-        let mut service = json!({
-            "name": "bearer", "host": HOST, "require_tls": false,
-            "auth": {"type": "bearer", "token": "TOKEN"},
-        });
-        for (key, value) in extra.as_object().unwrap() {
-            service[key] = value.clone();
-        }
-        service
-    };
-    let _ = &bearer;
     let cases: [(&str, Build, &str, &str, u16, &str, &str); 7] = [
         (
             "disabled",
