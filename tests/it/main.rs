@@ -8,6 +8,7 @@
 
 mod architecture;
 mod bad_input;
+mod bad_start;
 mod clients_curl;
 mod clients_git;
 mod clients_grpc;
@@ -15,6 +16,7 @@ mod clients_node;
 mod clients_python;
 mod crash;
 mod management;
+mod management_effects;
 mod root_page;
 mod run_command;
 mod run_environment;

@@ -2,15 +2,17 @@
 
 use agent_vault_testing::Home;
 
+use crate::stage::binary;
 use crate::stage::instance::LOCAL;
 use crate::stage::process::Run;
-use crate::stage::{binary, programs};
 
 /// Drives an interactive shell on a pseudo-terminal: `expect` and `send`, with a deadline.
 const DRIVER: &str = r#"
 import os, pty, select, sys, time
 pid, fd = pty.fork()
 if pid == 0:
+    # Here and not by the caller: a shell that wraps Python would take it away.
+    os.environ["PS1"] = "prompt> "
     os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
 seen = b""
 def expect(text, patience=20):
@@ -41,12 +43,11 @@ expect(b"prompt> ")
 
 fn drive(script: &str) {
     let home = Home::new();
-    let outcome = Run::program(&home, programs::python())
+    let outcome = Run::program(&home, "python3")
         .args(&["-c", &format!("{DRIVER}{script}\nleave()\nprint('done')")])
         .args(&[&binary::agent_vault().to_string_lossy()])
         .envs(&LOCAL)
         .env("TERM", "xterm-256color")
-        .env("PS1", "prompt> ")
         .env("HISTFILE", "")
         .succeed();
     assert_eq!(outcome.stdout, "done\n", "{outcome:?}");

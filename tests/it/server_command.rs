@@ -1,6 +1,6 @@
 //! `agent-vault server` as a process: in the background, with a master password, and its settings on show.
 
-use agent_vault_testing::home::free_port;
+use crate::stage::ports::free_port;
 use agent_vault_testing::{Canary, Home};
 
 use crate::stage::http;

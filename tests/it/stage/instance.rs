@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use agent_vault_testing::home::free_port;
+use super::ports::free_port;
 use agent_vault_testing::{Canary, Home, PATIENCE};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -116,7 +116,7 @@ impl Instance {
                     return;
                 }
                 // Somebody else's connection from that port, which ends.
-                Err(text) if text.contains("port is taken") && attempt < START_ATTEMPTS => {
+                Err(text) if text.contains("cannot listen on") && attempt < START_ATTEMPTS => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 Err(text) => panic!("the server does not start: {text}"),

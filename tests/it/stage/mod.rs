@@ -3,6 +3,7 @@
 pub(crate) mod binary;
 pub(crate) mod http;
 pub(crate) mod instance;
+pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod programs;
 
@@ -34,6 +35,8 @@ pub(crate) struct Stage {
     pub(crate) token: String,
     /// The agent's home; the owner's is another one.
     pub(crate) agent: Home,
+    /// A file with the proxy's root certificate, for clients that are not started by `run`.
+    pub(crate) root: String,
 }
 
 /// Where the tests of one file share a stage for as long as one of them runs.
@@ -85,12 +88,16 @@ impl Stage {
             .stdout
             .trim()
             .to_owned();
+        let agent = Home::new();
+        let ca = http::call(instance.api_addr(), "GET", "/v1/mitm/ca.pem", &[], b"");
+        let root = agent.write("root.pem", ca.body);
         Self {
             instance,
             upstream,
             secret,
             token,
-            agent: Home::new(),
+            agent,
+            root: root.to_string_lossy().into_owned(),
         }
     }
 
