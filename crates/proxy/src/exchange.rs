@@ -247,16 +247,22 @@ async fn stages(
             .as_ref()
             .is_some_and(|injection| injection.scrubber.is_some());
         let looks_inside = scrubs || rewriter.is_some();
-        upgrade::handshake(&shared.upstream, &route, request, head.kind, looks_inside)
-            .await
-            .map(|(answer, form)| {
-                let accepted = form.map(|form| upgrade::Accepted {
-                    form,
-                    client: client_upgrade,
-                    rewriter,
-                });
-                (answer, accepted)
-            })
+        Box::pin(upgrade::handshake(
+            &shared.upstream,
+            &route,
+            request,
+            head.kind,
+            looks_inside,
+        ))
+        .await
+        .map(|(answer, form)| {
+            let accepted = form.map(|form| upgrade::Accepted {
+                form,
+                client: client_upgrade,
+                rewriter,
+            });
+            (answer, accepted)
+        })
     };
     let (answer, upgrade) = sent.map_err(|error| {
         tracing::debug!(target = %head.authority, error = ?error, "upstream failed");

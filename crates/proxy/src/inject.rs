@@ -261,7 +261,7 @@ pub(crate) async fn build(
                 fate: &mut fate,
                 warnings: &mut warnings,
             };
-            rewritten(workshop, injection, &mut parts.headers, incoming).await?
+            Box::pin(rewritten(workshop, injection, &mut parts.headers, incoming)).await?
         }
         None if body.is_end_stream() => empty_like(body),
         None => RequestBody::new(

@@ -125,9 +125,7 @@ where
     F::Output: Send,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(async move {
-            future.await;
-        });
+        drop(self.0.spawn(future));
     }
 }
 

@@ -155,9 +155,7 @@ where
     F::Output: Send,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(async move {
-            future.await;
-        });
+        drop(self.0.spawn(future));
     }
 }
 
@@ -217,14 +215,15 @@ impl Upstream {
             let pooled = if attempt < MAX_POOLED_ATTEMPTS {
                 match lane.take() {
                     Some(ready) => Some(ready),
-                    None => lane.take_finishing().await,
+                    None => Box::pin(lane.take_finishing()).await,
                 }
             } else {
                 None
             };
             let connection = match pooled {
                 Some(pooled) => pooled,
-                None => self.open(route, &lane, attempt).await?,
+                // Boxed, like every part of the path that most requests do not take, so that their future stays small.
+                None => Box::pin(self.open(route, &lane, attempt)).await?,
             };
             match self
                 .send_on(connection, &lane, route, request, progress.clone())
