@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent_vault_testing::{Home, Upstream};
+use agent_vault_testing::{Alpn, Home, Upstream};
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
@@ -44,6 +44,8 @@ enum Role {
         ca_out: PathBuf,
         #[arg(long)]
         bytes: usize,
+        #[arg(long)]
+        http1: bool,
     },
     /// The bare relay.
     #[command(hide = true)]
@@ -52,6 +54,8 @@ enum Role {
         ca_out: PathBuf,
         #[arg(long)]
         upstream_ca: PathBuf,
+        #[arg(long)]
+        http1: bool,
     },
 }
 
@@ -74,6 +78,9 @@ struct Run {
     /// Bytes of each answer.
     #[arg(long, default_value_t = 64)]
     bytes: usize,
+    /// The upstream offers HTTP/1.1 only; measures the HTTP/1.1 cases.
+    #[arg(long)]
+    upstream_http1: bool,
     /// Only these cases.
     #[arg(long, value_enum)]
     case: Vec<Case>,
@@ -111,8 +118,13 @@ struct Running {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     match arguments.role {
-        Some(Role::Upstream { ca_out, bytes }) => {
-            let upstream = Upstream::builder().bench(bytes).start();
+        Some(Role::Upstream {
+            ca_out,
+            bytes,
+            http1,
+        }) => {
+            let alpn = if http1 { Alpn::H1Only } else { Alpn::Both };
+            let upstream = Upstream::builder().alpn(alpn).bench(bytes).start();
             child::write(&ca_out, upstream.ca_pem())?;
             child::ready(upstream.addr())?;
             child::wait_for_parent()
@@ -120,7 +132,8 @@ fn main() -> anyhow::Result<()> {
         Some(Role::Relay {
             ca_out,
             upstream_ca,
-        }) => relay::main(&ca_out, &upstream_ca),
+            http1,
+        }) => relay::main(&ca_out, &upstream_ca, http1),
         // One thread makes the load, so that it leaves the other cores to what is measured.
         None => tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -137,9 +150,14 @@ async fn run(run: Run) -> anyhow::Result<()> {
         (Some(authority), Some(ca)) => (authority.clone(), ca.clone()),
         _ => {
             let bytes = run.bytes.to_string();
-            let arguments = ["upstream", "--bytes", &bytes, "--ca-out"].map(OsStr::new);
-            let child =
-                Child::of_self(&[&arguments[..], &[upstream_ca.as_os_str()]].concat()).await?;
+            let mut arguments = ["upstream", "--bytes", &bytes, "--ca-out"]
+                .map(OsStr::new)
+                .to_vec();
+            arguments.push(upstream_ca.as_os_str());
+            if run.upstream_http1 {
+                arguments.push("--http1".as_ref());
+            }
+            let child = Child::of_self(&arguments).await?;
             let authority = format!("localhost:{}", child.addr().port());
             upstream = Some(child);
             (authority, upstream_ca)
@@ -147,13 +165,16 @@ async fn run(run: Run) -> anyhow::Result<()> {
     };
 
     let relay_ca = home.join("relay.pem");
-    let arguments = [
+    let mut arguments: Vec<&OsStr> = vec![
         "relay".as_ref(),
         "--ca-out".as_ref(),
         relay_ca.as_os_str(),
         "--upstream-ca".as_ref(),
         upstream_ca.as_os_str(),
     ];
+    if run.upstream_http1 {
+        arguments.push("--http1".as_ref());
+    }
     let relay = Child::of_self(&arguments).await?;
     let relay_pem = std::fs::read_to_string(&relay_ca).context("the relay's certificate")?;
     let mut targets = vec![Target::new(
@@ -190,7 +211,9 @@ async fn run(run: Run) -> anyhow::Result<()> {
         ));
     }
 
-    let cases = if run.case.is_empty() {
+    let cases = if run.case.is_empty() && run.upstream_http1 {
+        vec![Case::H1, Case::H1Tunnel]
+    } else if run.case.is_empty() {
         Case::ALL.to_vec()
     } else {
         run.case

@@ -1,5 +1,6 @@
-//! The bare relay: CONNECT, TLS to TLS, HTTP/1.1 to HTTP/1.1 and HTTP/2 to HTTP/2, pooled upstream connections, and
-//! nothing else. It is the floor that this stack allows: no authentication, no rules, no guard, no log, no limits.
+//! The bare relay: CONNECT, TLS to TLS, one pooled HTTP/2 connection to the upstream for both kinds of agents (as the
+//! product has where HTTP/2 is offered), or pooled HTTP/1.1 ones where it is not, and nothing else. It is the floor that
+//! this stack allows: no authentication, no rules, no guard, no log, no limits.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +14,8 @@ use agent_vault_testing::client::dial;
 use agent_vault_testing::pki::{self, TestCa, Validity};
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::header::HOST;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -31,7 +33,7 @@ use tokio_util::task::TaskTracker;
 use crate::child;
 
 /// Runs the relay until the parent has gone.
-pub(crate) fn main(ca_out: &Path, upstream_ca: &Path) -> anyhow::Result<()> {
+pub(crate) fn main(ca_out: &Path, upstream_ca: &Path, http1: bool) -> anyhow::Result<()> {
     let ca = TestCa::new();
     let identity = ca.issue(
         &["localhost".to_owned(), "127.0.0.1".to_owned()],
@@ -47,6 +49,7 @@ pub(crate) fn main(ca_out: &Path, upstream_ca: &Path) -> anyhow::Result<()> {
         idle: Mutex::default(),
         shared: tokio::sync::Mutex::default(),
         tracker,
+        http1,
     });
     child::write(ca_out, &ca.pem())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -71,6 +74,8 @@ struct Relay {
     /// The HTTP/2 connection that all share.
     shared: tokio::sync::Mutex<Option<client2::SendRequest<Incoming>>>,
     tracker: TaskTracker,
+    /// The upstream speaks HTTP/1.1 only.
+    http1: bool,
 }
 
 impl Relay {
@@ -121,8 +126,11 @@ impl Relay {
             http2::Builder::new(TokioExecutor::new())
                 .serve_connection(io, service)
                 .await?;
-        } else {
+        } else if self.http1 {
             let service = service_fn(move |request| Arc::clone(&self).over_h1(request, upstream));
+            http1::Builder::new().serve_connection(io, service).await?;
+        } else {
+            let service = service_fn(move |request| Arc::clone(&self).over_h2(request, upstream));
             http1::Builder::new().serve_connection(io, service).await?;
         }
         Ok(())
@@ -173,9 +181,17 @@ impl Relay {
             }
         };
         // What arrived is sent on; only the private marks of the server's side stay behind.
-        let uri: Uri = request.uri().clone();
         request.extensions_mut().clear();
-        *request.uri_mut() = uri;
+        if request.version() != Version::HTTP_2 {
+            let target = request
+                .uri()
+                .path_and_query()
+                .map_or("/", |target| target.as_str());
+            let uri: Uri = format!("https://localhost:{}{target}", upstream.port()).parse()?;
+            *request.uri_mut() = uri;
+            *request.version_mut() = Version::HTTP_2;
+            request.headers_mut().remove(HOST);
+        }
         Ok(sender.send_request(request).await?)
     }
 }
