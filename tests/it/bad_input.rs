@@ -289,7 +289,7 @@ fn clients_that_leave_harm_nobody() {
         assert_eq!(distrust.status.code(), Some(60), "{distrust:?}");
         let stalled = format!("killed-{round}");
         let url = stage.upstream.url(&format!("/stall?gate={stalled}"));
-        let killed = stage.client(&["curl", "-sS", &url]).own_group().spawn();
+        let killed = stage.client(&["curl", "-sS", &url]).spawn();
         block_on(stage.upstream.gate(&stalled).arrived(1));
         rustix::process::kill_process_group(killed.pid(), Signal::KILL).expect("a group to kill");
         killed.finish();

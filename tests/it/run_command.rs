@@ -16,10 +16,7 @@ fn stage() -> Arc<Stage> {
 
 /// `agent-vault run -- sh -c SCRIPT` as the person who is logged in.
 fn sh(stage: &Stage, script: &str) -> Run {
-    stage
-        .instance
-        .person(&["run", "--", "sh", "-c", script])
-        .own_group()
+    stage.instance.person(&["run", "--", "sh", "-c", script])
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent_vault_testing::{Home, PATIENCE};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::binary;
 
@@ -67,8 +67,11 @@ impl Run {
             .unwrap_or(program.as_ref())
             .to_string_lossy()
             .into_owned();
+        let mut command = home.command(program);
+        // No terminal of whoever runs the tests takes part, and all that it starts can be ended with it.
+        command.process_group(0);
         Self {
-            command: home.command(program),
+            command,
             stdin: None,
             shown,
         }
@@ -98,12 +101,6 @@ impl Run {
     /// Everything that the child reads; without it, stdin is empty.
     pub(crate) fn stdin(mut self, content: impl AsRef<[u8]>) -> Self {
         self.stdin = Some(content.as_ref().to_vec());
-        self
-    }
-
-    /// A process group of its own, so that no terminal of whoever runs the tests takes part.
-    pub(crate) fn own_group(mut self) -> Self {
-        self.command.process_group(0);
         self
     }
 
@@ -185,6 +182,12 @@ impl Running {
         kill_process(self.pid(), signal).expect("a child to signal");
     }
 
+    /// Kills it with all that it started.
+    fn kill(&mut self) {
+        kill_process_group(self.pid(), Signal::KILL).unwrap_or_default();
+        self.child.wait().ok();
+    }
+
     /// Waits for its end.
     pub(crate) fn finish(mut self) -> Outcome {
         let deadline = Instant::now() + 2 * PATIENCE;
@@ -193,7 +196,7 @@ impl Running {
                 break status;
             }
             if Instant::now() > deadline {
-                self.child.kill().unwrap_or_default();
+                self.kill();
                 panic!(
                     "`{}` did not end; stdout: {}; stderr: {}",
                     self.shown,
@@ -216,8 +219,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // Only a test that fails leaves a child behind.
         if matches!(self.child.try_wait(), Ok(None)) {
-            self.child.kill().unwrap_or_default();
-            self.child.wait().ok();
+            self.kill();
         }
     }
 }
