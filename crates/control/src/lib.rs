@@ -82,6 +82,6 @@ pub use vaults::{Membership, RenamedVault, VaultView, Vaults};
 
 pub use agent_vault_policy::UnmatchedPolicy;
 pub use agent_vault_store::{
-    AgentStatus, InstanceRole, LogCursor, LogEntry, LogPage, LogQuery, LogRow, StatusBucket,
-    VaultRole,
+    AgentStatus, InstanceRole, LogAppend, LogCursor, LogEntry, LogPage, LogQuery, LogRow,
+    StatusBucket, VaultRole,
 };

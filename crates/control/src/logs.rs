@@ -1,7 +1,7 @@
 //! The request log: written in batches by the proxy's journal, read by members of the vault.
 
 use agent_vault_policy::Host;
-use agent_vault_store::{DiscoveredHost, LogPage, LogQuery, LogRow, Store};
+use agent_vault_store::{DiscoveredHost, LogAppend, LogPage, LogQuery, Store};
 use uuid::Uuid;
 
 use crate::Control;
@@ -32,8 +32,8 @@ impl LogWriter {
     ///
     /// # Errors
     /// When the database cannot be written; then none of a statement's rows are stored.
-    pub async fn write(&self, rows: Vec<LogRow>) -> Result<usize, ControlError> {
-        Ok(self.0.append_logs(&rows).await?)
+    pub async fn write(&self, rows: &[LogAppend<'_>]) -> Result<usize, ControlError> {
+        Ok(self.0.append_logs(rows).await?)
     }
 }
 

@@ -3,15 +3,18 @@
 //! What repeats (vault, actor, session, host, service, …) is stored once as a source and remembered here, so that a row
 //! binds nine small values. Tens of thousands of requests a second must not cost more to log than to serve.
 
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use sqlx::{Connection as _, Row as _};
+use uuid::Uuid;
 
 use crate::dialect::{Connection, insert_logs};
 use crate::logs::{MAX_KEYS, MAX_PATH_CHARS, MAX_TEXT_CHARS, cut};
-use crate::{LogRow, Store, StoreError};
+use crate::{ActorRef, LogRow, Store, StoreError};
 
 /// Sources that are remembered; all are forgotten when there are more.
 const MAX_SOURCES: usize = 4096;
@@ -22,20 +25,78 @@ const SOURCE_LIFE: Duration = Duration::from_secs(3600);
 static STATEMENTS: LazyLock<[(usize, &'static str); 4]> =
     LazyLock::new(|| [256, 32, 4, 1].map(|rows| (rows, insert_logs(rows))));
 
+/// One request, to be appended, borrowed from whoever has it. The fields are those of [`LogRow`].
+#[derive(Debug, Clone, Copy)]
+#[expect(
+    missing_docs,
+    reason = "documented at the fields of the same names in `LogRow`"
+)]
+pub struct LogAppend<'a> {
+    pub vault_id: Uuid,
+    pub actor: Option<ActorRef>,
+    pub session_id: &'a str,
+    pub label: &'a str,
+    pub ingress: &'a str,
+    pub method: &'a str,
+    pub host: &'a str,
+    pub path: &'a str,
+    pub matched_service: &'a str,
+    pub credential_keys: &'a [String],
+    pub status: u16,
+    pub latency_ms: u32,
+    pub error_code: &'a str,
+    pub auth_scheme: &'a str,
+    pub auth_header: &'a str,
+    pub decision: &'a str,
+    pub warnings: &'a [String],
+    pub created_at: Timestamp,
+}
+
 /// What many requests have in common.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 struct Source {
-    vault_id: uuid::Uuid,
-    actor: Option<crate::ActorRef>,
-    session_id: String,
-    label: String,
-    ingress: String,
-    host: String,
-    matched_service: String,
+    vault_id: Uuid,
+    actor: Option<ActorRef>,
+    texts: [String; 8],
     credential_keys: Vec<String>,
-    auth_scheme: String,
-    auth_header: String,
-    decision: String,
+}
+
+impl Source {
+    fn of(row: &LogAppend<'_>) -> Self {
+        Self {
+            vault_id: row.vault_id,
+            actor: row.actor,
+            texts: row.common().map(str::to_owned),
+            credential_keys: row.credential_keys.to_vec(),
+        }
+    }
+
+    fn is_of(&self, row: &LogAppend<'_>) -> bool {
+        self.vault_id == row.vault_id
+            && self.actor == row.actor
+            && self
+                .texts
+                .iter()
+                .zip(row.common())
+                .all(|(own, of)| own == of)
+            && self.credential_keys == row.credential_keys
+    }
+}
+
+impl<'a> LogAppend<'a> {
+    /// The texts that a source holds.
+    fn common(&self) -> [&'a str; 8] {
+        [
+            self.session_id,
+            self.label,
+            self.ingress,
+            self.host,
+            self.matched_service,
+            self.auth_scheme,
+            self.auth_header,
+            self.decision,
+        ]
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,32 +106,40 @@ struct Stored {
     since: Instant,
 }
 
-/// The sources that this process has stored.
+/// The sources that this process has stored, by the hash of what they are compared by.
 #[derive(Debug, Default)]
-pub(crate) struct Sources(Mutex<HashMap<Source, Stored>>);
+pub(crate) struct Sources {
+    hashing: RandomState,
+    stored: Mutex<HashMap<u64, (Source, Stored)>>,
+}
 
 impl Sources {
-    fn get(&self, source: &Source) -> Option<Stored> {
+    fn get(&self, row: &LogAppend<'_>) -> Option<Stored> {
         self.lock()
-            .get(source)
-            .copied()
-            .filter(|stored| stored.since.elapsed() < SOURCE_LIFE)
+            .get(&self.hash(row))
+            .filter(|(source, stored)| source.is_of(row) && stored.since.elapsed() < SOURCE_LIFE)
+            .map(|(_, stored)| *stored)
     }
 
-    fn put(&self, source: Source, stored: Stored) {
+    fn put(&self, row: &LogAppend<'_>, stored: Stored) {
         let mut sources = self.lock();
         if sources.len() >= MAX_SOURCES {
             sources.clear();
         }
-        sources.insert(source, stored);
+        sources.insert(self.hash(row), (Source::of(row), stored));
     }
 
     fn forget(&self) {
         self.lock().clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Source, Stored>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hash(&self, row: &LogAppend<'_>) -> u64 {
+        self.hashing
+            .hash_one((row.vault_id, row.actor, row.common(), row.credential_keys))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, (Source, Stored)>> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be written; then none of the rows stay.
-    pub async fn append_logs(&self, rows: &[LogRow]) -> Result<usize, StoreError> {
+    pub async fn append_logs(&self, rows: &[LogAppend<'_>]) -> Result<usize, StoreError> {
         if rows.is_empty() {
             return Ok(0);
         }
@@ -104,25 +173,24 @@ impl Store {
     async fn append(
         &self,
         connection: &mut Connection,
-        rows: &[LogRow],
+        rows: &[LogAppend<'_>],
     ) -> Result<usize, StoreError> {
         let vaults: Vec<i64> = sqlx::query_scalar("select no from request_log_vaults")
             .fetch_all(&mut *connection)
             .await?;
-        let mut vaults: std::collections::HashSet<i64> = vaults.into_iter().collect();
+        let mut vaults: HashSet<i64> = vaults.into_iter().collect();
         let mut placed = Vec::with_capacity(rows.len());
         for row in rows {
-            let source = Source::of(row);
             let known = self
                 .log_sources()
-                .get(&source)
+                .get(row)
                 .filter(|stored| vaults.contains(&stored.vault_no));
             let stored = match known {
                 Some(stored) => stored,
-                None => match store_source(connection, &source, row).await? {
+                None => match store_source(connection, row).await? {
                     Some(stored) => {
                         vaults.insert(stored.vault_no);
-                        self.log_sources().put(source, stored);
+                        self.log_sources().put(row, stored);
                         stored
                     }
                     None => continue,
@@ -142,20 +210,29 @@ impl Store {
     }
 }
 
-impl Source {
-    fn of(row: &LogRow) -> Self {
-        Self {
-            vault_id: row.vault_id,
-            actor: row.actor,
-            session_id: row.session_id.clone(),
-            label: row.label.clone(),
-            ingress: row.ingress.clone(),
-            host: row.host.clone(),
-            matched_service: row.matched_service.clone(),
-            credential_keys: row.credential_keys.clone(),
-            auth_scheme: row.auth_scheme.clone(),
-            auth_header: row.auth_header.clone(),
-            decision: row.decision.clone(),
+impl LogRow {
+    /// The row, to be appended.
+    #[must_use]
+    pub fn as_append(&self) -> LogAppend<'_> {
+        LogAppend {
+            vault_id: self.vault_id,
+            actor: self.actor,
+            session_id: &self.session_id,
+            label: &self.label,
+            ingress: &self.ingress,
+            method: &self.method,
+            host: &self.host,
+            path: &self.path,
+            matched_service: &self.matched_service,
+            credential_keys: &self.credential_keys,
+            status: self.status,
+            latency_ms: self.latency_ms,
+            error_code: &self.error_code,
+            auth_scheme: &self.auth_scheme,
+            auth_header: &self.auth_header,
+            decision: &self.decision,
+            warnings: &self.warnings,
+            created_at: self.created_at,
         }
     }
 }
@@ -163,10 +240,9 @@ impl Source {
 /// Stores a source; `None` when its vault is gone.
 async fn store_source(
     connection: &mut Connection,
-    source: &Source,
-    row: &LogRow,
+    row: &LogAppend<'_>,
 ) -> Result<Option<Stored>, StoreError> {
-    let vault = source.vault_id.to_string();
+    let vault = row.vault_id.to_string();
     sqlx::query(
         "insert into request_log_vaults (vault_id) select id from vaults where id = $1 on conflict do nothing",
     )
@@ -187,17 +263,17 @@ async fn store_source(
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) returning id",
     )
     .bind(vault_no)
-    .bind(source.actor.map_or("", |actor| actor.kind.as_str()))
-    .bind(source.actor.map(|actor| actor.id.to_string()).unwrap_or_default())
-    .bind(cut(&source.session_id, MAX_TEXT_CHARS))
-    .bind(cut(&source.label, MAX_TEXT_CHARS))
-    .bind(cut(&source.ingress, MAX_TEXT_CHARS))
-    .bind(cut(&source.host, MAX_TEXT_CHARS))
-    .bind(cut(&source.matched_service, MAX_TEXT_CHARS))
-    .bind(list(&source.credential_keys))
-    .bind(cut(&source.auth_scheme, MAX_TEXT_CHARS))
-    .bind(cut(&source.auth_header, MAX_TEXT_CHARS))
-    .bind(cut(&source.decision, MAX_TEXT_CHARS))
+    .bind(row.actor.map_or("", |actor| actor.kind.as_str()))
+    .bind(row.actor.map(|actor| actor.id.to_string()).unwrap_or_default())
+    .bind(cut(row.session_id, MAX_TEXT_CHARS))
+    .bind(cut(row.label, MAX_TEXT_CHARS))
+    .bind(cut(row.ingress, MAX_TEXT_CHARS))
+    .bind(cut(row.host, MAX_TEXT_CHARS))
+    .bind(cut(row.matched_service, MAX_TEXT_CHARS))
+    .bind(list(row.credential_keys))
+    .bind(cut(row.auth_scheme, MAX_TEXT_CHARS))
+    .bind(cut(row.auth_header, MAX_TEXT_CHARS))
+    .bind(cut(row.decision, MAX_TEXT_CHARS))
     .bind(row.created_at.as_millisecond())
     .fetch_one(connection)
     .await?;
@@ -211,19 +287,19 @@ async fn store_source(
 async fn insert(
     connection: &mut Connection,
     sql: &'static str,
-    rows: &[(Stored, &LogRow)],
+    rows: &[(Stored, &LogAppend<'_>)],
 ) -> Result<(), StoreError> {
     let mut query = sqlx::query(sql);
     for (stored, row) in rows {
         query = query
             .bind(stored.vault_no)
             .bind(stored.id)
-            .bind(cut(&row.method, MAX_TEXT_CHARS))
-            .bind(cut(&row.path, MAX_PATH_CHARS))
+            .bind(cut(row.method, MAX_TEXT_CHARS))
+            .bind(cut(row.path, MAX_PATH_CHARS))
             .bind(i64::from(row.status))
             .bind(i64::from(row.latency_ms))
-            .bind(cut(&row.error_code, MAX_TEXT_CHARS))
-            .bind(list(&row.warnings))
+            .bind(cut(row.error_code, MAX_TEXT_CHARS))
+            .bind(list(row.warnings))
             .bind(row.created_at.as_millisecond());
     }
     query.execute(connection).await?;

@@ -52,6 +52,7 @@ mod vaults;
 
 pub use actors::{ActorKind, ActorRef, InstanceRole, UnknownName, VaultRole};
 pub use agents::{Agent, AgentStatus};
+pub use append::LogAppend;
 pub use audit::{AuditActor, AuditEntry, AuditRecord, AuditVerdict};
 pub use ca::CaRecord;
 pub use credentials::{Credential, CredentialType, CredentialWrite, MAX_CREDENTIAL_VERSIONS};

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use agent_vault_broker::ActorKind;
 use agent_vault_control::LogWriter;
 use agent_vault_proxy::{LogRecord, LogSink};
-use agent_vault_store::{ActorRef, LogRow};
+use agent_vault_store::{ActorRef, LogAppend};
 
 /// Writes the request log.
 pub(super) struct StoreSink(pub(super) LogWriter);
@@ -16,9 +16,9 @@ impl LogSink for StoreSink {
         batch: Vec<LogRecord>,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
         Box::pin(async move {
-            let rows: Vec<LogRow> = batch.into_iter().map(row).collect();
+            let rows: Vec<LogAppend<'_>> = batch.iter().map(row).collect();
             self.0
-                .write(rows)
+                .write(&rows)
                 .await
                 .map(|_| ())
                 .map_err(|error| error.to_string())
@@ -26,9 +26,9 @@ impl LogSink for StoreSink {
     }
 }
 
-fn row(record: LogRecord) -> LogRow {
+fn row(record: &LogRecord) -> LogAppend<'_> {
     let (auth_scheme, auth_header) = record.client_auth.unwrap_or_default();
-    LogRow {
+    LogAppend {
         vault_id: record.vault,
         actor: record.actor.map(|(kind, id)| ActorRef {
             kind: match kind {
@@ -37,21 +37,21 @@ fn row(record: LogRecord) -> LogRow {
             },
             id,
         }),
-        session_id: record.session.to_string(),
-        label: record.label.as_deref().unwrap_or_default().to_owned(),
-        ingress: String::from("mitm"),
-        method: record.method.to_string(),
-        host: record.host.to_string(),
-        path: record.path,
-        matched_service: record.service.as_deref().unwrap_or_default().to_owned(),
-        credential_keys: record.keys.as_deref().unwrap_or_default().to_vec(),
+        session_id: &record.session,
+        label: record.label.as_deref().unwrap_or_default(),
+        ingress: "mitm",
+        method: record.method.as_str(),
+        host: &record.host,
+        path: &record.path,
+        matched_service: record.service.as_deref().unwrap_or_default(),
+        credential_keys: record.keys.as_deref().unwrap_or_default(),
         status: record.status,
         latency_ms: u32::try_from(record.latency.as_millis()).unwrap_or(u32::MAX),
-        error_code: record.error_code.to_owned(),
-        auth_scheme: auth_scheme.to_owned(),
-        auth_header: auth_header.to_owned(),
-        decision: record.decision.as_str().to_owned(),
-        warnings: record.warnings,
+        error_code: record.error_code,
+        auth_scheme,
+        auth_header,
+        decision: record.decision.as_str(),
+        warnings: &record.warnings,
         created_at: record.at,
     }
 }

@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use agent_vault_api::RateLimits;
-use agent_vault_control::LogRow;
+use agent_vault_control::{LogAppend, LogRow};
 use agent_vault_store::{DEFAULT_VAULT_ID, InstanceRole, VaultRole};
 use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::world::World;
+
+fn borrowed(rows: &[LogRow]) -> Vec<LogAppend<'_>> {
+    rows.iter().map(LogRow::as_append).collect()
+}
 
 fn row(world: &World, host: &str, status: u16) -> LogRow {
     LogRow {
@@ -82,7 +86,15 @@ async fn pages_cursors_and_filters() {
         session_id: "other".to_owned(),
         ..row(&world, "api.x.io:443", 403)
     });
-    assert_eq!(world.control.log_writer().write(rows).await.unwrap(), 6);
+    assert_eq!(
+        world
+            .control
+            .log_writer()
+            .write(&borrowed(&rows))
+            .await
+            .unwrap(),
+        6
+    );
 
     let page = read("?limit=2").await;
     assert_eq!(ids(&page), [6, 5]);
@@ -133,7 +145,12 @@ async fn discovered_hosts_without_those_that_a_service_covers() {
         row(&world, "api.two.com:443", 403),
         row(&world, "fine.com:443", 200),
     ];
-    world.control.log_writer().write(rows).await.unwrap();
+    world
+        .control
+        .log_writer()
+        .write(&borrowed(&rows))
+        .await
+        .unwrap();
     let read = async |query: &str| -> Value {
         let path = format!("/v1/vaults/default/discovered-hosts{query}");
         world

@@ -43,9 +43,15 @@ async fn by_age_by_number_by_setting_and_by_lock() {
             .len()
     };
     let sweep = async |knobs: RetentionKnobs| instance.control.sweep(knobs).await.unwrap();
-    writer.write(vec![row(&instance); 3]).await.unwrap();
+    writer
+        .write(&[row(&instance).as_append(); 3])
+        .await
+        .unwrap();
     instance.advance(SignedDuration::from_hours(167));
-    writer.write(vec![row(&instance); 6]).await.unwrap();
+    writer
+        .write(&[row(&instance).as_append(); 6])
+        .await
+        .unwrap();
     assert_eq!(sweep(RetentionKnobs::default()).await, 0);
     instance.advance(SignedDuration::from_hours(2));
     let kept = RetentionKnobs {

@@ -29,7 +29,9 @@ async fn two_handles_interleave_writes() {
                 assert_eq!(tx.vaults().await.unwrap().len(), before + 1);
                 versions.push(tx.commit(&entry("vault.create")).await.unwrap());
                 store
-                    .append_logs(&[crate::logs::row(agent_vault_store::DEFAULT_VAULT_ID, 1)])
+                    .append_logs(&[
+                        crate::logs::row(agent_vault_store::DEFAULT_VAULT_ID, 1).as_append()
+                    ])
                     .await
                     .unwrap();
             }

@@ -266,7 +266,7 @@ async fn deleting_a_vault_takes_everything_in_it() {
         .unwrap();
     tx.commit(&entry("vault.create")).await.unwrap();
     store
-        .append_logs(&[crate::logs::row(doomed.id, 1)])
+        .append_logs(&[crate::logs::row(doomed.id, 1).as_append()])
         .await
         .unwrap();
 

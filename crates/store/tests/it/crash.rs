@@ -34,7 +34,7 @@ async fn writer_process() {
         tx.commit(&entry("vault.create")).await.unwrap();
         say(&format!("vault {name}"));
         store
-            .append_logs(&[crate::logs::row(DEFAULT_VAULT_ID, n)])
+            .append_logs(&[crate::logs::row(DEFAULT_VAULT_ID, n).as_append()])
             .await
             .unwrap();
     }

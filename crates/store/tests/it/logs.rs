@@ -1,9 +1,15 @@
 use agent_vault_store::{
-    ActorRef, DEFAULT_VAULT_ID, LogCursor, LogQuery, LogRow, Retention, StatusBucket, Store,
+    ActorRef, DEFAULT_VAULT_ID, LogAppend, LogCursor, LogQuery, LogRow, Retention, StatusBucket,
+    Store,
 };
 use uuid::Uuid;
 
 use crate::{agent, at, entry, open, temp, user, vault};
+
+/// Rows, to be appended.
+pub(crate) fn borrowed(rows: &[LogRow]) -> Vec<LogAppend<'_>> {
+    rows.iter().map(LogRow::as_append).collect()
+}
 
 /// A successful request, `seconds` after the fixed moment.
 pub(crate) fn row(vault_id: Uuid, seconds: i64) -> LogRow {
@@ -72,7 +78,7 @@ async fn rows_round_trip_with_names() {
         by(ActorRef::agent(Uuid::new_v4())),
         odd,
     ];
-    assert_eq!(store.append_logs(&rows).await.unwrap(), 4);
+    assert_eq!(store.append_logs(&borrowed(&rows)).await.unwrap(), 4);
     assert_eq!(store.version().await.unwrap(), 1, "no management commit");
 
     let page = store
@@ -105,7 +111,7 @@ async fn text_is_bounded_and_free_of_nul() {
         credential_keys: vec!["K".to_owned(); 100],
         ..row(DEFAULT_VAULT_ID, 1)
     };
-    assert_eq!(store.append_logs(&[long]).await.unwrap(), 1);
+    assert_eq!(store.append_logs(&[long.as_append()]).await.unwrap(), 1);
     let page = store
         .log_page(&LogQuery::newest(DEFAULT_VAULT_ID))
         .await
@@ -124,7 +130,7 @@ async fn a_deleted_vault_loses_only_its_own_rows() {
     for place in [0, 500, 1200] {
         rows[place].vault_id = Uuid::new_v4();
     }
-    assert_eq!(store.append_logs(&rows).await.unwrap(), 1198);
+    assert_eq!(store.append_logs(&borrowed(&rows)).await.unwrap(), 1198);
     assert_eq!(store.append_logs(&[]).await.unwrap(), 0);
     // Ids follow the order of the batch, also across statements.
     let page = store
@@ -146,7 +152,7 @@ async fn pages_and_cursors() {
     let temp = temp();
     let store = open(temp.path()).await;
     let rows: Vec<_> = (0..7).map(|n| row(DEFAULT_VAULT_ID, n)).collect();
-    store.append_logs(&rows).await.unwrap();
+    store.append_logs(&borrowed(&rows)).await.unwrap();
     let query = |limit, cursor| LogQuery {
         limit,
         cursor,
@@ -241,7 +247,7 @@ async fn filters() {
             ..base.clone()
         },
     ];
-    store.append_logs(&rows).await.unwrap();
+    store.append_logs(&borrowed(&rows)).await.unwrap();
     let all = LogQuery::newest(DEFAULT_VAULT_ID);
     for (bucket, expected) in [
         ("2xx", vec![5, 1]),
@@ -336,7 +342,7 @@ async fn discovered_hosts_merge_ports() {
             ..miss("other.io:443", 9, "")
         },
     ];
-    store.append_logs(&rows).await.unwrap();
+    store.append_logs(&borrowed(&rows)).await.unwrap();
     let hosts = store.discovered_hosts(DEFAULT_VAULT_ID).await.unwrap();
     let found: Vec<_> = hosts
         .iter()
@@ -372,7 +378,7 @@ async fn retention_by_age_and_number() {
     let mut rows: Vec<_> = (0..2500).map(|_| row(DEFAULT_VAULT_ID, 0)).collect();
     rows.extend((0..30).map(|n| row(DEFAULT_VAULT_ID, hour + n)));
     rows.extend((0..5).map(|n| row(other.id, hour + n)));
-    store.append_logs(&rows).await.unwrap();
+    store.append_logs(&borrowed(&rows)).await.unwrap();
 
     let unlimited = Retention {
         max_age_hours: 0,
