@@ -95,9 +95,16 @@ impl Sessions<'_> {
                 if control.touches().is_due(hash, now) {
                     let address = seen.address.unwrap_or_default();
                     let user_agent = seen.user_agent.unwrap_or_default();
-                    store
-                        .touch_session(hash, now, &address, &user_agent)
-                        .await?;
+                    let touched = store.touch_session(hash, now, &address, &user_agent).await;
+                    // When somebody was here last is not worth refusing them, on a full disk for example.
+                    if let Err(error) = touched
+                        && control.touches().is_news(now)
+                    {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the last use of a login cannot be written"
+                        );
+                    }
                 }
                 Ok(Actor::User(UserActor {
                     id,

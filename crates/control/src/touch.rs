@@ -11,15 +11,18 @@ const INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 /// Most sessions that are remembered; beyond it those that are due anyway are forgotten.
 const MAX_SESSIONS: usize = 10_000;
 
-/// Says when a write is due.
+/// Says when a write is due, and when a failed one is worth a line in the log.
 #[derive(Debug, Default)]
-pub(crate) struct TouchGate(Mutex<HashMap<TokenHash, Timestamp>>);
+pub(crate) struct TouchGate {
+    last: Mutex<HashMap<TokenHash, Timestamp>>,
+    warned: Mutex<Option<Timestamp>>,
+}
 
 impl TouchGate {
     /// Whether this use should be written; if so the next minute's uses should not.
     pub(crate) fn is_due(&self, session: TokenHash, now: Timestamp) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = |at: &Timestamp| now.duration_since(*at).abs() < INTERVAL;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = |at: &Timestamp| is_recent(*at, now);
         if last.get(&session).is_some_and(recent) {
             return false;
         }
@@ -31,6 +34,20 @@ impl TouchGate {
         }
         true
     }
+
+    /// Whether a failed write should be told; if so the next minute's should not, whoever's they are.
+    pub(crate) fn is_news(&self, now: Timestamp) -> bool {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_some_and(|at| is_recent(at, now)) {
+            return false;
+        }
+        *warned = Some(now);
+        true
+    }
+}
+
+fn is_recent(at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(at).abs() < INTERVAL
 }
 
 #[cfg(test)]
@@ -46,5 +63,14 @@ mod tests {
         assert!(!gate.is_due(a, start + SignedDuration::from_secs(59)));
         assert!(gate.is_due(b, start));
         assert!(gate.is_due(a, start + SignedDuration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_once_a_minute() {
+        let gate = TouchGate::default();
+        let start = Timestamp::UNIX_EPOCH;
+        assert!(gate.is_news(start));
+        assert!(!gate.is_news(start + SignedDuration::from_secs(59)));
+        assert!(gate.is_news(start + SignedDuration::from_secs(60)));
     }
 }

@@ -3,6 +3,7 @@
 
 mod authority;
 mod cancelled;
+mod full_disk;
 mod instance;
 mod other_process;
 mod races;
