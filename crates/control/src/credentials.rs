@@ -1,16 +1,19 @@
 //! Sealed values.
 
+use std::collections::BTreeSet;
+
 use agent_vault_broker::credential_context;
-use agent_vault_policy::CredentialKey;
+use agent_vault_policy::{CredentialKey, Service};
 use agent_vault_seal::SecretBytes;
 use agent_vault_store::{Credential, CredentialType, CredentialWrite, VaultRole};
 use uuid::Uuid;
 
 use crate::Control;
-use crate::access::{self, AnyRole, Member, VaultAccess, VaultRef};
+use crate::access::{self, Admin, AnyRole, Member, VaultAccess, VaultRef};
 use crate::actor::Actor;
 use crate::error::ControlError;
 use crate::write::Write;
+use crate::{line_breaks, publish};
 
 /// Most credentials in one vault.
 const MAX_CREDENTIALS: usize = 10_000;
@@ -94,7 +97,8 @@ impl Credentials<'_> {
     /// Stores values, all or none; existing ones get a new version. Answers the names, sorted.
     ///
     /// # Errors
-    /// Below vault member; `Invalid` for a bad name or size.
+    /// Below vault member; `Invalid` for a bad name or size, for a line break at an end of a value, and for a control character
+    /// in one that a service puts in a header.
     pub async fn set(
         &self,
         actor: &Actor,
@@ -174,7 +178,13 @@ async fn set(
             "a vault has at most {MAX_CREDENTIALS} credentials"
         )));
     }
+    // Services that cannot be read put nothing anywhere: the proxy refuses the whole vault then.
+    let services = match write.tx().services(access.id()).await? {
+        Some(row) => publish::stored_services(&row.json).unwrap_or_default(),
+        None => Vec::new(),
+    };
     for (key, value) in values {
+        line_breaks::check_headers(&services, key, value.expose())?;
         put(write, &access, key, value).await?;
     }
     let names: Vec<String> = values
@@ -246,6 +256,28 @@ fn open(
     })
 }
 
+/// Refuses services that put a stored value in a header that cannot carry it. Needs proof that an admin of the vault asked.
+pub(crate) async fn check_headers(
+    write: &mut Write,
+    access: &VaultAccess<Admin>,
+    services: &[&Service],
+) -> Result<(), ControlError> {
+    let keys: BTreeSet<&CredentialKey> = services
+        .iter()
+        .flat_map(|service| line_breaks::header_keys(service))
+        .collect();
+    for key in keys {
+        let Some(row) = write.tx().credential(access.id(), key.as_str()).await? else {
+            continue;
+        };
+        // A value that cannot be opened is another trouble, told where it is used.
+        if let Ok(value) = unseal(write.control(), access.id(), &row) {
+            line_breaks::check_headers(services.iter().copied(), key, value.expose())?;
+        }
+    }
+    Ok(())
+}
+
 fn unseal(control: &Control, vault: Uuid, row: &Credential) -> Result<SecretBytes, ControlError> {
     let owner = vault.to_string();
     let context = credential_context(&owner, &row.key, row.version);
@@ -261,7 +293,7 @@ fn unseal(control: &Control, vault: Uuid, row: &Credential) -> Result<SecretByte
         })
 }
 
-/// Validates every name and size before anything is written; sorted by name.
+/// Validates every name, size and end before anything is written; sorted by name.
 fn checked(
     values: Vec<(String, SecretBytes)>,
 ) -> Result<Vec<(CredentialKey, SecretBytes)>, ControlError> {
@@ -279,6 +311,7 @@ fn checked(
                 "the value of `{key}` is larger than {MAX_VALUE_BYTES} bytes"
             )));
         }
+        line_breaks::check_ends(&key, value.expose())?;
         checked.push((key, value));
     }
     checked.sort_by(|(a, _), (b, _)| a.cmp(b));

@@ -36,6 +36,7 @@ mod email;
 mod error;
 mod hashing;
 pub mod label;
+mod line_breaks;
 mod logs;
 mod members;
 mod options;

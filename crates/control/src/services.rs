@@ -8,6 +8,7 @@ use agent_vault_policy::{
 use crate::Control;
 use crate::access::{self, Admin, AnyRole, VaultAccess, VaultRef};
 use crate::actor::Actor;
+use crate::credentials;
 use crate::error::{Candidate, ControlError};
 use crate::publish;
 use crate::write::Write;
@@ -70,7 +71,8 @@ impl Services<'_> {
     /// Puts each entry in the place of the one with its name, or at the end.
     ///
     /// # Errors
-    /// Below vault admin; `Invalid`, naming the field, for a bad entry; then nothing changes.
+    /// Below vault admin; `Invalid`, naming the field, for a bad entry, or for one that puts in a header what no header carries;
+    /// then nothing changes.
     pub async fn upsert(
         &self,
         actor: &Actor,
@@ -85,7 +87,8 @@ impl Services<'_> {
     /// Replaces the whole list; answers how many there are.
     ///
     /// # Errors
-    /// Below vault admin; `Invalid`, naming the field, for a bad entry; then nothing changes.
+    /// Below vault admin; `Invalid`, naming the field, for a bad entry, or for one that puts in a header what no header carries;
+    /// then nothing changes.
     pub async fn replace(
         &self,
         actor: &Actor,
@@ -151,6 +154,12 @@ async fn put(
     let names: Vec<String> = merged.upserted.iter().map(ToString::to_string).collect();
     write.note("services", names.clone());
     let total = merged.services.len();
+    let changed: Vec<&Service> = merged
+        .services
+        .iter()
+        .filter(|service| merged.upserted.contains(&service.name))
+        .collect();
+    credentials::check_headers(write, &access, &changed).await?;
     store(write, &access, &merged.services).await?;
     Ok(Upserted { names, total })
 }
@@ -168,6 +177,7 @@ async fn replace(
         .map(|service| service.name.as_str())
         .collect();
     write.note("services", names);
+    credentials::check_headers(write, &access, &services.iter().collect::<Vec<_>>()).await?;
     store(write, &access, &services).await?;
     Ok(services.len())
 }

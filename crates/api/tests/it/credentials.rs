@@ -294,3 +294,42 @@ async fn h25_and_h52_which_vault_is_meant_when_none_is_named() {
         .expect(StatusCode::OK);
     assert_eq!(list["keys"], json!([]));
 }
+
+#[tokio::test]
+async fn c19_a_value_that_no_header_carries_is_not_stored_for_one() {
+    let (world, cast) = World::cast().await;
+    // Whatever it is for, nobody means a line break at an end; nothing of the batch is stored.
+    for bad in ["sk-x\n", "sk-x\r\n", "\nsk-x", "sk-x\u{0}"] {
+        let refused = set(&world, &cast, json!({"GOOD": "x", "BAD": bad})).await;
+        assert!(refused.json()["hint"].as_str().unwrap().contains("printf"));
+        assert!(refused.refused(400).contains("`BAD`"), "{bad:?}");
+    }
+    assert_eq!(keys(&world, &cast).await, json!([]));
+    // Inside, a value may have them until a service puts it in a header.
+    set(
+        &world,
+        &cast,
+        json!({"PEM": "-----BEGIN-----\nAAAA\n-----END-----"}),
+    )
+    .await
+    .expect(StatusCode::OK);
+    let service = |name: &str, token: &str| {
+        let body = json!({"services": [{"name": name, "host": format!("{name}.x.com"), "auth": {"type": "bearer", "token": token}}]});
+        let path = "/v1/vaults/default/services";
+        world.post(path, body).token(&cast.owner).send()
+    };
+    let refused = service("pem", "PEM").await;
+    let message = refused.refused(400);
+    assert!(
+        message.contains("\"pem\"") && message.contains("`PEM`"),
+        "{message}"
+    );
+    assert!(!refused.text.contains("AAAA"));
+    service("api", "API_KEY").await.expect(StatusCode::OK);
+    let refused = set(&world, &cast, json!({"API_KEY": "one\ntwo-canary"})).await;
+    assert!(refused.refused(400).contains("\"api\""));
+    assert!(!refused.text.contains("canary"));
+    set(&world, &cast, json!({"API_KEY": "one", "PEM": "a\nb"}))
+        .await
+        .expect(StatusCode::OK);
+}
