@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use agent_vault_testing::upstream::read_head;
 use agent_vault_testing::{Alpn, Upstream, client, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -140,9 +141,8 @@ async fn vaults_share_nothing() {
     }
 }
 
-/// Upstreams that close what they promised to keep. Each connection answers once; the next request on it is met by the
-/// end of the stream, at once or after it was read.
-fn forgetful(reads_the_second: bool, seen: &Arc<AtomicUsize>) -> Upstream {
+/// An upstream that reads a second request on each connection and closes it instead of answering.
+fn forgetful(seen: &Arc<AtomicUsize>) -> Upstream {
     let seen = Arc::clone(seen);
     Upstream::builder()
         .name(HOST)
@@ -154,11 +154,8 @@ fn forgetful(reads_the_second: bool, seen: &Arc<AtomicUsize>) -> Upstream {
                     return;
                 }
                 seen.fetch_add(1, Ordering::SeqCst);
-                stream
-                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-                    .await
-                    .unwrap();
-                if reads_the_second && !read_head(&mut stream).await.is_empty() {
+                stream.write_all(OK).await.unwrap();
+                if !read_head(&mut stream).await.is_empty() {
                     seen.fetch_add(1, Ordering::SeqCst);
                 }
             }
@@ -166,38 +163,53 @@ fn forgetful(reads_the_second: bool, seen: &Arc<AtomicUsize>) -> Upstream {
         .start()
 }
 
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// An upstream closes what it promised to keep. The next request finds that out before it is sent, and takes another
+/// connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_connection_costs_nothing() {
-    let seen = Arc::new(AtomicUsize::new(0));
-    let upstream = forgetful(false, &seen);
+    let let_go = Arc::new(Semaphore::new(0));
+    let noticed = Arc::clone(&let_go);
+    let upstream = Upstream::builder()
+        .name(HOST)
+        .alpn(Alpn::H1Only)
+        .raw(move |mut stream| {
+            let noticed = Arc::clone(&noticed);
+            async move {
+                if read_head(&mut stream).await.is_empty() {
+                    return;
+                }
+                stream.write_all(OK).await.unwrap();
+                stream.shutdown().await.unwrap();
+                // The proxy closes its own end when it has seen ours; a reset is as good.
+                let mut body = Vec::new();
+                stream.read_to_end(&mut body).await.unwrap_or(0);
+                assert!(body.len() <= b"not twice".len(), "{body:?}");
+                noticed.add_permits(1);
+            }
+        })
+        .start();
     let stage = Stage::builder().trusting(&upstream).start().await;
     let mut agent = Agent::open(&stage, Way::H1, &upstream.authority_of(HOST)).await;
-    assert_eq!(agent.get("/", &[]).await.status, 200);
-    // Its end is noticed as soon as it arrives.
-    within("the connection to end", async {
-        while upstream.connections() < 1 {
-            tokio::task::yield_now().await;
-        }
-        for _ in 0..200 {
-            tokio::task::yield_now().await;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    })
-    .await;
-    for _ in 0..3 {
+    for _ in 0..4 {
         let answer = agent
             .ask("POST", "/", &[], client::full("not twice"))
             .await
             .unwrap();
         assert_eq!(answer.status, 200, "{}", answer.received());
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        within("the proxy to let go", let_go.acquire())
+            .await
+            .unwrap()
+            .forget();
     }
+    assert_eq!(upstream.connections(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_may_have_been_sent_is_never_repeated() {
     let seen = Arc::new(AtomicUsize::new(0));
-    let upstream = forgetful(true, &seen);
+    let upstream = forgetful(&seen);
     let stage = Stage::builder().trusting(&upstream).start().await;
     let mut agent = Agent::open(&stage, Way::H1, &upstream.authority_of(HOST)).await;
     assert_eq!(agent.get("/", &[]).await.status, 200);
@@ -418,9 +430,9 @@ async fn an_agent_that_does_not_read_stalls_nobody_else() {
             .unwrap();
         lazy.push((agent, response));
     }
-    // Long enough for the windows to fill.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    for way in [Way::H1, Way::H2] {
+    // While the windows fill, and when they are full.
+    for round in 0..12 {
+        let way = if round % 2 == 0 { Way::H1 } else { Way::H2 };
         let mut agent = Agent::open(&stage, way, &authority).await;
         assert_eq!(agent.get("/bytes/3000000", &[]).await.body.len(), 3_000_000);
     }
@@ -465,11 +477,12 @@ async fn uploads_that_an_upstream_does_not_read_stall_no_other_upload() {
         stuck.spawn(post("/unread", 30_000_000));
     }
     upstream.gate("gate").arrived(24).await;
-    // Long enough for the windows to fill.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    let answer = within("the other upload", post("/x", 2_000_000)).await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(upstream.latest("/x").unwrap().body_length(), 2_000_000);
+    // While the windows fill, and when they are full.
+    for _ in 0..12 {
+        let answer = within("the other upload", post("/x", 2_000_000)).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(upstream.latest("/x").unwrap().body_length(), 2_000_000);
+    }
 }
 
 /// A burst to a name that resolves to nothing, slowly, finds that out together.
