@@ -315,7 +315,7 @@ fn decide(
             entry.note(|record| record.service = denial.service().map(Arc::from));
             return Err(Refusal::denied(
                 &denial,
-                &head.authority.to_string(),
+                &head.authority.host_header(head.scheme),
                 admission.vault_name(),
             ));
         }
@@ -325,9 +325,23 @@ fn decide(
     if parts.method == Method::TRACE {
         return Err(Refusal::trace());
     }
-    let injection = Injection::open(permit, admission.vault_name())?;
-    entry.note(|record| record.keys = Some(Arc::clone(injection.grant.key_names())));
-    Ok(Some(injection))
+    let grant = permit.grant();
+    entry.note(|record| {
+        record.keys = Some(match &grant {
+            Ok(grant) => Arc::clone(grant.key_names()),
+            // What did not open is what people will want to know.
+            Err(_) => permit
+                .rule()
+                .keys()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        });
+    });
+    let grant = grant.map_err(|error| {
+        Refusal::ungranted(&error, permit.rule().name(), admission.vault_name())
+    })?;
+    Injection::new(permit, grant).map(Some)
 }
 
 /// A client that waits for `100 Continue` sends its body once the upstream has said so.

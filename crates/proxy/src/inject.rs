@@ -1,5 +1,7 @@
 //! The request as it leaves: what the agent must not send taken off, what the rule grants put on.
 
+mod body;
+
 use std::sync::Arc;
 
 use agent_vault_broker::{Grant, Permit};
@@ -7,23 +9,21 @@ use agent_vault_policy::{Rule, RuleSet};
 use agent_vault_upstream::Body as OutgoingBody;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
-    HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{Request, StatusCode, Uri};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use memchr::memmem;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
+pub(crate) use body::Budget;
+
 use crate::head::{Head, Kind};
-use crate::limits::{MAX_BUFFERED_BODY, MAX_BUFFERED_TOTAL};
 use crate::relay::{Fate, Gate, RequestBody};
 use crate::respond::{Fault, Refusal};
 use crate::scrub::{Scrubber, narrow_accept_encoding};
@@ -31,9 +31,6 @@ use crate::scrub::{Scrubber, narrow_accept_encoding};
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const X_VAULT: HeaderName = HeaderName::from_static("x-vault");
-
-/// Unit of the budget for buffered bodies, in bytes.
-const BUDGET_UNIT: usize = 16 * 1024;
 
 /// What a rule puts on a request, opened.
 pub(crate) struct Injection {
@@ -44,11 +41,8 @@ pub(crate) struct Injection {
 }
 
 impl Injection {
-    /// Opens the credentials that the permit is for.
-    pub(crate) fn open(permit: Permit, vault: &str) -> Result<Self, Refusal> {
-        let grant = permit
-            .grant()
-            .map_err(|error| Refusal::ungranted(&error, permit.rule().name(), vault))?;
+    /// Joins a permit and what it opened.
+    pub(crate) fn new(permit: Permit, grant: Arc<Grant>) -> Result<Self, Refusal> {
         let scrubber = scrubber_of(&grant).ok_or_else(|| {
             Refusal::new(
                 StatusCode::BAD_GATEWAY,
@@ -240,8 +234,8 @@ pub(crate) async fn build(
         }
     }
     let sent = target.as_deref().unwrap_or(head.target.as_str());
-    if let Some(rules) = workshop.rules.filter(|rules| rules.knows_placeholders()) {
-        note_leftovers(rules, sent, &parts.headers, &mut warnings);
+    if let Some(rules) = workshop.rules {
+        note_leftover(rules, sent, &parts.headers, &mut warnings);
     }
     if target.is_some() || parts.uri.scheme().is_some() {
         parts.uri = sent.parse::<Uri>().map_err(|_| {
@@ -254,23 +248,41 @@ pub(crate) async fn build(
             )
         })?;
     }
-    let body = match injection.filter(|injection| injection.rule().needs_body()) {
-        Some(injection) => {
-            let incoming = ToRewrite {
+    let looked_into = injection
+        .filter(|injection| injection.rule().needs_body() && !body.is_end_stream())
+        .map(|injection| (injection, body::Form::of(&parts.headers)));
+    let body = match looked_into {
+        Some((injection, form)) if form.is_for(injection.rule()) => {
+            let Workshop {
+                budget,
+                max_request_bytes,
+                ..
+            } = workshop;
+            Box::pin(body::rewritten(
+                budget,
+                *max_request_bytes,
+                injection,
+                &form,
+                &mut parts.headers,
                 body,
-                fate: &mut fate,
-                warnings: &mut warnings,
-            };
-            Box::pin(rewritten(workshop, injection, &mut parts.headers, incoming)).await?
+            ))
+            .await?
         }
         None if body.is_end_stream() => empty_like(body),
-        None => RequestBody::new(
-            body,
-            workshop.max_request_bytes,
-            gate,
-            Arc::clone(fate.insert(Arc::default())),
-        )
-        .boxed_unsync(),
+        unseen => {
+            // A placeholder in such a body goes out as it is. Better said in the log than held until it ends.
+            if let Some(why) = unseen.and_then(|(injection, form)| form.obstacle(injection.rule()))
+            {
+                warnings.push(format!("body_not_inspected:{why}"));
+            }
+            RequestBody::new(
+                body,
+                workshop.max_request_bytes,
+                gate,
+                Arc::clone(fate.insert(Arc::default())),
+            )
+            .boxed_unsync()
+        }
     };
     if let Some(injection) = injection {
         for (name, value) in injection.grant.headers() {
@@ -290,168 +302,13 @@ fn empty_like(body: Incoming) -> OutgoingBody {
 }
 
 /// A placeholder of the vault that is about to leave as it is will come back as a puzzling 401: say so in the log.
-fn note_leftovers(rules: &RuleSet, target: &str, headers: &HeaderMap, warnings: &mut Vec<String>) {
-    let mut note = |text: &[u8]| {
-        if let Some(known) = rules.known_placeholder_in(text) {
-            let what = known
-                .key
-                .as_ref()
-                .map_or_else(|| known.text.clone(), ToString::to_string);
-            let warning = format!("placeholder_unreplaced:{what}");
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
-            }
-        }
-    };
-    note(target.as_bytes());
-    for value in headers.values() {
-        note(value.as_bytes());
-    }
-}
-
-struct ToRewrite<'a> {
-    body: Incoming,
-    fate: &'a mut Option<Arc<Fate>>,
-    warnings: &'a mut Vec<String>,
-}
-
-/// Reads a body into memory and replaces placeholders in it.
-async fn rewritten(
-    workshop: &Workshop<'_>,
-    injection: &Injection,
-    headers: &mut HeaderMap,
-    incoming: ToRewrite<'_>,
-) -> Result<OutgoingBody, Refusal> {
-    let ToRewrite {
-        body,
-        fate,
-        warnings,
-    } = incoming;
-    headers.remove(EXPECT);
-    let cap = workshop
-        .max_request_bytes
-        .map_or(MAX_BUFFERED_BODY as u64, |cap| {
-            cap.min(MAX_BUFFERED_BODY as u64)
-        });
-    if headers.contains_key(CONTENT_ENCODING) {
-        // A placeholder inside compressed bytes cannot be seen. The request goes out as it is, and the log says so.
-        warnings.push("body_not_inspected:content-encoding".to_owned());
-        let cap = workshop.max_request_bytes;
-        return Ok(
-            RequestBody::new(body, cap, None, Arc::clone(fate.insert(Arc::default())))
-                .boxed_unsync(),
-        );
-    }
-    let had_body = !body.is_end_stream();
-    let Collected {
-        bytes: collected,
-        trailers,
-        reserved,
-    } = collect(workshop.budget, body, cap).await?;
-    if !had_body {
-        return Ok(full(collected, reserved));
-    }
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let changed = injection
-        .rule()
-        .rewrite_body(content_type, &collected, injection.grant.as_ref())
-        .map_err(|error| Refusal::substitution(&error))?;
-    let bytes = match changed {
-        Some(changed) => Bytes::copy_from_slice(&changed),
-        None => collected,
-    };
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    match trailers {
-        Some(trailers) => Ok(full(bytes, reserved)
-            .with_trailers(std::future::ready(Some(Ok(trailers))))
-            .boxed_unsync()),
-        None => Ok(full(bytes, reserved)),
-    }
-}
-
-/// A body in memory; its share of the budget is given back once it has been sent.
-fn full(bytes: Bytes, reserved: Vec<OwnedSemaphorePermit>) -> OutgoingBody {
-    Full::new(bytes)
-        .map_frame(move |frame| {
-            let _until_dropped = &reserved;
-            frame
-        })
-        .map_err(|never| match never {})
-        .boxed_unsync()
-}
-
-struct Collected {
-    bytes: Bytes,
-    trailers: Option<HeaderMap>,
-    reserved: Vec<OwnedSemaphorePermit>,
-}
-
-async fn collect(budget: &Budget, body: Incoming, cap: u64) -> Result<Collected, Refusal> {
-    if body.size_hint().lower() > cap {
-        return Err(Refusal::request_too_large(cap));
-    }
-    let mut body = body;
-    let mut collected = BytesMut::new();
-    let mut trailers = None;
-    let mut reserved: Vec<OwnedSemaphorePermit> = Vec::new();
-    let mut covered = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            Refusal::bad_request(
-                "request_read_error",
-                format!("the request body could not be read: {error}"),
-                "send it again",
-            )
-        })?;
-        match frame.into_data() {
-            Ok(data) => {
-                if (collected.len() + data.len()) as u64 > cap {
-                    return Err(Refusal::request_too_large(cap));
-                }
-                while covered < collected.len() + data.len() {
-                    reserved.push(budget.take().ok_or_else(Budget::exhausted)?);
-                    covered += BUDGET_UNIT;
-                }
-                collected.extend_from_slice(&data);
-            }
-            Err(frame) => {
-                trailers = frame.into_trailers().ok();
-                if let Some(trailers) = &mut trailers {
-                    strip_request_trailers(trailers);
-                }
-            }
-        }
-    }
-    Ok(Collected {
-        bytes: collected.freeze(),
-        trailers,
-        reserved,
-    })
-}
-
-/// Memory for bodies that rules look into, shared by all requests.
-#[derive(Debug)]
-pub(crate) struct Budget(Arc<Semaphore>);
-
-impl Budget {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_BUFFERED_TOTAL / BUDGET_UNIT)))
-    }
-
-    fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_owned().ok()
-    }
-
-    fn exhausted() -> Refusal {
-        Refusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
-            Fault::Us,
-            "too many request bodies are held in memory at once",
-            "try again in a moment",
-        )
+fn note_leftover(rules: &RuleSet, target: &str, headers: &HeaderMap, warnings: &mut Vec<String>) {
+    if let Some(known) = rules.unreplaced_in(target, headers) {
+        let what = known
+            .key
+            .as_ref()
+            .map_or_else(|| known.text.clone(), ToString::to_string);
+        warnings.push(format!("placeholder_unreplaced:{what}"));
     }
 }
 

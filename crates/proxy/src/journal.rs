@@ -40,7 +40,7 @@ pub struct LogRecord {
     pub path: String,
     /// Name of the service that decided, if one matched.
     pub service: Option<Arc<str>>,
-    /// Names of the credentials that were used.
+    /// Names of the service's credentials, whether or not they could be opened.
     pub keys: Option<Arc<[String]>>,
     /// What was decided.
     pub decision: LogDecision,

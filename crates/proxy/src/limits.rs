@@ -16,6 +16,12 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(120);
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 /// A request or response body that does not move. Event streams may be silent for long.
 pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// A request body that a rule looks into and that does not move: nothing of it has left yet, and it takes memory.
+pub(crate) const HELD_BODY_STALL: Duration = Duration::from_secs(5 * 60);
+/// How long such a body may take as a whole, beside what its length allows at [`HELD_BODY_RATE`].
+pub(crate) const HELD_BODY_GRACE: Duration = Duration::from_secs(10 * 60);
+/// Slowest that such a body may come on average, in bytes per second.
+pub(crate) const HELD_BODY_RATE: u64 = 8 * 1024;
 /// A WebSocket without a byte in either direction.
 pub(crate) const WEBSOCKET_IDLE: Duration = Duration::from_secs(10 * 60);
 /// How long a client may go on sending after our end of its connection is closed, and how many bytes.

@@ -161,19 +161,12 @@ async fn a_hundred_megabytes_each_way_and_backpressure() {
             (answer, agent)
         });
         upstream.gate("up").arrived(1).await;
-        // Let it run until it stands still.
-        let mut before = u64::MAX;
-        within("the upload to stop", async {
-            while before != sent.load(Ordering::SeqCst) {
-                before = sent.load(Ordering::SeqCst);
-                for _ in 0..200 {
-                    tokio::task::yield_now().await;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        })
-        .await;
-        assert!(before < BETWEEN, "{what}: {before} bytes lie in between");
+        // Meanwhile another exchange moves more than may lie in between.
+        let mut other = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
+        let moved = other.get(&format!("/bytes/{}", 2 * BETWEEN), &[]).await;
+        assert_eq!(moved.body.len() as u64, 2 * BETWEEN, "{what}");
+        let between = sent.load(Ordering::SeqCst);
+        assert!(between < BETWEEN, "{what}: {between} bytes lie in between");
         upstream.gate("up").release(1);
         let (answer, _agent) = within("the upload", answering).await.unwrap();
         assert_eq!(answer.unwrap().status, 200, "{what}");
@@ -415,14 +408,7 @@ async fn a_refusal_is_not_lost_in_an_upload() {
 async fn a_chunked_upload_is_rewritten_and_its_trailers_kept() {
     for (way, far) in PATHS {
         let upstream = far.start();
-        let stage = Stage::builder()
-            .trusting(&upstream)
-            .credential("KEY", "value-of-key")
-            .service(json!({"name": "body", "host": HOST, "require_tls": false,
-                "auth": {"type": "passthrough"},
-                "substitutions": [{"key": "KEY", "placeholder": "__key__", "in": ["body"]}]}))
-            .start()
-            .await;
+        let stage = looking_into_bodies(&upstream).await;
         let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
         let (feeder, body) = fed();
         tokio::spawn(async move {
@@ -450,23 +436,72 @@ async fn a_chunked_upload_is_rewritten_and_its_trailers_kept() {
             "{way:?} {far:?}"
         );
         assert_eq!(seen.header("content-length"), Some("29"));
-        // What cannot be looked into goes through as it is, and the log says so.
-        let packed = agent
-            .ask(
-                "POST",
-                "/x",
-                &[("content-encoding", "gzip")],
-                client::full("__key__"),
-            )
-            .await
-            .unwrap();
-        assert_eq!(packed.status, 200);
-        assert_eq!(upstream.requests().pop().unwrap().body_text(), "__key__");
-        let warning = "body_not_inspected:content-encoding".to_owned();
-        stage
-            .logged_that(|record| record.warnings.contains(&warning))
-            .await;
     }
+}
+
+/// What cannot be looked into goes through as it is, and the log says why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c20_a_body_that_cannot_be_looked_into_is_noted() {
+    for (way, far) in PATHS {
+        let upstream = far.start();
+        let stage = looking_into_bodies(&upstream).await;
+        let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
+        let cases: [(&str, &str, &str, &str); 5] = [
+            (
+                "content-encoding",
+                "gzip",
+                "__key__",
+                "the request body is compressed",
+            ),
+            ("content-encoding", "identity", "value-of-key", ""),
+            (
+                "content-type",
+                "multipart/form-data",
+                "__key__",
+                "the multipart body names no boundary",
+            ),
+            (
+                "content-type",
+                "application/grpc-web+proto",
+                "__key__",
+                "the request body is a stream of messages with lengths",
+            ),
+            ("content-type", "text/plain", "value-of-key", ""),
+        ];
+        for (number, (name, value, sent, why)) in cases.into_iter().enumerate() {
+            for (path, body, sent) in [
+                ("/x", client::full("__key__"), sent),
+                ("/x", client::empty(), ""),
+            ] {
+                let answer = agent.ask("POST", path, &[(name, value)], body).await;
+                assert_eq!(answer.unwrap().status, 200);
+                let seen = upstream.requests().pop().unwrap();
+                assert_eq!(seen.body_text(), sent, "{way:?} {far:?} {value}");
+            }
+            let warnings: Vec<String> = if why.is_empty() {
+                Vec::new()
+            } else {
+                vec![format!("body_not_inspected:{why}")]
+            };
+            let logged = stage.logged(2 * number + 2).await;
+            let [.., with, without] = logged.as_slice() else {
+                panic!("{logged:?}");
+            };
+            assert_eq!(with.warnings, warnings, "{way:?} {far:?} {value}");
+            assert!(without.warnings.is_empty(), "{without:?}");
+        }
+    }
+}
+
+async fn looking_into_bodies(upstream: &Upstream) -> Stage {
+    Stage::builder()
+        .trusting(upstream)
+        .credential("KEY", "value-of-key")
+        .service(json!({"name": "body", "host": HOST, "require_tls": false,
+            "auth": {"type": "passthrough"},
+            "substitutions": [{"key": "KEY", "placeholder": "__key__", "in": ["body"]}]}))
+        .start()
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -668,6 +703,35 @@ mod grpc {
     use agent_vault_testing::upstream::grpc::frame;
 
     const HEADERS: [(&str, &str); 2] = [("content-type", "application/grpc"), ("te", "trailers")];
+
+    /// A service that looks into bodies must not wait for the end of a stream that it cannot look into.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn streams_through_a_service_that_looks_into_bodies() {
+        let upstream = Far::H2.start();
+        let stage = looking_into_bodies(&upstream).await;
+        let mut agent = Agent::open(&stage, Way::H2, &upstream.authority_of(HOST)).await;
+        let (feeder, body) = fed();
+        feeder.data(frame(b"__key__")).await;
+        let response = agent
+            .send("POST", "/grpc.testing.Echo/Bidi", &HEADERS, body)
+            .await
+            .unwrap();
+        let mut back = response.into_body();
+        for text in [b"__key__".as_slice(), b"two"] {
+            let data = within("a message", back.frame()).await.unwrap().unwrap();
+            assert_eq!(data.into_data().unwrap(), frame(text));
+            if text != b"two" {
+                feeder.data(frame(b"two")).await;
+            }
+        }
+        drop(feeder);
+        let rest = within("the end", back.collect()).await.unwrap();
+        assert_eq!(rest.trailers().unwrap()["grpc-status"], "0");
+        assert_eq!(
+            stage.last_logged(1).await.warnings,
+            ["body_not_inspected:the request body is a stream of messages with lengths"]
+        );
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn streams_both_ways_with_trailers_and_half_close() {
