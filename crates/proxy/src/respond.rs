@@ -201,20 +201,20 @@ impl Refusal {
 
     pub(crate) fn denied(denial: &Denial, target: &str, vault: &str) -> Self {
         match denial {
-            Denial::NoMatch { .. } => {
+            Denial::NoMatch { host } => {
                 let mut made = Self::new(
                     StatusCode::FORBIDDEN,
                     "no_match",
                     Fault::Policy,
                     format!(
-                        "no service of vault \"{vault}\" matches {target}, and the vault denies what no service matches"
+                        "no service of vault \"{vault}\" matches {host}, and the vault denies what no service matches"
                     ),
                     format!(
-                        "add one: `agent-vault vault service add --vault {vault} --host {target} …`, or let such hosts pass: `agent-vault vault settings --unmatched-host-policy passthrough`"
+                        "add one: `agent-vault vault service add --vault {vault} --host {host} …`, or let such hosts pass: `agent-vault vault settings --unmatched-host-policy passthrough`"
                     ),
                 );
                 made.error = "forbidden";
-                made.extra.proposal_host = Some(target.to_owned());
+                made.extra.proposal_host = Some(host.clone());
                 made
             }
             other => {
@@ -379,7 +379,7 @@ impl Refusal {
             body.insert(
                 "help".into(),
                 json!(format!(
-                    "{lead}See which services and credentials the vault has at GET {base}/discover, and how to use them at GET {base}/v1/skills/cli."
+                    "{lead}See which services and credentials the vault has at GET {base}/discover."
                 )),
             );
         }
@@ -388,7 +388,6 @@ impl Refusal {
                 "proposal_hint".into(),
                 json!({
                     "host": host,
-                    "endpoint": "POST /v1/proposals",
                     "supported_auth_types": ["bearer", "basic", "api-key", "custom", "passthrough"],
                 }),
             );

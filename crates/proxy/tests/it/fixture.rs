@@ -680,6 +680,10 @@ pub(crate) fn refusal(answer: &Answer) -> Value {
             "{field} in {body}"
         );
     }
+    // Only what this version serves is recommended.
+    let text = body.to_string();
+    assert!(text.contains("/discover."), "{text}");
+    assert!(!text.contains("/v1/"), "{text}");
     body
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fixture::{Agent, HOST, PATHS, Stage, basic};
+use crate::fixture::{Agent, HOST, PATHS, Stage, Way, basic, refusal};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accounts_are_chosen_by_placeholder_and_by_agent() {
@@ -82,5 +82,57 @@ async fn a_placeholder_that_leaves_unreplaced_is_noted() {
         assert_eq!(logged.status, 401);
         assert_eq!(logged.label.as_deref(), Some("a test"));
         assert_eq!(logged.actor.unwrap().0.as_str(), "user");
+        // Inside Basic too (W48).
+        let inside = basic("user:av_ph_0123456789abcdef");
+        agent.get("/", &[("authorization", &inside)]).await;
+        assert_eq!(
+            stage.last_logged(2).await.warnings,
+            ["placeholder_unreplaced:KEY"],
+            "{way:?} {far:?}"
+        );
+    }
+}
+
+/// The host stands as people write it: without the port that its URL leaves out. The log names the port always.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c18_a_refusal_names_the_host_without_its_default_port() {
+    for (way, port) in [(Way::H1, 443), (Way::H2, 443), (Way::Absolute, 80)] {
+        let stage = Stage::builder().deny_unmatched().start().await;
+        let authority = format!("{HOST}:{port}");
+        let mut agent = Agent::open(&stage, way, &authority).await;
+        let body = refusal(&agent.get("/", &[]).await);
+        assert_eq!(body["error"], "forbidden", "{way:?}");
+        assert_eq!(body["proposal_hint"]["host"], HOST, "{way:?}");
+        for field in ["message", "hint"] {
+            let text = body[field].as_str().unwrap();
+            assert!(text.contains(HOST), "{way:?} {text}");
+            assert!(!text.contains(&authority), "{way:?} {text}");
+        }
+        assert_eq!(*stage.last_logged(1).await.host, authority, "{way:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_that_is_missing_is_named_in_the_log() {
+    for (way, far) in PATHS {
+        let upstream = far.start();
+        let stage = Stage::builder()
+            .trusting(&upstream)
+            .credential("USER_NAME", "there")
+            .service(
+                json!({"name": "missing", "host": HOST, "require_tls": false,
+                "auth": {"type": "basic", "username": "USER_NAME", "password": "PASSWORD"}}),
+            )
+            .start()
+            .await;
+        let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
+        assert_eq!(agent.get("/", &[]).await.status, 502);
+        let logged = stage.last_logged(1).await;
+        assert_eq!(logged.error_code, "credential_not_found");
+        assert_eq!(
+            logged.keys.as_deref(),
+            Some(["USER_NAME".to_owned(), "PASSWORD".to_owned()].as_slice()),
+            "{way:?} {far:?}"
+        );
     }
 }
