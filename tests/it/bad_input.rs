@@ -112,7 +112,7 @@ fn the_proxys_refusals_have_a_status_a_reason_and_a_hint() {
                 "CONNECT localhost:443 HTTP/1.1\r\nhost: localhost:443\r\nconnection: close\r\n{}\r\n",
                 basic(&format!("{}:elsewhere", stage.token))
             ),
-            404,
+            403,
         ),
         (
             format!(
