@@ -43,6 +43,8 @@ pub(crate) struct Tunnel {
     pub(crate) authority: Authority,
     /// `host:port` for the log.
     pub(crate) display: Arc<str>,
+    /// The destination as `Host` usually names it: without the scheme's default port.
+    usual: Box<str>,
 }
 
 impl Tunnel {
@@ -50,8 +52,25 @@ impl Tunnel {
         Self {
             scheme,
             display: Arc::from(authority.to_string()),
+            usual: authority.host_header(scheme).into_boxed_str(),
             authority,
         }
+    }
+
+    /// Whether `text` is one of the two ways in which nearly all clients write this destination. Whatever else it may be
+    /// has to be parsed.
+    fn is_plainly(&self, text: &[u8]) -> bool {
+        text.eq_ignore_ascii_case(self.usual.as_bytes())
+            || text.eq_ignore_ascii_case(self.display.as_bytes())
+    }
+
+    /// Whether there is one `Host` and it plainly names this destination.
+    fn is_plainly_host(&self, headers: &HeaderMap) -> bool {
+        let mut hosts = headers.get_all(HOST).iter();
+        hosts
+            .next()
+            .is_some_and(|host| self.is_plainly(host.as_bytes()))
+            && hosts.next().is_none()
     }
 }
 
@@ -95,6 +114,7 @@ impl Head {
             ));
         }
         match parts.uri.authority() {
+            Some(named) if http2 && tunnel.is_plainly(named.as_str().as_bytes()) => {}
             Some(named) if http2 => {
                 let named =
                     Authority::parse_with_default(named.as_str(), tunnel.scheme.default_port())
@@ -118,14 +138,16 @@ impl Head {
             }
             None => {}
         }
-        let named_by_authority = http2 && parts.uri.authority().is_some();
-        agree(
-            &parts.headers,
-            &tunnel.authority,
-            tunnel.scheme,
-            parts.version,
-            !named_by_authority,
-        )?;
+        if !tunnel.is_plainly_host(&parts.headers) {
+            let named_by_authority = http2 && parts.uri.authority().is_some();
+            agree(
+                &parts.headers,
+                &tunnel.authority,
+                tunnel.scheme,
+                parts.version,
+                !named_by_authority,
+            )?;
+        }
         Ok(Self {
             scheme: tunnel.scheme,
             authority: tunnel.authority.clone(),
@@ -415,6 +437,41 @@ mod tests {
                 *good,
                 "{uri} {target} {version:?} {hosts:?}: {made:?}"
             );
+        }
+    }
+
+    /// What passes without being parsed is what parsing would let pass.
+    #[test]
+    fn plain_names_are_names_of_the_tunnel() {
+        for text in [
+            "api.example.com:443",
+            "api.example.com:80",
+            "api.example.com:8443",
+            "192.0.2.1:443",
+            "[2001:db8::ab]:443",
+            "[2001:db8::ab]:8443",
+        ] {
+            let authority = Authority::parse(text).unwrap();
+            for scheme in [Scheme::Http, Scheme::Https] {
+                let tunnel = Tunnel::new(scheme, authority.clone());
+                for plain in [&*tunnel.usual, &*tunnel.display] {
+                    for plain in [plain.to_owned(), plain.to_ascii_uppercase()] {
+                        assert!(tunnel.is_plainly(plain.as_bytes()), "{plain}");
+                        for default in [scheme.default_port(), authority.port()] {
+                            let parsed = Authority::parse_with_default(&plain, default).unwrap();
+                            assert_eq!(parsed, authority, "{plain}");
+                        }
+                    }
+                }
+                for other in [
+                    "",
+                    "api.example.com.",
+                    "u@api.example.com",
+                    " api.example.com",
+                ] {
+                    assert!(!tunnel.is_plainly(other.as_bytes()), "{other}");
+                }
+            }
         }
     }
 
