@@ -2,7 +2,7 @@
 //!
 //! The stages, in order; [`exchange`](mod@exchange) runs those of one request:
 //!
-//! 1. [`listener`] accepts connections on one port, within bounds.
+//! 1. [`listener`] accepts connections on one port, within bounds; [`addresses`] counts each client's.
 //! 2. [`authenticate`] finds the principal behind `Proxy-Authorization`.
 //! 3. [`tunnel`] answers `CONNECT` and keeps what the client sent early.
 //! 4. [`intercept`] reads the ClientHello, compares its name, terminates TLS.
@@ -16,6 +16,7 @@
 //!
 //! [`respond`] is where an error becomes a response, [`limits`] where every bound stands. No SQL, no management plane.
 
+mod addresses;
 mod authenticate;
 mod connection;
 mod exchange;
@@ -51,12 +52,13 @@ use tokio_util::task::TaskTracker;
 
 pub use journal::{Journal, LogDecision, LogRecord, LogSink};
 
+use addresses::Addresses;
 use authenticate::FailureBudget;
 use inject::Budget;
 use limits::{
-    CONNECTION_WINDOW, MAX_CONNECTIONS, MAX_HANDSHAKES, MAX_HEAD_BYTES, MAX_HEADERS,
-    MAX_LOCAL_RESETS, MAX_PENDING_RESETS, MAX_SEND_BUFFER, MAX_STREAMS, PING_INTERVAL,
-    PING_TIMEOUT, STREAM_WINDOW,
+    CONNECTION_WINDOW, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES,
+    MAX_HEAD_BYTES, MAX_HEADERS, MAX_LOCAL_RESETS, MAX_PENDING_RESETS, MAX_SEND_BUFFER,
+    MAX_STREAMS, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW,
 };
 
 /// The clock of the data plane.
@@ -99,6 +101,7 @@ pub(crate) struct Shared {
     pub(crate) failures: FailureBudget,
     pub(crate) budget: Budget,
     pub(crate) connections: Arc<Semaphore>,
+    pub(crate) addresses: Arc<Addresses>,
     pub(crate) handshakes: Semaphore,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<Executor>,
@@ -152,6 +155,7 @@ impl Proxy {
             failures: FailureBudget::new(options.max_auth_failures, options.auth_failure_window),
             budget: Budget::new(),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            addresses: Addresses::new(MAX_CONNECTIONS_PER_ADDRESS),
             handshakes: Semaphore::new(MAX_HANDSHAKES),
             http1: serve_http1(),
             http2: serve_http2(&tasks),

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// Client connections open at once. Beyond it, new ones wait in the kernel's queue.
 pub(crate) const MAX_CONNECTIONS: usize = 16 * 1024;
+/// Those of one client address; further ones are closed at once. A quarter of them all, so that no one address takes them, and far
+/// above what the agents behind one address need.
+pub(crate) const MAX_CONNECTIONS_PER_ADDRESS: usize = MAX_CONNECTIONS / 4;
 /// TLS handshakes with clients in progress at once; more wait, within [`HANDSHAKE_TIMEOUT`].
 pub(crate) const MAX_HANDSHAKES: usize = 512;
 /// A client's TLS handshake, from the first byte after CONNECT.

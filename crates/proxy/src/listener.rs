@@ -37,12 +37,16 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         };
         match accepted {
             Ok((socket, peer)) => {
+                let Some(place) = shared.addresses.enter(peer.ip()) else {
+                    tracing::debug!(peer = %peer.ip(), "connection closed: its address has too many");
+                    continue;
+                };
                 let connection = Arc::clone(&shared);
                 shared.tasks.spawn(async move {
                     let watch = Watch::new(peer.ip(), None);
                     watch.expect_head();
                     serve_connection(connection, watch, socket).await;
-                    drop(permit);
+                    drop((place, permit));
                 });
             }
             Err(error) => {

@@ -365,3 +365,28 @@ mod paused {
         upstream.gate("gate").open();
     }
 }
+
+/// One token does not take every tunnel. The others' are not touched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s16_tunnels_of_one_principal_are_bounded() {
+    let stage = Stage::builder().start().await;
+    let principal = stage
+        .broker
+        .authenticate(&stage.token, None, stage.clock.now())
+        .unwrap();
+    let mut places: Vec<_> = std::iter::from_fn(|| principal.limits().tunnel()).collect();
+    assert_eq!(places.len(), 2048);
+    let authority = format!("{HOST}:443");
+    let refused = Agent::with_auth(&stage, Way::H1, &authority, &stage.auth()).await;
+    assert!(refused.is_err());
+    let record = stage.last_logged(1).await;
+    assert_eq!((record.status, record.error_code), (429, "tunnels_scope"));
+
+    let other = stage.session(stage.vault.id);
+    let other = crate::fixture::basic(&format!("{}:", other.expose()));
+    Agent::with_auth(&stage, Way::H1, &authority, &other)
+        .await
+        .unwrap();
+    places.pop();
+    Agent::open(&stage, Way::H1, &authority).await;
+}
