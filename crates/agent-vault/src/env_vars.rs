@@ -51,8 +51,8 @@ variables! {
     UPSTREAM_NO_PROXY = "AGENT_VAULT_UPSTREAM_NO_PROXY", "server", "Comma-separated hosts, suffixes or CIDRs that are reached without the upstream proxy.";
     UPSTREAM_CA = "AGENT_VAULT_UPSTREAM_CA", "server", "PEM file with roots to trust for upstreams besides the system's.";
     RATELIMIT_PROFILE = "AGENT_VAULT_RATELIMIT_PROFILE", "server", "`default`, `strict`, `loose` or `off`.";
-    RATELIMIT_LOCK = "AGENT_VAULT_RATELIMIT_LOCK", "server", "`true` ignores the stored rate-limit setting.";
-    RATELIMIT_KNOB = "AGENT_VAULT_RATELIMIT_<TIER>_<KNOB>", "server", "One limit: tier AUTH, PROXY, AUTHED, GLOBAL or VERIFY_FAIL; knob RATE, BURST, WINDOW, MAX or CONCURRENCY.";
+    RATELIMIT_LOCK = "AGENT_VAULT_RATELIMIT_LOCK", "server", "Reserved: no effect yet, as rate limits come from the environment and `config.toml` only.";
+    RATELIMIT_KNOB = "AGENT_VAULT_RATELIMIT_<TIER>_<KNOB>", "server", "One limit: `AUTH_MAX`, `AUTH_WINDOW` (as `5m`, at most 24h), `PROXY_`, `AUTHED_` or `GLOBAL_` with `RATE` per second or `BURST`, `PROXY_` or `GLOBAL_CONCURRENCY`, `VERIFY_FAIL_MAX`; whole numbers, 0 = as the profile says.";
     LOGS_MAX_AGE_HOURS = "AGENT_VAULT_LOGS_MAX_AGE_HOURS", "server", "Age at which request log rows are deleted, 0 = never (default 168).";
     LOGS_MAX_ROWS = "AGENT_VAULT_LOGS_MAX_ROWS_PER_VAULT", "server", "Request log rows kept per vault, 0 = all (default 10000).";
     LOGS_RETENTION_LOCK = "AGENT_VAULT_LOGS_RETENTION_LOCK", "server", "`true` ignores the stored retention setting.";

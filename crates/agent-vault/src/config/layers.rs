@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::values::{self, KnobValue, RateKnob, RateTier};
 use crate::env::Env;
 use crate::env_vars::Variable;
 use crate::error::{CliError, Result};
@@ -35,8 +34,6 @@ impl<T> Setting<T> {
 pub(crate) enum Origin {
     Flag(&'static str),
     Environment(&'static str),
-    /// One of the rate-limit variables, whose names are made from tier and knob.
-    Knob(String),
     File(PathBuf, String),
     Default,
 }
@@ -45,7 +42,6 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Flag(name) | Origin::Environment(name) => f.write_str(name),
-            Origin::Knob(name) => f.write_str(name),
             Origin::File(path, key) => write!(f, "{}: {key}", path.display()),
             Origin::Default => f.write_str("default"),
         }
@@ -196,26 +192,5 @@ impl Layers<'_> {
             parse,
             default,
         )
-    }
-
-    /// Reads one rate-limit knob.
-    pub(super) fn knob(
-        &self,
-        tier: RateTier,
-        knob: RateKnob,
-    ) -> Result<Option<Setting<KnobValue>>> {
-        let name = format!("AGENT_VAULT_RATELIMIT_{tier}_{knob}");
-        let Some(raw) = self.env.raw(&name).filter(|v| !v.is_empty()) else {
-            return Ok(None);
-        };
-        let bad = |why: String| CliError::new(format!("environment variable {name}: {why}"));
-        let text = raw
-            .to_str()
-            .ok_or_else(|| bad(String::from("not valid UTF-8")))?;
-        let value = values::knob(knob, text).map_err(bad)?;
-        Ok(Some(Setting {
-            value,
-            origin: Origin::Knob(name),
-        }))
     }
 }

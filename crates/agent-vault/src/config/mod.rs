@@ -5,6 +5,7 @@
 mod layers;
 mod values;
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -12,9 +13,7 @@ use ipnet::IpNet;
 
 use layers::{FileLayer, Layers, Spec};
 pub(crate) use layers::{Origin, Setting};
-pub(crate) use values::{
-    KnobValue, LogFormat, LogLevel, RateKnob, RateLimits, RateProfile, RateTier, UpstreamProxyUrl,
-};
+pub(crate) use values::{LogFormat, LogLevel, RateLimits, RateProfile, UpstreamProxyUrl};
 
 use crate::env::Env;
 use crate::env_vars as vars;
@@ -413,12 +412,8 @@ impl ServerConfig {
                 &self.rate_limits.lock.origin,
             ),
         ];
-        for (tier, knob, setting) in &self.rate_limits.knobs {
-            rows.push((
-                "ratelimit",
-                format!("{tier}.{knob}={}", setting.value),
-                setting.origin.to_string(),
-            ));
+        for (variable, text) in &self.rate_limits.knobs {
+            rows.push(("ratelimit", text.clone(), variable.clone()));
         }
         rows
     }
@@ -443,29 +438,38 @@ fn base_url(layers: &Layers<'_>) -> Result<Setting<Option<String>>> {
     })
 }
 
+/// The limits as the API reads them, so that what is shown is what is held to.
 fn rate_limits(layers: &Layers<'_>) -> Result<RateLimits> {
-    let mut knobs = Vec::new();
-    for tier in RateTier::ALL {
-        for knob in RateKnob::ALL {
-            if let Some(setting) = layers.knob(tier, knob)? {
-                knobs.push((tier, knob, setting));
-            }
+    let profile = layers.plain(
+        "ratelimit_profile",
+        &vars::RATELIMIT_PROFILE,
+        values::profile,
+        || RateProfile::Default,
+    )?;
+    let lock = layers.plain(
+        "ratelimit_lock",
+        &vars::RATELIMIT_LOCK,
+        values::boolean,
+        || false,
+    )?;
+    let knobs = RefCell::new(Vec::new());
+    let variable = |name: &str| {
+        if name == vars::RATELIMIT_PROFILE.name {
+            return Some(profile.value.to_string());
         }
-    }
+        let text = layers.env.raw(name)?.to_string_lossy().into_owned();
+        if !text.trim().is_empty() {
+            knobs.borrow_mut().push((name.to_owned(), text.clone()));
+        }
+        Some(text)
+    };
+    let limits = agent_vault_api::RateLimits::from_env(variable)
+        .map_err(|error| CliError::new(format!("environment variable {error}")))?;
     Ok(RateLimits {
-        profile: layers.plain(
-            "ratelimit_profile",
-            &vars::RATELIMIT_PROFILE,
-            values::profile,
-            || RateProfile::Default,
-        )?,
-        lock: layers.plain(
-            "ratelimit_lock",
-            &vars::RATELIMIT_LOCK,
-            values::boolean,
-            || false,
-        )?,
-        knobs,
+        profile,
+        lock,
+        limits,
+        knobs: knobs.into_inner(),
     })
 }
 

@@ -1,7 +1,6 @@
 use std::path::Path;
 
-use super::values::KnobValue;
-use super::{LogLevel, Origin, RateKnob, RateTier, ServerConfig, ServerFlags};
+use super::{LogLevel, Origin, ServerConfig, ServerFlags};
 use crate::env::Env;
 use crate::home::write_atomically;
 
@@ -79,6 +78,11 @@ fn malformed_values_name_their_place() {
         ("AGENT_VAULT_LOGS_MAX_AGE_HOURS", "week"),
         ("AGENT_VAULT_ADDR", "vault.example"),
         ("AGENT_VAULT_UPSTREAM_PROXY", "socks5://x:1"),
+        // As the API reads them, so that the start refuses nothing that `--print-config` shows.
+        ("AGENT_VAULT_RATELIMIT_PROFILE", "fast"),
+        ("AGENT_VAULT_RATELIMIT_PROXY_RATE", "0.5"),
+        ("AGENT_VAULT_RATELIMIT_AUTH_WINDOW", "48h"),
+        ("AGENT_VAULT_RATELIMIT_AUTH_WINDOW", "300"),
         ("AGENT_VAULT_DATABASE_URL", "postgres://x"),
     ] {
         let error = load(&ServerFlags::default(), &[(name, value)], dir.path()).unwrap_err();
@@ -96,7 +100,7 @@ fn knobs_and_secrets() {
         &ServerFlags::default(),
         &[
             ("AGENT_VAULT_RATELIMIT_AUTH_WINDOW", "1h30m"),
-            ("AGENT_VAULT_RATELIMIT_PROXY_RATE", "2.5"),
+            ("AGENT_VAULT_RATELIMIT_PROXY_RATE", "25"),
             (
                 "AGENT_VAULT_UPSTREAM_PROXY",
                 "http://u:hunter2@proxy.corp:3128",
@@ -105,15 +109,15 @@ fn knobs_and_secrets() {
         dir.path(),
     )
     .unwrap();
-    let knobs = &config.rate_limits.knobs;
-    assert!(knobs.iter().any(|(t, k, s)| *t == RateTier::Auth
-        && *k == RateKnob::Window
-        && s.value == KnobValue::Window(std::time::Duration::from_secs(5400))));
-    assert!(
-        knobs
-            .iter()
-            .any(|(t, _, s)| *t == RateTier::Proxy && s.value == KnobValue::PerSecond(2.5))
+    let limits = config.rate_limits.limits;
+    assert_eq!(limits.auth.unwrap().window.as_secs(), 5400);
+    assert_eq!(limits.proxy.rate.unwrap().0.get(), 25);
+    let line = (
+        "ratelimit",
+        "25".to_owned(),
+        "AGENT_VAULT_RATELIMIT_PROXY_RATE".to_owned(),
     );
+    assert!(config.lines().contains(&line), "{:?}", config.lines());
     let shown = format!("{config:?}{:?}", config.lines());
     assert!(!shown.contains("hunter2"));
     let proxy = config.upstream_proxy.value.unwrap();

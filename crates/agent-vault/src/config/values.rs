@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use url::Url;
@@ -63,93 +62,6 @@ impl fmt::Display for RateProfile {
     }
 }
 
-/// A group of requests with a limit of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum RateTier {
-    Auth,
-    Proxy,
-    Authed,
-    Global,
-    VerifyFail,
-}
-
-impl RateTier {
-    /// All tiers.
-    pub(crate) const ALL: [RateTier; 5] = [
-        RateTier::Auth,
-        RateTier::Proxy,
-        RateTier::Authed,
-        RateTier::Global,
-        RateTier::VerifyFail,
-    ];
-}
-
-impl fmt::Display for RateTier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RateTier::Auth => "AUTH",
-            RateTier::Proxy => "PROXY",
-            RateTier::Authed => "AUTHED",
-            RateTier::Global => "GLOBAL",
-            RateTier::VerifyFail => "VERIFY_FAIL",
-        })
-    }
-}
-
-/// One number of a tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum RateKnob {
-    Rate,
-    Burst,
-    Window,
-    Max,
-    Concurrency,
-}
-
-impl RateKnob {
-    /// All knobs.
-    pub(crate) const ALL: [RateKnob; 5] = [
-        RateKnob::Rate,
-        RateKnob::Burst,
-        RateKnob::Window,
-        RateKnob::Max,
-        RateKnob::Concurrency,
-    ];
-}
-
-impl fmt::Display for RateKnob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RateKnob::Rate => "RATE",
-            RateKnob::Burst => "BURST",
-            RateKnob::Window => "WINDOW",
-            RateKnob::Max => "MAX",
-            RateKnob::Concurrency => "CONCURRENCY",
-        })
-    }
-}
-
-/// The value of a knob.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum KnobValue {
-    /// `RATE`, per second.
-    PerSecond(f64),
-    /// `WINDOW`.
-    Window(Duration),
-    /// `BURST`, `MAX`, `CONCURRENCY`.
-    Count(u32),
-}
-
-impl fmt::Display for KnobValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KnobValue::PerSecond(rate) => write!(f, "{rate}"),
-            KnobValue::Window(window) => write!(f, "{}s", window.as_secs_f64()),
-            KnobValue::Count(count) => write!(f, "{count}"),
-        }
-    }
-}
-
 /// Rate limits as set from outside the database.
 #[derive(Debug, Clone)]
 pub(crate) struct RateLimits {
@@ -157,8 +69,10 @@ pub(crate) struct RateLimits {
     pub(crate) profile: Setting<RateProfile>,
     /// The stored setting is ignored.
     pub(crate) lock: Setting<bool>,
-    /// Single limits, each beating profile and stored setting.
-    pub(crate) knobs: Vec<(RateTier, RateKnob, Setting<KnobValue>)>,
+    /// What the server holds to: the profile, and each single limit that beats it.
+    pub(crate) limits: agent_vault_api::RateLimits,
+    /// The variables that set a single limit, with their text.
+    pub(crate) knobs: Vec<(String, String)>,
 }
 
 /// `http://[user:password@]host:port`; shown without the password.
@@ -268,7 +182,7 @@ pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
 }
 
 pub(super) fn profile(text: &str) -> Parsed<RateProfile> {
-    match text.to_ascii_lowercase().as_str() {
+    match text.trim() {
         "default" => Ok(RateProfile::Default),
         "strict" => Ok(RateProfile::Strict),
         "loose" => Ok(RateProfile::Loose),
@@ -277,59 +191,6 @@ pub(super) fn profile(text: &str) -> Parsed<RateProfile> {
             "`{text}` is none of `default`, `strict`, `loose`, `off`"
         )),
     }
-}
-
-pub(super) fn knob(knob: RateKnob, text: &str) -> Parsed<KnobValue> {
-    match knob {
-        RateKnob::Rate => match text.parse::<f64>() {
-            Ok(rate) if (0.0..=100_000.0).contains(&rate) => Ok(KnobValue::PerSecond(rate)),
-            _ => Err(format!("`{text}` is not a rate (0 to 100000 per second)")),
-        },
-        RateKnob::Window => duration(text).map(KnobValue::Window),
-        RateKnob::Burst | RateKnob::Max => bounded(text, 100_000),
-        RateKnob::Concurrency => bounded(text, 8192),
-    }
-}
-
-fn bounded(text: &str, most: u32) -> Parsed<KnobValue> {
-    match text.parse() {
-        Ok(n) if n <= most => Ok(KnobValue::Count(n)),
-        _ => Err(format!("`{text}` is not a number from 0 to {most}")),
-    }
-}
-
-/// `300`, `300s`, `5m`, `1h30m`, `250ms`: seconds without a unit.
-fn duration(text: &str) -> Parsed<Duration> {
-    const MOST: f64 = 366.0 * 86_400.0;
-    let bad = || format!("`{text}` is not a duration such as `30s`, `5m` or `1h30m`");
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Ok(Duration::from_secs(u64::from(seconds)));
-    }
-    let mut rest = text;
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-            .ok_or_else(bad)?;
-        let (number, tail) = rest.split_at(digits);
-        let unit_end = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
-        let (unit, next) = tail.split_at(unit_end);
-        let seconds = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(bad()),
-        };
-        total += number.parse::<f64>().map_err(|_| bad())? * seconds;
-        rest = next;
-    }
-    if text.is_empty() || total > MOST {
-        return Err(bad());
-    }
-    Ok(Duration::from_secs_f64(total))
 }
 
 /// The message never repeats the text: it may hold a password.

@@ -75,9 +75,7 @@ impl Engine {
     /// Opens and unlocks the store, loads rules and CA, starts what runs in the background.
     pub(super) async fn open(config: &ServerConfig, unlock: Unlock) -> Result<Engine, StartError> {
         let clock = Clock::system();
-        // What the settings say wrongly is told before anything is opened or made.
-        let limits = RateLimits::from_env(|name| knobs::text(&config.rate_limits, name))
-            .map_err(|error| CliError::new(error.to_string()))?;
+        let limits = config.rate_limits.limits;
         let extra_roots = outbound::extra_roots(config)?;
         let store = open_store(config, clock.now()).await?;
         let keyring = Arc::new(unlocked(&store, unlock, clock.now()).await?);
