@@ -1,6 +1,8 @@
 //! The command line: what can be typed, and the way from there to an exit code.
 
 use std::ffi::OsString;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -10,12 +12,53 @@ use crate::commands::{
 use crate::env::Env;
 use crate::error::{FAILURE, Result, USAGE};
 use crate::run;
+use crate::server::Opened;
 use crate::ui::Ui;
+
+/// How long a command waits for the local vault to close.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// What every command gets: the environment and the terminal.
 pub(crate) struct App {
     pub(crate) env: Env,
     pub(crate) ui: Ui,
+    /// The local vaults that the command has open; they end with it.
+    opened: Mutex<Vec<Opened>>,
+}
+
+impl App {
+    pub(crate) fn new(env: Env, ui: Ui) -> App {
+        App {
+            env,
+            ui,
+            opened: Mutex::default(),
+        }
+    }
+
+    /// Has a local vault closed when the command ends, however it ends.
+    pub(crate) fn close_at_end(&self, opened: Opened) {
+        let mut all = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(opened);
+    }
+
+    /// Closes what the command has open, within bounds.
+    async fn close(&self) {
+        let all = {
+            let mut all = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *all)
+        };
+        let closing = async {
+            for opened in all {
+                opened.close().await;
+            }
+        };
+        if tokio::time::timeout(CLOSING, closing).await.is_err() {
+            self.ui.warn(&format!(
+                "the local vault was not closed within {} s; nothing that was acknowledged is lost",
+                CLOSING.as_secs()
+            ));
+        }
+    }
 }
 
 /// Credentials for agents that never hold them: server, proxy and command line in one.
@@ -132,7 +175,7 @@ pub(crate) fn main(args: Vec<OsString>, env: Env, ui: Ui) -> u8 {
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
-    let app = App { env, ui };
+    let app = App::new(env, ui);
     match builder.enable_all().build() {
         Ok(runtime) => {
             let code = runtime.block_on(execute(cli, &app));
@@ -196,6 +239,7 @@ async fn execute(cli: Cli, app: &App) -> u8 {
         Command::Completions(args) => completions::run(app, args).map(|()| 0),
         Command::Reference(args) => reference::run(app, args).map(|()| 0),
     };
+    app.close().await;
     match result {
         Ok(code) => code,
         Err(error) => {

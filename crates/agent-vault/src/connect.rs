@@ -205,6 +205,7 @@ impl Connection {
         }
         let config = ServerConfig::for_local(&app.env)?;
         let local = crate::commands::server::open_local(app, &config).await?;
+        app.close_at_end(local.opened());
         Ok(Connection {
             client: Client::new(
                 Transport::InProcess(local.router.clone()),

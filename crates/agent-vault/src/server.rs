@@ -222,9 +222,19 @@ impl Local {
         self.engine.ca_pem().to_string()
     }
 
+    /// What is to be closed when nobody uses the vault any more.
+    pub(crate) fn opened(&self) -> Opened {
+        Opened(Arc::clone(&self.engine))
+    }
+}
+
+/// A local vault that is open, for whoever closes it.
+pub(crate) struct Opened(Arc<Engine>);
+
+impl Opened {
     /// Ends what the vault has running and waits until everything is written.
     pub(crate) async fn close(self) {
-        self.engine.close().await;
+        self.0.close().await;
     }
 }
 

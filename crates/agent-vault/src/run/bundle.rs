@@ -179,10 +179,7 @@ mod tests {
     fn the_file_is_readable_in_a_private_folder_and_goes() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path().join("h"));
-        let app = App {
-            env: Env::of(&[], dir.path()),
-            ui: Ui::captured("").0,
-        };
+        let app = App::new(Env::of(&[], dir.path()), Ui::captured("").0);
         let bundle = super::write(&app, &home, "").unwrap();
         let path = bundle.path().to_owned();
         let mode = |p: &std::path::Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;

@@ -86,7 +86,7 @@ struct Endpoint {
 pub(crate) async fn run(app: &App, target: &Target, args: RunArgs) -> Result<u8> {
     check_flags(app, &args)?;
     let program = program::resolve(&app.env, &args.command)?;
-    let mut connection = Connection::open(app, target.address.as_deref()).await?;
+    let connection = Connection::open(app, target.address.as_deref()).await?;
     if args.ttl.is_some() && connection.identity == Identity::Agent {
         return Err(CliError::usage(format!(
             "`--ttl` has no meaning with {}: the token is what it is",
@@ -111,9 +111,6 @@ pub(crate) async fn run(app: &App, target: &Target, args: RunArgs) -> Result<u8>
         token.end(app, &connection).await;
         if let Some(server) = server {
             server.stop().await;
-        }
-        if let Some(local) = connection.local.take() {
-            local.close().await;
         }
     };
     if tokio::time::timeout(CLOSING, closing).await.is_err() {

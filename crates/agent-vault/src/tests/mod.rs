@@ -84,10 +84,7 @@ impl Shell {
             .map(|(k, v)| (k.as_str(), v.as_str()))
             .collect();
         let (ui, out, err): (Ui, Captured, Captured) = Ui::captured(stdin);
-        let app = App {
-            env: Env::of(&vars, self.dir.path()),
-            ui,
-        };
+        let app = App::new(Env::of(&vars, self.dir.path()), ui);
         let code = run_line(args, &app).await;
         Done {
             code,

@@ -35,7 +35,8 @@ pub(super) async fn run(
         .open_keeping(app, |key| Local::open(config, key))
         .await?;
     owner.create(app, &local).await?;
-    local.close().await;
+    local.opened().close().await;
+    drop(local);
     home.create()?;
     let log_path = home.path("server.log");
     let log = OpenOptions::new()
@@ -73,6 +74,12 @@ pub(super) async fn run(
     app.ui
         .success(&format!("server running at {address} (pid {pid})"))?;
     app.ui.line(&format!("log: {}", log_path.display()))?;
+    if matches!(owner, Owner::Later) {
+        app.ui.line(&format!(
+            "no owner yet; how to register one is in {}",
+            log_path.display()
+        ))?;
+    }
     app.ui.note("stop it with `agent-vault server stop`");
     Ok(())
 }

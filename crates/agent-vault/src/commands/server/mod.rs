@@ -21,6 +21,7 @@ use super::{check_password, new_password, password_text};
 use crate::cli::App;
 use crate::client::{Call, Client, Transport};
 use crate::config::{ServerConfig, ServerFlags};
+use crate::connect::Address;
 use crate::env_vars;
 use crate::error::{CliError, Result};
 use crate::home::Home;
@@ -101,11 +102,10 @@ pub(crate) async fn run(app: &App, args: ServerArgs) -> Result {
     check_ports(&config)?;
     let state = Server::inspect(&config).await.map_err(|e| e.error)?;
     let unlock = unlock::Plan::make(app, state.key, args.password_stdin)?;
-    let owner = match (
-        state.has_owner || detached_child,
-        owner_in_environment(app)?,
-    ) {
+    let owner = match (state.has_owner, owner_in_environment(app)?) {
         (true, _) => Owner::Enough,
+        // Whoever started it has asked already.
+        (false, _) if detached_child => Owner::Later,
         (false, Some(given)) => Owner::Given(given),
         (false, None) if unlock.is_interactive() => Owner::Ask,
         (false, None) => Owner::Later,
@@ -164,19 +164,16 @@ async fn foreground(
         app.ui.note("both listeners speak plain HTTP: put TLS in front before they leave a network that you trust");
     }
     if matches!(owner, Owner::Later) {
-        tell(&format!(
-            "no owner yet: run `agent-vault auth register --address {}`",
-            local_url(endpoints.api)
-        ));
-        if let Some(token) = server
-            .setup_token()
-            .await
-            .filter(|_| !endpoints.api.ip().is_loopback())
-        {
-            tell(&format!(
-                "from another machine, add `--setup-token {token}`"
-            ));
-        }
+        let token = match config.allow_remote_setup.value {
+            true => None,
+            false => server.setup_token().await,
+        };
+        let lines = how_to_register(
+            endpoints.api,
+            config.base_url.value.as_deref(),
+            token.as_deref(),
+        );
+        lines.iter().for_each(|line| tell(line));
     }
     let shutdown = CancellationToken::new();
     let serving = server.run(shutdown.clone());
@@ -242,6 +239,37 @@ fn local_url(address: SocketAddr) -> String {
         ip => ip,
     };
     format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// How the first owner comes to be. `token` is what a request needs that may have come from another machine.
+fn how_to_register(api: SocketAddr, base_url: Option<&str>, token: Option<&str>) -> Vec<String> {
+    let public = base_url.filter(|url| is_public(url));
+    let token = token.map(|token| format!(" --setup-token {token}"));
+    let token = token.as_deref().unwrap_or_default();
+    let register = |address: &str, token: &str| {
+        format!("`agent-vault auth register --address {address}{token}`")
+    };
+    // With a public address, a client of this machine may be a reverse proxy that speaks for others.
+    let here = if public.is_some() { token } else { "" };
+    let mut lines = vec![format!(
+        "no owner yet: run {}",
+        register(&local_url(api), here)
+    )];
+    match public {
+        Some(url) => lines.push(format!("from another machine: {}", register(url, token))),
+        None if !api.ip().is_loopback() && !token.is_empty() => {
+            lines.push(format!(
+                "from another machine, add `{}`",
+                token.trim_start()
+            ));
+        }
+        None => {}
+    }
+    lines
+}
+
+fn is_public(base_url: &str) -> bool {
+    Address::parse(base_url).is_ok_and(|address| !address.is_loopback())
 }
 
 /// Says early, and in words, that a port cannot be had. The server binds for itself later.
@@ -339,6 +367,34 @@ impl Owner {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn whoever_may_register_is_told_how() {
+        let lines = |api: &str, base, token| {
+            super::how_to_register(api.parse().unwrap(), base, token).join("\n")
+        };
+        let here = "no owner yet: run `agent-vault auth register --address http://127.0.0.1:1`";
+        assert_eq!(lines("127.0.0.1:1", None, Some("T")), here);
+        let local = Some("http://localhost:1");
+        assert_eq!(lines("127.0.0.1:1", local, Some("T")), here);
+        assert_eq!(
+            lines("0.0.0.0:1", None, Some("T")),
+            format!("{here}\nfrom another machine, add `--setup-token T`")
+        );
+        // The API takes a loopback client for a remote one then, so that it needs the token too.
+        let public = Some("https://vault.example");
+        let told = lines("127.0.0.1:1", public, Some("T"));
+        assert!(
+            told.contains("http://127.0.0.1:1 --setup-token T`"),
+            "{told}"
+        );
+        assert!(
+            told.contains("https://vault.example --setup-token T`"),
+            "{told}"
+        );
+        // Remote setup is allowed: nobody needs it.
+        assert!(!lines("0.0.0.0:1", public, None).contains("--setup-token"));
+    }
+
     #[test]
     fn w45_urls_of_every_listener_can_be_used() {
         for (bound, url) in [

@@ -235,10 +235,7 @@ mod tests {
     use crate::ui::Ui;
 
     fn app(vars: &[(&str, &str)], stdin: &str) -> App {
-        App {
-            env: Env::of(vars, Path::new("/")),
-            ui: Ui::captured(stdin).0,
-        }
+        App::new(Env::of(vars, Path::new("/")), Ui::captured(stdin).0)
     }
 
     const SET: &[(&str, &str)] = &[("AGENT_VAULT_MASTER_PASSWORD", "secret")];
