@@ -224,6 +224,16 @@ async fn json_is_the_servers_own_answer() {
         assert!(done.out.ends_with('\n') && done.out.lines().count() == 1);
         serde_json::from_str::<serde_json::Value>(&done.out).unwrap();
     }
+    // A person names the vault, and gets what an agent gets.
+    fake.on(
+        "GET /discover",
+        200,
+        json!({"vault": "work", "anything": [1]}),
+    );
+    let person = shell.run(&["vault", "discover", "--json"]).await;
+    assert_eq!(person.out, "{\"anything\":[1],\"vault\":\"work\"}\n");
+    let asked = fake.asked_for("GET /discover");
+    assert!(asked.iter().all(|a| a.vault.as_deref() == Some("work")));
 }
 
 #[tokio::test]
@@ -322,5 +332,22 @@ async fn every_setting_of_the_server_tells_its_origin() {
         half.code == 1 && half.err.contains("go together"),
         "{}",
         half.err
+    );
+}
+
+#[tokio::test]
+async fn a_command_on_the_local_vault_closes_it() {
+    let shell = Shell::new();
+    let done = shell.run(&["vault", "list"]).await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    let names: Vec<_> = std::fs::read_dir(shell.home())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().any(|name| name.ends_with(".db")), "{names:?}");
+    // SQLite removes its write-ahead log with the last connection.
+    assert!(
+        !names.iter().any(|name| name.ends_with("-wal")),
+        "{names:?}"
     );
 }
