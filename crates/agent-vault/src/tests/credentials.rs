@@ -83,3 +83,22 @@ async fn one_value_comes_out_raw() {
     let none = shell.run(&["vault", "credential", "get", "NOPE"]).await;
     assert!(none.code == 1 && none.err.contains("credential list"));
 }
+
+#[tokio::test]
+async fn c19_stdin_loses_the_line_end_of_echo_and_no_more() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    for args in [
+        &["vault", "credential", "set", "PAY_KEY", "--stdin"][..],
+        &["vault", "credential", "set", "PAY_KEY=-"],
+    ] {
+        let done = shell.run_with(args, "secret\n").await;
+        assert_eq!(done.code, 0, "{}", done.err);
+        let sent = fake.asked_for("POST /v1/credentials").pop().unwrap();
+        assert_eq!(sent.body["credentials"]["PAY_KEY"], "secret");
+        let refused = shell.run_with(args, "secret\n\n").await;
+        assert_eq!(refused.code, 1);
+        assert!(refused.err.contains("line break") && refused.err.contains("hint:"));
+    }
+    assert_eq!(fake.asked_for("POST /v1/credentials").len(), 2);
+}

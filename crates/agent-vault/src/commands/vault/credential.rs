@@ -68,7 +68,7 @@ struct SetArgs {
     /// KEY (asks), KEY=- (stdin), or KEY=VALUE (visible to others on this machine)
     #[arg(value_name = "KEY[=-|=VALUE]")]
     entries: Vec<String>,
-    /// Read the value of the one KEY from stdin
+    /// Read the value of the one KEY from stdin, one trailing line end removed
     #[arg(long)]
     stdin: bool,
     /// Read a value from a file, one trailing line end removed
@@ -307,6 +307,7 @@ fn read_values(app: &App, plan: Vec<(String, Source)>) -> Result<Values> {
                 "the value of {key} is not valid UTF-8"
             )));
         }
+        check_ends(&key, &value)?;
         values.push((key, value));
     }
     Ok(Values(values))
@@ -329,6 +330,21 @@ fn read_file(path: &Path) -> Result<SecretBytes> {
     Ok(without_line_end(SecretBytes::new(bytes)))
 }
 
+/// Refuses line breaks and zero bytes at an end, of which no service could make use; the server would too.
+fn check_ends(key: &str, value: &SecretBytes) -> Result {
+    let stray = |byte: Option<&u8>| byte.is_some_and(|b| matches!(b, b'\r' | b'\n' | 0));
+    let bytes = value.expose();
+    let end = match (stray(bytes.first()), stray(bytes.last())) {
+        (_, true) => "ends",
+        (true, false) => "begins",
+        (false, false) => return Ok(()),
+    };
+    Err(CliError::new(format!(
+        "the value of {key} {end} with a line break or a zero byte"
+    ))
+    .hint("one line break at the end of stdin or of a file is removed, no more"))
+}
+
 /// Removes the one line end that `echo` and editors add.
 fn without_line_end(value: SecretBytes) -> SecretBytes {
     let bytes = value.expose();
@@ -342,7 +358,7 @@ fn without_line_end(value: SecretBytes) -> SecretBytes {
 mod tests {
     use agent_vault_seal::SecretBytes;
 
-    use super::{SetArgs, Source, plan, without_line_end};
+    use super::{SetArgs, Source, check_ends, plan, without_line_end};
 
     fn args(entries: &[&str], stdin: bool, files: &[&str], envs: &[&str]) -> SetArgs {
         let own = |all: &[&str]| all.iter().map(ToString::to_string).collect();
@@ -390,6 +406,16 @@ mod tests {
             args(&[], false, &["A"], &[]),
         ] {
             assert_eq!(plan(&bad).unwrap_err().code(), 2);
+        }
+    }
+
+    #[test]
+    fn c19_more_than_one_line_end_is_an_error() {
+        for good in ["x", "a\nb", " x"] {
+            check_ends("K", &SecretBytes::new(good.into())).unwrap();
+        }
+        for bad in ["x\n", "x\r", "\nx", "x\0", "\n"] {
+            check_ends("K", &SecretBytes::new(bad.into())).unwrap_err();
         }
     }
 
