@@ -179,3 +179,21 @@ async fn an_ambiguous_reference_lists_the_candidates() {
         "PATCH /v1/vaults/work/services/api.pay.example%3A443%2Fv1"
     );
 }
+
+#[tokio::test]
+async fn a_new_service_that_only_substitutes_passes_the_rest() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    let start = ["vault", "service", "add", "--host", "api.bot.example"];
+    let end = ["--substitute", "PAY_KEY=__pay__@path"];
+    for named in [&["--name", "bot"][..], &[]] {
+        let args: Vec<_> = [&start[..], named, &end[..]].concat();
+        let done = shell.run(&args).await;
+        assert_eq!(done.code, 0, "{}", done.err);
+        let sent = fake
+            .asked_for("POST /v1/vaults/work/services")
+            .pop()
+            .unwrap();
+        assert_eq!(sent.body["services"][0]["auth"]["type"], "passthrough");
+    }
+}

@@ -155,6 +155,11 @@ async fn merged(
     let given = draft.substitutions.clone().unwrap_or_default();
     draft = keep_unstated(&existing, draft, &file::lenient()).map_err(from_flags)?;
     if !given.is_empty() {
+        // A new service of which nothing else is said only replaces placeholders.
+        draft.auth.get_or_insert_with(|| AuthDraft {
+            kind: Some(AuthType::Passthrough.as_str().to_owned()),
+            ..AuthDraft::default()
+        });
         // A substitution is added to those that are there; one for the same placeholder takes its place.
         let stored = existing
             .iter()
