@@ -339,6 +339,39 @@ mod paused {
         assert!(rest.len() < 100_000_000);
     }
 
+    /// A body that is held for a service to look into is not waited for as long: it takes memory.
+    #[tokio::test]
+    async fn c9_a_held_upload_that_stops_is_given_up() {
+        let upstream = Far::H1.start();
+        let stage = Stage::builder()
+            .trusting(&upstream)
+            .credential("KEY", "value-of-key")
+            .service(
+                serde_json::json!({"name": "body", "host": HOST, "require_tls": false,
+                "auth": {"type": "passthrough"},
+                "substitutions": [{"key": "KEY", "placeholder": "__key__", "in": ["body"]}]}),
+            )
+            .start()
+            .await;
+        let authority = upstream.authority_of(HOST);
+        let mut stream = crate::doors::tunnel(&stage, &authority).await;
+        let head = format!("POST / HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 9\r\n\r\nsome");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::time::pause();
+        let mut answer = Vec::new();
+        let ended = stream.read_to_end(&mut answer).await;
+        tokio::time::resume();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{ended:?} {answer}");
+        let record = stage.last_logged(1).await;
+        assert_eq!(
+            (record.status, record.error_code),
+            (408, "request_read_error")
+        );
+        assert!(upstream.requests().is_empty());
+    }
+
     /// The agent is told after five minutes, over either version.
     #[tokio::test]
     async fn an_upstream_that_never_answers() {
