@@ -12,6 +12,11 @@ use crate::client::types::LogRow;
 /// Put before the key in a row's `warnings` when a placeholder left for an upstream unreplaced.
 const UNREPLACED: &str = "placeholder_unreplaced:";
 
+/// Put before the reason in a row's `warnings` when a body could not be looked into.
+const UNSEARCHED: &str = "body_not_inspected:";
+/// Where the log has found such a placeholder, one of them.
+const LOGGED_SURFACES: &str = "header,path,query";
+
 /// A mistake and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Finding {
@@ -108,7 +113,13 @@ const REFUSED: &[&str] = &[
     "concurrency_scope",
     "too_many_requests",
     "credential_not_found",
+    "credential_unreadable",
+    "rules_unreadable",
     "substitution_error",
+    "sni_mismatch",
+    "tls_handshake_failed",
+    "tls_handshake_timeout",
+    "certificate_error",
     "unauthorized",
     "forbidden",
     "internal",
@@ -133,48 +144,93 @@ pub(crate) fn outcome(row: &LogRow) -> Outcome {
     }
 }
 
+/// What is known of the vault that a row is from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'a> {
+    /// Its name.
+    pub(crate) vault: &'a str,
+    /// What its services lack.
+    pub(crate) lacking: &'a Lacking,
+    /// What an agent holds instead of each key.
+    pub(crate) placeholders: &'a BTreeMap<String, String>,
+}
+
 /// Everything that a person should mend about a row.
-pub(crate) fn findings(row: &LogRow, vault: &str, lacking: &Lacking) -> Vec<Finding> {
+pub(crate) fn findings(row: &LogRow, known: Known<'_>) -> Vec<Finding> {
     let host = host_of(row);
     let unreplaced = row
         .warnings
         .iter()
         .filter_map(|w| w.strip_prefix(UNREPLACED));
     unreplaced
-        .map(|key| left_unreplaced(row, &host, key, vault))
-        .chain(failure(row, &host, vault, lacking))
+        .map(|key| left_unreplaced(row, &host, key, known))
+        .chain(unsearched(row, &host))
+        .chain(failure(row, &host, known))
         .collect()
 }
 
+/// Whether a placeholder left unreplaced.
+pub(crate) fn tells_of_placeholder(row: &LogRow) -> bool {
+    row.warnings.iter().any(|w| w.starts_with(UNREPLACED))
+}
+
 /// `placeholder` is a credential's key, or the text of a placeholder that no key stands behind any more.
-fn left_unreplaced(row: &LogRow, host: &str, placeholder: &str, vault: &str) -> Finding {
+fn left_unreplaced(row: &LogRow, host: &str, placeholder: &str, known: Known<'_>) -> Finding {
     let (named, key, text) = match CredentialKey::parse(placeholder) {
         Ok(_) => (
             format!("of {placeholder}"),
             placeholder,
-            "<the placeholder>",
+            known.placeholders.get(placeholder).map(String::as_str),
         ),
-        Err(_) => (format!("`{placeholder}`"), "<KEY>", placeholder),
+        Err(_) => (format!("`{placeholder}`"), "<KEY>", Some(placeholder)),
     };
-    let add = format!("agent-vault vault service add --vault {vault}");
-    let mend = match (row.matched_service.as_str(), key) {
-        ("", "<KEY>") => {
-            format!("{add} --host {host} --substitute {key}={text}@header,body,query,path")
-        }
-        ("", key) => format!("{add} --host {host} --auth-type bearer --token-key {key}"),
-        (service, key) => {
-            format!("{add} --name {service} --substitute {key}={text}@header,body,query,path")
-        }
+    let service = match row.matched_service.as_str() {
+        "" => format!("--host {host}"),
+        service => format!("--name {service}"),
+    };
+    let text = match text {
+        Some(text) => shell_word(&format!("{text}@{LOGGED_SURFACES}")),
+        None => format!("<the placeholder>@{LOGGED_SURFACES}"),
     };
     Finding {
         what: format!("the placeholder {named} left for {host} unreplaced"),
-        mend,
+        mend: format!(
+            "agent-vault vault service add --vault {} {service} --substitute {key}={text}",
+            known.vault
+        ),
     }
 }
 
-fn failure(row: &LogRow, host: &str, vault: &str, lacking: &Lacking) -> Option<Finding> {
+/// A body that a service should have looked into and could not.
+fn unsearched(row: &LogRow, host: &str) -> Option<Finding> {
+    let why = row
+        .warnings
+        .iter()
+        .find_map(|w| w.strip_prefix(UNSEARCHED))?;
+    Some(Finding {
+        what: format!("placeholders in a body for {host} were not looked for: {why}"),
+        mend: String::from("send the body uncompressed, as JSON, a form or text"),
+    })
+}
+
+/// A word as a shell takes it whole.
+fn shell_word(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.,:/@=+%".contains(&b);
+    if text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+fn failure(row: &LogRow, host: &str, known: Known<'_>) -> Option<Finding> {
+    let vault = known.vault;
     let service = &row.matched_service;
     let keys = row.credential_keys.join(" ");
+    let (named, typed) = match keys.as_str() {
+        "" => ("the credential", "<KEY>"),
+        keys => (keys, keys),
+    };
     let (what, mend) = match row.error_code.as_str() {
         "no_match" => (
             format!("{host} was refused: no service is for it"),
@@ -187,9 +243,27 @@ fn failure(row: &LogRow, host: &str, vault: &str, lacking: &Lacking) -> Option<F
             format!("agent-vault vault service enable {service} --vault {vault}"),
         ),
         "credential_not_found" => {
-            let missing = lacking.0.get(service).map_or(keys, |keys| keys.join(" "));
+            let missing = known
+                .lacking
+                .0
+                .get(service)
+                .map_or(keys, |keys| keys.join(" "));
             return Some(lacks(service, &missing, vault));
         }
+        "credential_unreadable" => (
+            format!("{host} was refused: a stored value of service {service} cannot be opened"),
+            format!("agent-vault vault credential set {typed} --vault {vault}"),
+        ),
+        "substitution_error" => (
+            format!("{host} was refused: {named} does not fit where service {service} puts it"),
+            format!(
+                "agent-vault vault credential set {typed} --vault {vault}, with a value in one line"
+            ),
+        ),
+        "rules_unreadable" => (
+            format!("{host} was refused: the stored services cannot be read"),
+            format!("agent-vault vault service set -f <file> --vault {vault}"),
+        ),
         "tls_required" => (
             format!("{host} was refused: service {service} brokers only https"),
             format!(
@@ -202,25 +276,40 @@ fn failure(row: &LogRow, host: &str, vault: &str, lacking: &Lacking) -> Option<F
                 "agent-vault vault service list --vault {vault}; give each `--agents` or `--select-placeholder`"
             ),
         ),
-        "upstream_error" if host_is_private(host) => (
-            format!("{host} could not be reached: private addresses are guarded"),
-            String::from(
-                "start with AGENT_VAULT_NETWORK_ALLOWLIST=<address> if it is meant to be reached",
-            ),
+        "ambiguous_path" => (
+            format!("{host} was refused: the path can be read in more than one way"),
+            String::from("send the path without `//`, `..`, `%2F` or `%2E`"),
         ),
-        "" if matches!(row.status, 401 | 403) && outcome(row) == Outcome::Brokered => {
-            let (named, typed) = match keys.as_str() {
-                "" => ("the credential", "<KEY>"),
-                keys => (keys, keys),
-            };
-            (
-                format!(
-                    "{host} answered {} to a brokered request: it does not accept {named}",
-                    row.status
-                ),
-                format!("agent-vault vault credential set {typed} --vault {vault}"),
-            )
-        }
+        "sni_mismatch" => (
+            format!("{host} was refused: the client asked for another host in TLS"),
+            String::from("let the client connect through the proxy to the host that it means"),
+        ),
+        "tls_handshake_failed" | "tls_handshake_timeout" => (
+            format!(
+                "the client gave up TLS with the proxy for {host}: it may not trust its certificate"
+            ),
+            String::from("agent-vault ca fetch -o <file>, and let the client trust that file"),
+        ),
+        "certificate_error" => (
+            format!("{host} was refused: no certificate could be made for it"),
+            String::from("check the host's name; the server's log says more"),
+        ),
+        "response_not_scrubbable" => (
+            format!("the answer of {host} was held back: it cannot be searched for {named}"),
+            String::from("send `Accept-Encoding: gzip` or `identity`"),
+        ),
+        // The log does not say which of many reasons it was, so neither is one guessed here.
+        "upstream_error" => (
+            format!("{host} could not be reached, or did not answer as it should"),
+            String::from("the client's answer says why, and what may help"),
+        ),
+        "" if matches!(row.status, 401 | 403) && outcome(row) == Outcome::Brokered => (
+            format!(
+                "{host} answered {} to a brokered request: it does not accept {named}",
+                row.status
+            ),
+            format!("agent-vault vault credential set {typed} --vault {vault}"),
+        ),
         _ => return None,
     };
     Some(Finding { what, mend })
@@ -234,24 +323,25 @@ pub(crate) fn host_of(row: &LogRow) -> String {
         .to_owned()
 }
 
-fn host_is_private(host: &str) -> bool {
-    let bare = host
-        .rsplit_once(':')
-        .map_or(host, |(h, _)| h)
-        .trim_matches(['[', ']']);
-    match bare.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(ip)) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
-        Ok(std::net::IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local(),
-        Err(_) => bare == "localhost",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
-    use super::{Lacking, Outcome, ServiceKeys, findings, outcome};
+    use super::{Known, Lacking, Outcome, ServiceKeys, findings, outcome, shell_word};
     use crate::client::types::LogRow;
+
+    static NOTHING: Lacking = Lacking(BTreeMap::new());
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+
+    fn nothing_known() -> Known<'static> {
+        Known {
+            vault: "work",
+            lacking: &NOTHING,
+            placeholders: &NONE,
+        }
+    }
 
     fn row(
         decision: &str,
@@ -345,7 +435,7 @@ mod tests {
             ),
         ] {
             assert_eq!(outcome(&row), outcome_wanted, "{row:?}");
-            let found = findings(&row, "work", &Lacking::default());
+            let found = findings(&row, nothing_known());
             if what.is_empty() {
                 assert!(found.is_empty(), "{found:?}");
             } else {
@@ -358,6 +448,86 @@ mod tests {
     }
 
     #[test]
+    fn w48_every_refusal_is_explained_and_no_reason_is_guessed() {
+        for (code, what, mend) in [
+            (
+                "substitution_error",
+                "K does not fit",
+                "credential set K --vault work",
+            ),
+            (
+                "credential_unreadable",
+                "cannot be opened",
+                "credential set K",
+            ),
+            (
+                "rules_unreadable",
+                "services cannot be read",
+                "service set -f",
+            ),
+            ("tls_required", "only https", "--name x --require-tls=false"),
+            (
+                "ambiguous_account",
+                "several services",
+                "--select-placeholder",
+            ),
+            ("ambiguous_path", "more than one way", "%2F"),
+            ("sni_mismatch", "another host in TLS", "through the proxy"),
+            ("tls_handshake_failed", "trust", "agent-vault ca fetch"),
+            (
+                "response_not_scrubbable",
+                "searched for K",
+                "Accept-Encoding",
+            ),
+            ("upstream_error", "could not be reached", "says why"),
+        ] {
+            let mut row = row("refused", "x", &["K"], 502, code, &[]);
+            row.host = "127.0.0.1:8080".into();
+            let found = findings(&row, nothing_known());
+            assert!(
+                found[0].what.contains(what) && found[0].mend.contains(mend),
+                "{found:?}"
+            );
+            assert!(!found[0].what.contains("private"), "{found:?}");
+        }
+        let compressed = "body_not_inspected:the request body is compressed";
+        let found = findings(
+            &row("brokered", "x", &["K"], 200, "", &[compressed]),
+            nothing_known(),
+        );
+        assert!(found[0].what.contains("is compressed") && found[0].mend.contains("uncompressed"));
+    }
+
+    #[test]
+    fn the_command_for_an_unreplaced_placeholder_can_be_pasted() {
+        let placeholders = BTreeMap::from([("K".to_owned(), "sk-ant-api03-standin".to_owned())]);
+        let known = Known {
+            placeholders: &placeholders,
+            ..nothing_known()
+        };
+        for (service, chosen) in [("", "--host api.x.example"), ("x", "--name x")] {
+            let row = row(
+                "passed",
+                service,
+                &[],
+                200,
+                "",
+                &["placeholder_unreplaced:K"],
+            );
+            assert_eq!(
+                findings(&row, known)[0].mend,
+                format!(
+                    "agent-vault vault service add --vault work {chosen} --substitute K=sk-ant-api03-standin@header,path,query"
+                )
+            );
+        }
+        assert_eq!(
+            shell_word("K={{ it's }}@header"),
+            r"'K={{ it'\''s }}@header'"
+        );
+    }
+
+    #[test]
     fn a_placeholder_without_a_key_is_quoted() {
         let row = row(
             "passed",
@@ -367,7 +537,7 @@ mod tests {
             "",
             &["placeholder_unreplaced:__bot_token__"],
         );
-        let found = findings(&row, "work", &Lacking::default());
+        let found = findings(&row, nothing_known());
         assert!(found[0].what.contains("placeholder `__bot_token__` left"));
         assert!(found[0].mend.contains("--substitute <KEY>=__bot_token__@"));
     }
@@ -387,8 +557,10 @@ mod tests {
         assert_eq!(standing.len(), 1);
         let shown = findings(
             &row("refused", "lacks", &[], 502, "credential_not_found", &[]),
-            "work",
-            &lacking,
+            Known {
+                lacking: &lacking,
+                ..nothing_known()
+            },
         );
         assert_eq!(shown, standing);
         assert!(shown[0].mend.contains("credential set LACK --vault work"));

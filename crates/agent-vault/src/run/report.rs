@@ -8,7 +8,7 @@ use crate::cli::App;
 use crate::client::Call;
 use crate::client::types::{DiscoveredService, Discovery, LogRow, Logs};
 use crate::connect::{Connection, Identity};
-use crate::diagnose::{self, Finding, Lacking, Outcome, ServiceKeys};
+use crate::diagnose::{self, Finding, Known, Lacking, Outcome, ServiceKeys};
 use crate::error::Result;
 use crate::ui::clean;
 use crate::vault_choice::{Choice, Origin, vault_path};
@@ -160,6 +160,11 @@ impl Reporter {
     fn look_at(&self, rows: &[LogRow]) -> (Tally, BTreeMap<Finding, usize>) {
         let mut tally = Tally::default();
         let mut findings = BTreeMap::new();
+        let known = Known {
+            vault: &self.vault,
+            lacking: &self.lacking,
+            placeholders: &self.discovery.placeholders,
+        };
         for row in rows {
             tally.requests += 1;
             match diagnose::outcome(row) {
@@ -167,7 +172,7 @@ impl Reporter {
                 Outcome::Passed => tally.passed += 1,
                 Outcome::Refused => tally.refused += 1,
             }
-            for finding in diagnose::findings(row, &self.vault, &self.lacking) {
+            for finding in diagnose::findings(row, known) {
                 *findings.entry(finding).or_insert(0) += 1;
             }
         }

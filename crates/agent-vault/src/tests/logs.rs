@@ -34,6 +34,7 @@ async fn oldest_first_with_what_mends_each_failure() {
         "service add --vault work --host other.example",
         "credential set PAY_KEY --vault work",
         "placeholder of PAY_KEY",
+        "--substitute PAY_KEY=sk_test_stand_in@",
     ] {
         assert!(done.out.contains(mend), "{mend}: {}", done.out);
     }

@@ -1,15 +1,16 @@
 //! `agent-vault vault logs`: shows and follows the request log.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use crate::cli::{App, Output, Target};
-use crate::client::types::{Credentials, LogRow, Logs, Services};
+use crate::client::types::{Credentials, Discovery, LogRow, Logs, Services};
 use crate::client::{ApiPath, Call};
 use crate::commands::{or_dash, time};
 use crate::connect::Connection;
-use crate::diagnose::{self, Lacking, Outcome, ServiceKeys};
+use crate::diagnose::{self, Known, Lacking, Outcome, ServiceKeys};
 use crate::error::Result;
 use crate::ui::{Ui, clean};
 use crate::vault_choice::vault_path;
@@ -178,16 +179,24 @@ struct Shown<'a> {
 impl Shown<'_> {
     /// Shows rows, given newest first, in their order.
     async fn all(&self, app: &App, connection: &Connection, rows: &[Row]) -> Result {
-        let lacking = if self.output.json {
-            Lacking::default()
+        let (lacking, placeholders) = if self.output.json {
+            Default::default()
         } else {
-            self.lacking(app, connection, rows).await
+            (
+                self.lacking(app, connection, rows).await,
+                self.placeholders(app, connection, rows).await,
+            )
+        };
+        let known = Known {
+            vault: self.vault,
+            lacking: &lacking,
+            placeholders: &placeholders,
         };
         for row in rows.iter().rev() {
             if self.output.json {
                 app.ui.line(&row.raw.to_string())?;
             } else {
-                self.one(app, &row.row, &lacking)?;
+                one(app, &row.row, known)?;
             }
         }
         Ok(())
@@ -217,49 +226,67 @@ impl Shown<'_> {
         }
     }
 
-    /// `time  status  METHOD host/path  service  decision`, and under it what to mend.
-    fn one(&self, app: &App, r: &LogRow, lacking: &Lacking) -> Result {
-        let status = match r.status {
-            0 => String::from(" - "),
-            200..=399 | 101 => Ui::green(&r.status.to_string()),
-            other => Ui::red(&other.to_string()),
-        };
-        let decision = match (diagnose::outcome(r), r.credential_keys.is_empty()) {
-            (Outcome::Brokered, false) => format!("brokered {}", r.credential_keys.join(",")),
-            (Outcome::Brokered, true) => String::from("brokered"),
-            (Outcome::Passed, _) => String::from("passed without a credential"),
-            (Outcome::Refused, _) => String::from("refused"),
-        };
-        let who = r
-            .label
-            .as_deref()
-            .filter(|l| !l.is_empty())
-            .unwrap_or(&r.actor_name);
-        let mut line = format!(
-            "{}  {status}  {} {}{}  {}  {}  {} ms",
-            time(&r.created_at),
-            clean(&r.method),
-            clean(&diagnose::host_of(r)),
-            clean(&r.path),
-            clean(&or_dash(&r.matched_service)),
-            clean(&decision),
-            r.latency_ms,
-        );
-        if !who.is_empty() {
-            line.push_str(&Ui::grey(&format!("  [{}]", clean(who))));
+    /// The stand-ins of the vault's keys, asked only if a row tells of one.
+    async fn placeholders(
+        &self,
+        app: &App,
+        connection: &Connection,
+        rows: &[Row],
+    ) -> BTreeMap<String, String> {
+        if !rows.iter().any(|r| diagnose::tells_of_placeholder(&r.row)) {
+            return BTreeMap::new();
         }
-        if !r.error_code.is_empty() {
-            line.push_str(&format!("  {}", Ui::red(&clean(&r.error_code))));
-        }
-        app.ui.line(&line)?;
-        for finding in diagnose::findings(r, self.vault, lacking) {
-            app.ui.line(&format!("    {}", clean(&finding.what)))?;
-            app.ui.line(&format!(
-                "    {} {}",
-                Ui::grey("mend:"),
-                clean(&finding.mend)
-            ))?;
-        }
-        Ok(())
+        let call = Call::get("/discover").vault(Some(self.vault));
+        let found = connection.send(app, call).await;
+        // The row is shown without the placeholder's text then.
+        found
+            .and_then(|reply| reply.json::<Discovery>())
+            .map_or_else(|_| BTreeMap::new(), |found| found.placeholders)
     }
+}
+
+/// `time  status  METHOD host/path  service  decision`, and under it what to mend.
+fn one(app: &App, r: &LogRow, known: Known<'_>) -> Result {
+    let status = match r.status {
+        0 => String::from(" - "),
+        200..=399 | 101 => Ui::green(&r.status.to_string()),
+        other => Ui::red(&other.to_string()),
+    };
+    let decision = match (diagnose::outcome(r), r.credential_keys.is_empty()) {
+        (Outcome::Brokered, false) => format!("brokered {}", r.credential_keys.join(",")),
+        (Outcome::Brokered, true) => String::from("brokered"),
+        (Outcome::Passed, _) => String::from("passed without a credential"),
+        (Outcome::Refused, _) => String::from("refused"),
+    };
+    let who = r
+        .label
+        .as_deref()
+        .filter(|l| !l.is_empty())
+        .unwrap_or(&r.actor_name);
+    let mut line = format!(
+        "{}  {status}  {} {}{}  {}  {}  {} ms",
+        time(&r.created_at),
+        clean(&r.method),
+        clean(&diagnose::host_of(r)),
+        clean(&r.path),
+        clean(&or_dash(&r.matched_service)),
+        clean(&decision),
+        r.latency_ms,
+    );
+    if !who.is_empty() {
+        line.push_str(&Ui::grey(&format!("  [{}]", clean(who))));
+    }
+    if !r.error_code.is_empty() {
+        line.push_str(&format!("  {}", Ui::red(&clean(&r.error_code))));
+    }
+    app.ui.line(&line)?;
+    for finding in diagnose::findings(r, known) {
+        app.ui.line(&format!("    {}", clean(&finding.what)))?;
+        app.ui.line(&format!(
+            "    {} {}",
+            Ui::grey("mend:"),
+            clean(&finding.mend)
+        ))?;
+    }
+    Ok(())
 }
