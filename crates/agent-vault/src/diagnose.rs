@@ -298,7 +298,23 @@ fn failure(row: &LogRow, host: &str, known: Known<'_>) -> Option<Finding> {
             format!("the answer of {host} was held back: it cannot be searched for {named}"),
             String::from("send `Accept-Encoding: gzip` or `identity`"),
         ),
-        // The log does not say which of many reasons it was, so neither is one guessed here.
+        "upstream_blocked" => (
+            format!("{host} was not reached: it is an address that the network guard keeps closed"),
+            String::from(
+                "if agents may reach it, start the server with AGENT_VAULT_NETWORK_ALLOWLIST=<its network>",
+            ),
+        ),
+        "upstream_tls" => (
+            format!("{host} was not reached: its certificate is not trusted"),
+            String::from("start the server with --upstream-ca <PEM file of its authority>"),
+        ),
+        "upstream_unresolved" => (
+            format!("{host} was not reached: its name could not be resolved"),
+            String::from(
+                "check the host's name, and the resolver of the machine that the server runs on",
+            ),
+        ),
+        // The log does not say which of the other reasons it was, so neither is one guessed here.
         "upstream_error" => (
             format!("{host} could not be reached, or did not answer as it should"),
             String::from("the client's answer says why, and what may help"),
@@ -480,6 +496,9 @@ mod tests {
                 "Accept-Encoding",
             ),
             ("upstream_error", "could not be reached", "says why"),
+            ("upstream_blocked", "network guard", "NETWORK_ALLOWLIST"),
+            ("upstream_tls", "not trusted", "--upstream-ca"),
+            ("upstream_unresolved", "resolved", "resolver"),
         ] {
             let mut row = row("refused", "x", &["K"], 502, code, &[]);
             row.host = "127.0.0.1:8080".into();

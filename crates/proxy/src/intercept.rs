@@ -138,7 +138,8 @@ async fn serve<S>(
         watch: Arc::clone(&watch),
         tunnel: Some(settled),
     });
-    let service = service_fn(move |request| exchange(Arc::clone(&client), request));
+    // Boxed: hyper moves a stream's future several times on its way to a task of its own.
+    let service = service_fn(move |request| Box::pin(exchange(Arc::clone(&client), request)));
     if http2 {
         drive(&shared, &watch, shared.http2.serve_connection(io, service)).await;
     } else {

@@ -297,18 +297,21 @@ impl Refusal {
             UpstreamErrorKind::Resolve => "check the host name",
             _ => "the upstream may be down; try again",
         });
-        let status = if error.kind() == UpstreamErrorKind::Timeout {
-            StatusCode::GATEWAY_TIMEOUT
-        } else {
-            StatusCode::BAD_GATEWAY
-        };
-        Self::new(
-            status,
+        let mut made = Self::new(
+            StatusCode::BAD_GATEWAY,
             "upstream_error",
             Fault::Upstream,
             format!("{target}: {error}"),
             hint,
-        )
+        );
+        // Clients get one word; whoever reads the log needs to know what to mend.
+        made.code = match error.kind() {
+            UpstreamErrorKind::Blocked => "upstream_blocked",
+            UpstreamErrorKind::Tls => "upstream_tls",
+            UpstreamErrorKind::Resolve => "upstream_unresolved",
+            _ => "upstream_error",
+        };
+        made
     }
 
     pub(crate) fn request_too_large(cap: u64) -> Self {

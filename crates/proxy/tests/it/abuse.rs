@@ -392,7 +392,7 @@ mod paused {
             tokio::time::pause();
             let answer = response.await.unwrap();
             tokio::time::resume();
-            assert_eq!(answer.status, 504, "{way:?} {}", answer.received());
+            assert_eq!(answer.status, 502, "{way:?} {}", answer.received());
             assert_eq!(crate::fixture::refusal(&answer)["error"], "upstream_error");
         }
         upstream.gate("gate").open();
