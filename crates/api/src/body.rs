@@ -163,6 +163,15 @@ impl<'de> Visitor<'de> for OnceOnly {
     }
 }
 
+/// A field that may be left out, for which `null` says the same: with `#[serde(default, deserialize_with = "…")]`.
+pub(crate) fn null_is_absent<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// A string of a body that is a secret: wiped on drop, never printed.
 #[derive(Debug)]
 pub(crate) struct SecretField(pub(crate) SecretBytes);

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
 use crate::client;
 use crate::error::ApiError;
@@ -16,6 +17,58 @@ use crate::state::ServerInfo;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The name under which containers reach the machine that runs them.
 const CONTAINER_HOST: &str = "host.docker.internal";
+
+/// Refuses what does not say, or does not clearly say, which server is meant (RFC 9112 section 3.2, RFC 9113 section 8.3.1), and
+/// what a client sent here that takes this port for the proxy.
+pub(crate) fn check_target(parts: &Parts, info: &ServerInfo) -> Result<(), ApiError> {
+    if client::peer(parts).is_none() {
+        return Ok(());
+    }
+    if parts.method == Method::CONNECT {
+        return Err(ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "This is the management port; it opens no tunnels",
+        )
+        .hint(proxy_hint(info)));
+    }
+    let mut named = parts.headers.get_all(HOST).iter();
+    let host = match (named.next(), named.next()) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::bad_request("The request has several Host fields"));
+        }
+        (Some(host), None) => Some(host_field(host)?),
+        (None, _) => None,
+    };
+    let target = parts.uri.authority();
+    match (parts.version, host, target) {
+        (Version::HTTP_11, None, _) | (Version::HTTP_2, None, None) => {
+            Err(ApiError::bad_request("The request has no Host field"))
+        }
+        (Version::HTTP_2, Some(host), Some(target)) if !target_is(target, host) => Err(
+            ApiError::bad_request("The request's Host and :authority disagree"),
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn host_field(host: &http::HeaderValue) -> Result<&str, ApiError> {
+    host.to_str()
+        .ok()
+        .filter(|host| !host.contains('@') && host.parse::<Authority>().is_ok())
+        .ok_or_else(|| ApiError::bad_request("The request's Host field names no host"))
+}
+
+fn target_is(target: &Authority, host: &str) -> bool {
+    target.as_str().eq_ignore_ascii_case(host)
+}
+
+fn proxy_hint(info: &ServerInfo) -> String {
+    if info.proxy_is_listening() {
+        format!("the proxy listens on port {}", info.proxy_port)
+    } else {
+        "the proxy is not running".to_owned()
+    }
+}
 
 /// Refuses an unsafe request that a page of another origin caused.
 pub(crate) fn check_origin(parts: &Parts, info: &ServerInfo) -> Result<(), ApiError> {
@@ -53,7 +106,7 @@ pub(crate) fn check_content_type(parts: &Parts) -> Result<(), ApiError> {
         Ok(())
     } else {
         Err(ApiError::new(
-            http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "Content-Type must be application/json",
         ))
     }
@@ -80,14 +133,16 @@ pub(crate) fn check_host(parts: &Parts, info: &ServerInfo) -> Result<(), ApiErro
             .base_host()
             .is_some_and(|base| base.eq_ignore_ascii_case(host));
     if known {
-        Ok(())
-    } else {
-        Err(
-            ApiError::forbidden("This server is not known by that host name").hint(
-                "open it by `localhost`, or set `AGENT_VAULT_ADDR` to the address that people use",
-            ),
-        )
+        return Ok(());
     }
+    let refused = ApiError::forbidden("This server is not known by that host name");
+    Err(if is_for_a_proxy(parts) {
+        refused.hint(format!("this is the management port; {}", proxy_hint(info)))
+    } else {
+        refused.hint(
+            "open it by `localhost`, or set `AGENT_VAULT_ADDR` to the address that people use",
+        )
+    })
 }
 
 /// `localhost`, a name below it (RFC 6761 section 6.3), or a loopback address.
@@ -120,11 +175,17 @@ fn has_body(headers: &HeaderMap) -> bool {
             .is_some_and(|length| length.as_bytes() != b"0")
 }
 
+/// The host that is meant: the target's own counts before the field (RFC 9112 section 3.2.2).
 fn request_host(parts: &Parts) -> Option<&str> {
-    match parts.headers.get(HOST) {
-        Some(host) => host.to_str().ok(),
-        None => parts.uri.authority().map(http::uri::Authority::as_str),
+    match parts.uri.authority() {
+        Some(target) => Some(target.as_str()),
+        None => parts.headers.get(HOST).and_then(|host| host.to_str().ok()),
     }
+}
+
+/// Absolute form over HTTP/1 is what clients send to a proxy.
+fn is_for_a_proxy(parts: &Parts) -> bool {
+    parts.version < Version::HTTP_2 && parts.uri.authority().is_some()
 }
 
 fn is_own_origin(origin: &str, parts: &Parts, info: &ServerInfo) -> bool {

@@ -74,7 +74,7 @@ pub(crate) fn presented(headers: &HeaderMap) -> Option<(String, Carrier)> {
         .map(|(_, value)| (value.to_owned(), Carrier::Cookie))
 }
 
-/// Checks that a browser was not made to send this, for every route.
+/// Checks that this server is meant, and that a browser was not made to send this, for every route.
 ///
 /// The name in `Host` is checked whatever else is sent: a page that rebound its own name to this machine may set any header. The
 /// origin is not checked where a bearer token is presented, which a page of another origin cannot attach; on account routes,
@@ -87,13 +87,15 @@ pub(crate) async fn guard_origin(
     let (parts, body) = request.into_parts();
     let bearer = matches!(presented(&parts.headers), Some((_, Carrier::Bearer)));
     let attached = bearer && !parts.uri.path().starts_with(ACCOUNT_ROUTES);
-    let checked = origin::check_host(&parts, state.info()).and_then(|()| {
-        if attached {
-            Ok(())
-        } else {
-            origin::check_origin(&parts, state.info())
-        }
-    });
+    let checked = origin::check_target(&parts, state.info())
+        .and_then(|()| origin::check_host(&parts, state.info()))
+        .and_then(|()| {
+            if attached {
+                Ok(())
+            } else {
+                origin::check_origin(&parts, state.info())
+            }
+        });
     match checked {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(refused) => refused.into_response(),

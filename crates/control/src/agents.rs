@@ -392,7 +392,13 @@ async fn revoke(write: &mut Write, actor: &Actor, name: &str) -> Result<(), Cont
     if agent.status == AgentStatus::Revoked {
         return Err(ControlError::conflict("The agent is revoked already"));
     }
-    owners::keep_an_owner(write.tx(), ActorRef::agent(agent.id), agent.role).await?;
+    owners::keep_an_owner(
+        write.tx(),
+        ActorRef::agent(agent.id),
+        agent.role,
+        owners::Loss::Removal,
+    )
+    .await?;
     let now = write.now();
     write.tx().revoke_agent(agent.id, now).await?;
     write.publish(Publication::Sessions(Ended::OfAgent(agent.id)));
@@ -407,7 +413,7 @@ async fn delete(write: &mut Write, actor: &Actor, name: &str) -> Result<(), Cont
     let (agent, _) = manageable(write, actor, name).await?;
     let identity = ActorRef::agent(agent.id);
     if agent.status == AgentStatus::Active {
-        owners::keep_an_owner(write.tx(), identity, agent.role).await?;
+        owners::keep_an_owner(write.tx(), identity, agent.role, owners::Loss::Removal).await?;
         owners::keep_admins_everywhere(write.tx(), identity).await?;
     }
     write.tx().delete_agent(agent.id).await?;
@@ -508,7 +514,13 @@ async fn set_role(
         return Err(ControlError::conflict("The agent is revoked"));
     }
     if role != InstanceRole::Owner {
-        owners::keep_an_owner(write.tx(), ActorRef::agent(agent.id), agent.role).await?;
+        owners::keep_an_owner(
+            write.tx(),
+            ActorRef::agent(agent.id),
+            agent.role,
+            owners::Loss::Demotion,
+        )
+        .await?;
     }
     let now = write.now();
     write.tx().set_agent_role(agent.id, role, now).await?;

@@ -5,6 +5,15 @@ use uuid::Uuid;
 
 use crate::error::ControlError;
 
+/// What is about to happen to somebody who may be the last owner.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Loss {
+    /// The role goes, the account stays.
+    Demotion,
+    /// The account goes, or can no longer act.
+    Removal,
+}
+
 /// Refuses to take the owner role from `actor` when nobody would be left with it.
 ///
 /// People and agents count apart (H28): an agent that is an owner does not make the last person dispensable, since nobody could log
@@ -13,6 +22,7 @@ pub(crate) async fn keep_an_owner(
     tx: &mut Tx,
     actor: ActorRef,
     role: InstanceRole,
+    loss: Loss,
 ) -> Result<(), ControlError> {
     if role != InstanceRole::Owner {
         return Ok(());
@@ -23,8 +33,11 @@ pub(crate) async fn keep_an_owner(
         ActorKind::Agent => people == 0 && tx.active_owner_agents().await? <= 1,
     };
     if last {
-        return Err(ControlError::conflict("Cannot remove the last owner")
-            .hint("make somebody else an owner first"));
+        let text = match loss {
+            Loss::Demotion => "Cannot demote the last owner",
+            Loss::Removal => "Cannot remove the last owner",
+        };
+        return Err(ControlError::conflict(text).hint("make somebody else an owner first"));
     }
     Ok(())
 }

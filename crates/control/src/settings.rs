@@ -57,6 +57,25 @@ impl Settings<'_> {
         ))
     }
 
+    /// The policy as one sees it who may change it.
+    ///
+    /// # Errors
+    /// Unless the actor is vault admin or instance owner.
+    pub async fn changeable(
+        &self,
+        actor: &Actor,
+        vault: &str,
+    ) -> Result<UnmatchedPolicy, ControlError> {
+        let mut rows = self.0.store().clone();
+        let id = access::vault_control(&mut rows, actor, vault)
+            .await?
+            .vault()
+            .id;
+        Ok(unmatched(
+            rows.vault_setting(id, UNMATCHED_KEY).await?.as_deref(),
+        ))
+    }
+
     /// Changes it; `None` goes back to the default.
     ///
     /// # Errors

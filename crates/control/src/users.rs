@@ -122,7 +122,13 @@ async fn set_role(
     access::instance::<InstanceOwner>(write.tx(), actor).await?;
     let user = write.tx().user_by_email(email).await?.ok_or_else(unknown)?;
     if role != InstanceRole::Owner && user.is_active {
-        owners::keep_an_owner(write.tx(), ActorRef::user(user.id), user.role).await?;
+        owners::keep_an_owner(
+            write.tx(),
+            ActorRef::user(user.id),
+            user.role,
+            owners::Loss::Demotion,
+        )
+        .await?;
     }
     let now = write.now();
     write.tx().set_user_role(user.id, role, now).await?;
@@ -135,7 +141,13 @@ async fn delete(write: &mut Write, actor: &Actor, email: &str) -> Result<String,
     access::instance::<InstanceOwner>(write.tx(), actor).await?;
     let user = write.tx().user_by_email(email).await?.ok_or_else(unknown)?;
     if user.is_active {
-        owners::keep_an_owner(write.tx(), ActorRef::user(user.id), user.role).await?;
+        owners::keep_an_owner(
+            write.tx(),
+            ActorRef::user(user.id),
+            user.role,
+            owners::Loss::Removal,
+        )
+        .await?;
         owners::keep_admins_everywhere(write.tx(), ActorRef::user(user.id)).await?;
     }
     write.tx().delete_user(user.id).await?;

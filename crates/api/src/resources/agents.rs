@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, Message, Outcome, Stamp};
-use crate::body::{JsonBody, OptionalJsonBody};
+use crate::body::{JsonBody, OptionalJsonBody, null_is_absent};
 use crate::error::{ApiError, Refusals};
 use crate::principal::Caller;
 use crate::resources::users::{RoleBody, VaultRoleItem};
@@ -21,7 +21,7 @@ pub(crate) struct GrantBody {
     #[serde(default)]
     vault_name: String,
     /// `proxy` (the default), `member` or `admin`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     vault_role: String,
 }
 
@@ -32,9 +32,9 @@ pub(crate) struct NewAgentBody {
     #[serde(default)]
     name: String,
     /// `no-access` (the default), `member` or `owner`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     role: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     vaults: Vec<GrantBody>,
     /// Life of the token in seconds; without one it never ends.
     ttl_seconds: Option<u64>,

@@ -66,7 +66,7 @@ pub(crate) async fn patch(
 ) -> Outcome<ChangedSettings> {
     let settings = state.control().settings();
     let policy = match body.unmatched_host_policy.as_deref() {
-        None => settings.unmatched(caller.actor(), &name).await?,
+        None => settings.changeable(caller.actor(), &name).await?,
         Some(word) => {
             settings
                 .set_unmatched(caller.actor(), &name, policy(word)?)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, Outcome, Stamp, Status};
-use crate::body::JsonBody;
+use crate::body::{JsonBody, null_is_absent};
 use crate::error::{ApiError, Refusals};
 use crate::principal::Caller;
 use crate::query::Query;
@@ -20,7 +20,7 @@ pub(crate) struct NewTokenBody {
     #[serde(default)]
     vault: String,
     /// Empty or `proxy`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     vault_role: String,
     /// 300 to 604800; a day when absent.
     ttl_seconds: Option<u64>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, Message, Outcome};
-use crate::body::JsonBody;
+use crate::body::{JsonBody, null_is_absent};
 use crate::error::{ApiError, Refusals};
 use crate::principal::Caller;
 use crate::segment::Segment;
@@ -61,7 +61,7 @@ pub(crate) struct NewVaultAgent {
     #[serde(default)]
     name: String,
     /// `proxy` (the default), `member` or `admin`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     role: String,
 }
 

@@ -337,3 +337,73 @@ async fn settings_of_a_vault() {
         .await
         .refused(400);
 }
+
+#[tokio::test]
+async fn changing_settings_is_for_admins_even_when_nothing_changes() {
+    let (world, cast) = World::cast().await;
+    let patch = |token: &str| {
+        world
+            .call(Method::PATCH, "/v1/vaults/default/settings")
+            .json(json!({}))
+            .token(token)
+            .send()
+    };
+    patch(&cast.owner).await.expect(StatusCode::OK);
+    assert_eq!(
+        patch(&cast.agent).await.refused(403),
+        "Vault admin or instance owner required"
+    );
+}
+
+/// Clients in languages without `undefined` send `null` for what they leave out.
+#[tokio::test]
+async fn null_is_as_good_as_nothing_where_a_field_may_be_left_out() {
+    let (world, cast) = World::cast().await;
+    for (path, body, status) in [
+        (
+            "/v1/agents",
+            json!({"name": "nobody", "role": null, "vaults": null, "ttl_seconds": null, "label": null}),
+            201,
+        ),
+        (
+            "/v1/agents",
+            json!({"name": "somebody", "vaults": [{"vault_name": "default", "vault_role": null}]}),
+            201,
+        ),
+        (
+            "/v1/sessions",
+            json!({"vault": "default", "vault_role": null, "ttl_seconds": null, "label": null}),
+            200,
+        ),
+        (
+            "/v1/vaults/default/agents",
+            json!({"name": "nobody", "role": null}),
+            201,
+        ),
+        (
+            "/v1/vaults",
+            json!({"name": "with-null", "credential_store": null}),
+            201,
+        ),
+        // What is needed is still needed.
+        ("/v1/agents", json!({"name": null}), 400),
+        ("/v1/sessions", json!({"vault": null}), 400),
+        (
+            "/v1/vaults/default/services",
+            json!({"services": null}),
+            400,
+        ),
+        (
+            "/v1/credentials",
+            json!({"vault": "default", "credentials": {"KEY": null}}),
+            400,
+        ),
+    ] {
+        let reply = world
+            .post(path, body.clone())
+            .token(&cast.owner)
+            .send()
+            .await;
+        assert_eq!(reply.status.as_u16(), status, "{body}: {}", reply.text);
+    }
+}

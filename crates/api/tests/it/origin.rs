@@ -111,6 +111,27 @@ async fn loopback_goes_by_known_names_only() {
 }
 
 #[tokio::test]
+async fn what_is_meant_for_the_proxy_is_told_so() {
+    let (world, _) = World::cast().await;
+    let tunnel = world
+        .call(Method::CONNECT, "api.example.com:443")
+        .header("Host", "api.example.com:443")
+        .send()
+        .await;
+    tunnel.refused(405);
+    assert!(tunnel.text.contains("port 14322"), "{}", tunnel.text);
+    // The target counts, whatever the field says.
+    let forwarded = world.get("http://api.example.com/health").send().await;
+    forwarded.refused(403);
+    assert!(forwarded.text.contains("port 14322"), "{}", forwarded.text);
+    world
+        .get("http://localhost:14321/health")
+        .send()
+        .await
+        .expect(StatusCode::OK);
+}
+
+#[tokio::test]
 async fn trusted_proxies_tell_the_client_address() {
     let world = World::with(agent_vault_api::RateLimits::off(), |info| {
         info.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];

@@ -74,3 +74,48 @@ async fn bytes_that_are_no_request_harm_nobody_else() {
     assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
     stop.cancel();
 }
+
+/// RFC 9112 section 3.2: without exactly one readable `Host`, it is not known which server is meant.
+#[tokio::test]
+async fn a_request_names_its_host_once() {
+    let world = World::empty().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(serve(listener, world.router.clone(), stop.clone()));
+    for (line, hosts, status) in [
+        ("GET /health HTTP/1.1", "", 400),
+        ("GET http://localhost/health HTTP/1.1", "", 400),
+        (
+            "GET /health HTTP/1.1",
+            "Host: localhost\r\nHost: localhost\r\n",
+            400,
+        ),
+        (
+            "GET /health HTTP/1.1",
+            "Host: localhost\r\nHost: evil.example\r\n",
+            400,
+        ),
+        ("GET /health HTTP/1.1", "Host:\r\n", 400),
+        ("GET /health HTTP/1.1", "Host: local host\r\n", 400),
+        ("GET /health HTTP/1.1", "Host: é.example\r\n", 400),
+        ("GET /health HTTP/1.1", "Host: evil@localhost\r\n", 400),
+        ("GET /health HTTP/1.1", "Host: localhost\r\n", 200),
+        (
+            "GET http://evil.example/health HTTP/1.1",
+            "Host: localhost\r\n",
+            403,
+        ),
+        ("GET /health HTTP/1.0", "", 200),
+    ] {
+        let request = format!("{line}\r\n{hosts}Connection: close\r\n\r\n");
+        let reply = exchange(&mut connect(port).await, &request).await;
+        let got = reply.split(' ').nth(1).unwrap_or_default();
+        assert_eq!(got, status.to_string(), "{request}{reply}");
+        assert!(
+            reply.contains("content-type: application/json"),
+            "{request}{reply}"
+        );
+    }
+    stop.cancel();
+}
