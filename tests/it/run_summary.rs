@@ -123,7 +123,7 @@ fn a_missing_credential_is_named_and_nothing_leaves() {
 #[test]
 fn a_placeholder_that_left_unreplaced_is_named() {
     let stage = stage();
-    // The key's placeholder in a body, where no substitution looks.
+    // The key's placeholder where no substitution looks.
     let outcome = run(
         &stage,
         "default",
@@ -131,15 +131,39 @@ fn a_placeholder_that_left_unreplaced_is_named() {
     );
     outcome.says(&[
         "placeholder of DEMO_KEY",
-        "unreplaced",
+        "unreplaced;",
+        "unreplaced, in a body;",
         "--substitute DEMO_KEY=",
+        "@header,path,query\n",
+        "@header,path,query,body\n",
     ]);
+    // One that is quoted in a text is nobody's mistake.
+    let transcript = r#"get --json "{\"content\":\"the key is $DEMO_KEY\",\"arguments\":\"{\\\"key\\\":\\\"$DEMO_KEY\\\"}\"}" "$1/quoted""#;
+    let outcome = run(&stage, "default", transcript);
+    assert!(!outcome.stderr.contains("unreplaced"), "{outcome:?}");
+    assert!(
+        stage
+            .upstream
+            .latest("/quoted")
+            .unwrap()
+            .body_text()
+            .contains(r#"\"key\":\""#)
+    );
     let logs = stage
         .instance
         .person(&["vault", "logs", "--json"])
         .succeed();
     assert!(
-        logs.stdout.contains("placeholder_unreplaced:DEMO_KEY"),
+        logs.stdout.contains("placeholder_unreplaced:DEMO_KEY")
+            && logs
+                .stdout
+                .contains("placeholder_unreplaced_in_body:DEMO_KEY"),
+        "{logs:?}"
+    );
+    let logs = stage.instance.person(&["vault", "logs"]).succeed();
+    assert!(
+        logs.stdout.contains("unreplaced, in a body")
+            && logs.stdout.contains("@header,path,query,body\n"),
         "{logs:?}"
     );
     stage.saw_bearer("/echo?case=unreplaced-header");

@@ -11,11 +11,14 @@ use crate::client::types::LogRow;
 
 /// Put before the key in a row's `warnings` when a placeholder left for an upstream unreplaced.
 const UNREPLACED: &str = "placeholder_unreplaced:";
-
+/// The same for one that was a whole value of the body.
+const UNREPLACED_IN_BODY: &str = "placeholder_unreplaced_in_body:";
 /// Put before the reason in a row's `warnings` when a body could not be looked into.
 const UNSEARCHED: &str = "body_not_inspected:";
-/// Where the log has found such a placeholder, one of them.
-const LOGGED_SURFACES: &str = "header,path,query";
+/// Where the log has found a placeholder outside the body, one of them.
+const HEAD_SURFACES: &str = "header,path,query";
+/// What makes good one that was found in the body: a command replaces what an earlier one has set, so it takes in the others.
+const ALL_SURFACES: &str = "header,path,query,body";
 
 /// A mistake and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,12 +161,9 @@ pub(crate) struct Known<'a> {
 /// Everything that a person should mend about a row.
 pub(crate) fn findings(row: &LogRow, known: Known<'_>) -> Vec<Finding> {
     let host = host_of(row);
-    let unreplaced = row
-        .warnings
-        .iter()
-        .filter_map(|w| w.strip_prefix(UNREPLACED));
+    let unreplaced = row.warnings.iter().filter_map(|w| Unreplaced::read(w));
     unreplaced
-        .map(|key| left_unreplaced(row, &host, key, known))
+        .map(|unreplaced| left_unreplaced(row, &host, unreplaced, known))
         .chain(unsearched(row, &host))
         .chain(failure(row, &host, known))
         .collect()
@@ -171,11 +171,45 @@ pub(crate) fn findings(row: &LogRow, known: Known<'_>) -> Vec<Finding> {
 
 /// Whether a placeholder left unreplaced.
 pub(crate) fn tells_of_placeholder(row: &LogRow) -> bool {
-    row.warnings.iter().any(|w| w.starts_with(UNREPLACED))
+    row.warnings.iter().any(|w| Unreplaced::read(w).is_some())
 }
 
-/// `placeholder` is a credential's key, or the text of a placeholder that no key stands behind any more.
-fn left_unreplaced(row: &LogRow, host: &str, placeholder: &str, known: Known<'_>) -> Finding {
+/// What a warning says of a placeholder that left unreplaced.
+#[derive(Debug, Clone, Copy)]
+struct Unreplaced<'r> {
+    /// A credential's key, or the text of a placeholder that no key stands behind any more.
+    placeholder: &'r str,
+    in_body: bool,
+}
+
+impl<'r> Unreplaced<'r> {
+    fn read(warning: &'r str) -> Option<Self> {
+        let told = |prefix, in_body| {
+            let placeholder = warning.strip_prefix(prefix)?;
+            Some(Self {
+                placeholder,
+                in_body,
+            })
+        };
+        told(UNREPLACED, false).or_else(|| told(UNREPLACED_IN_BODY, true))
+    }
+}
+
+fn left_unreplaced(
+    row: &LogRow,
+    host: &str,
+    unreplaced: Unreplaced<'_>,
+    known: Known<'_>,
+) -> Finding {
+    let Unreplaced {
+        placeholder,
+        in_body,
+    } = unreplaced;
+    let (place, surfaces) = if in_body {
+        (", in a body", ALL_SURFACES)
+    } else {
+        ("", HEAD_SURFACES)
+    };
     let (named, key, text) = match CredentialKey::parse(placeholder) {
         Ok(_) => (
             format!("of {placeholder}"),
@@ -189,11 +223,11 @@ fn left_unreplaced(row: &LogRow, host: &str, placeholder: &str, known: Known<'_>
         service => format!("--name {service}"),
     };
     let text = match text {
-        Some(text) => shell_word(&format!("{text}@{LOGGED_SURFACES}")),
-        None => format!("<the placeholder>@{LOGGED_SURFACES}"),
+        Some(text) => shell_word(&format!("{text}@{surfaces}")),
+        None => format!("<the placeholder>@{surfaces}"),
     };
     Finding {
-        what: format!("the placeholder {named} left for {host} unreplaced"),
+        what: format!("the placeholder {named} left for {host} unreplaced{place}"),
         mend: format!(
             "agent-vault vault service add --vault {} {service} --substitute {key}={text}",
             known.vault
@@ -341,7 +375,7 @@ pub(crate) fn host_of(row: &LogRow) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use serde_json::json;
 
@@ -540,6 +574,28 @@ mod tests {
                 )
             );
         }
+        let row = row(
+            "brokered",
+            "x",
+            &["A"],
+            200,
+            "",
+            &[
+                "placeholder_unreplaced:K",
+                "placeholder_unreplaced_in_body:K",
+            ],
+        );
+        // Whoever pastes both as they are told ends with the one that does more.
+        let found: BTreeSet<_> = findings(&row, known).into_iter().collect();
+        let last = found.last().unwrap();
+        assert_eq!(
+            last.what,
+            "the placeholder of K left for api.x.example unreplaced, in a body"
+        );
+        assert_eq!(
+            last.mend,
+            "agent-vault vault service add --vault work --name x --substitute K=sk-ant-api03-standin@header,path,query,body"
+        );
         assert_eq!(
             shell_word("K={{ it's }}@header"),
             r"'K={{ it'\''s }}@header'"

@@ -40,6 +40,8 @@ pub use service::{
     SurfaceSet, ValidationOptions,
 };
 pub use slug::{Slug, SlugError, slug_from};
-pub use surface::{Fed, MAX_REWRITTEN_BYTES, SubstitutionError, Values, WebsocketRewriter};
+pub use surface::{
+    BodyWatch, Fed, MAX_REWRITTEN_BYTES, SubstitutionError, Values, WebsocketRewriter,
+};
 pub use target::{MAX_TARGET_BYTES, RequestTarget, TargetError};
 pub use template::{Template, TemplateError};

@@ -219,6 +219,7 @@ async fn stages(
         record.decision = decision;
         record.warnings = warnings;
     });
+    entry.follow(fate.clone());
 
     let sent = if head.kind == Kind::Plain {
         // Over HTTP/2 hyper cannot tell a client of anything before the answer.

@@ -1,11 +1,12 @@
 //! The request as it leaves: what the agent must not send taken off, what the rule grants put on.
 
 mod body;
+mod watch;
 
 use std::sync::Arc;
 
 use agent_vault_broker::{Grant, Permit};
-use agent_vault_policy::{Rule, RuleSet};
+use agent_vault_policy::{KnownPlaceholder, Rule, RuleSet};
 use agent_vault_upstream::Body as OutgoingBody;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -182,7 +183,7 @@ fn holds_own_token(value: &[u8]) -> bool {
 pub(crate) struct Outgoing {
     pub(crate) request: Request<OutgoingBody>,
     pub(crate) warnings: Vec<String>,
-    /// What becomes of the client's body, when it streams.
+    /// What becomes of the client's body, when there is one.
     pub(crate) fate: Option<Arc<Fate>>,
 }
 
@@ -258,7 +259,7 @@ pub(crate) async fn build(
                 max_request_bytes,
                 ..
             } = workshop;
-            Box::pin(body::rewritten(
+            let body = Box::pin(body::rewritten(
                 budget,
                 *max_request_bytes,
                 injection,
@@ -266,7 +267,14 @@ pub(crate) async fn build(
                 &mut parts.headers,
                 body,
             ))
-            .await?
+            .await?;
+            // What other placeholders are left in it.
+            watch::watched(
+                workshop.rules,
+                &parts.headers,
+                body,
+                fate.insert(Arc::default()),
+            )
         }
         None if body.is_end_stream() => empty_like(body),
         unseen => {
@@ -275,13 +283,9 @@ pub(crate) async fn build(
             {
                 warnings.push(format!("body_not_inspected:{why}"));
             }
-            RequestBody::new(
-                body,
-                workshop.max_request_bytes,
-                gate,
-                Arc::clone(fate.insert(Arc::default())),
-            )
-            .boxed_unsync()
+            let fate = fate.insert(Arc::default());
+            let body = RequestBody::new(body, workshop.max_request_bytes, gate, Arc::clone(fate));
+            watch::watched(workshop.rules, &parts.headers, body, fate)
         }
     };
     if let Some(injection) = injection {
@@ -304,12 +308,16 @@ fn empty_like(body: Incoming) -> OutgoingBody {
 /// A placeholder of the vault that is about to leave as it is will come back as a puzzling 401: say so in the log.
 fn note_leftover(rules: &RuleSet, target: &str, headers: &HeaderMap, warnings: &mut Vec<String>) {
     if let Some(known) = rules.unreplaced_in(target, headers) {
-        let what = known
-            .key
-            .as_ref()
-            .map_or_else(|| known.text.clone(), ToString::to_string);
-        warnings.push(format!("placeholder_unreplaced:{what}"));
+        warnings.push(format!("placeholder_unreplaced:{}", shown(known)));
     }
+}
+
+/// How the log names a placeholder: by its key, or its text where none stands behind it.
+fn shown(known: &KnownPlaceholder) -> &str {
+    known
+        .key
+        .as_ref()
+        .map_or(known.text.as_str(), |key| key.as_str())
 }
 
 #[cfg(test)]

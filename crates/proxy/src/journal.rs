@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::limits::{JOURNAL_BATCH, JOURNAL_DELAY, JOURNAL_QUEUE, MAX_LOGGED_PATH};
+use crate::relay::Fate;
 
 /// nginx's number for a client that left before the answer; nothing was sent then.
 pub(crate) const CLIENT_CLOSED: u16 = 499;
@@ -209,6 +210,8 @@ pub(crate) struct Entry {
     journal: Journal,
     record: Option<Box<LogRecord>>,
     started: Instant,
+    /// Tells of the request body, which may still be on its way.
+    request: Option<Arc<Fate>>,
 }
 
 impl Entry {
@@ -240,7 +243,13 @@ impl Entry {
                 latency: Duration::ZERO,
             })),
             started: Instant::now(),
+            request: None,
         }
+    }
+
+    /// Adds what is known of the request body by the time that the exchange ends.
+    pub(crate) fn follow(&mut self, request: Option<Arc<Fate>>) {
+        self.request = request;
     }
 
     /// Changes what will be recorded.
@@ -277,6 +286,9 @@ impl Entry {
     fn send(&mut self) {
         if let Some(mut record) = self.record.take() {
             record.latency = self.started.elapsed();
+            if let Some(leftover) = self.request.as_ref().and_then(|fate| fate.leftover()) {
+                record.warnings.push(leftover.to_owned());
+            }
             self.journal.record(record);
         }
     }
@@ -415,6 +427,7 @@ mod tests {
             },
             record: Some(record()),
             started: Instant::now(),
+            request: None,
         };
         entry.set_path(&"\u{e9}x".repeat(MAX_LOGGED_PATH));
         let path = entry.record.take().unwrap().path;

@@ -1,8 +1,8 @@
 //! Bodies on their way through: counted, timed by progress, and tied to the exchange that they belong to.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use agent_vault_broker::Slot;
@@ -81,9 +81,12 @@ impl Gate {
     }
 }
 
-/// What became of a request body, for whoever wants to know why an exchange failed.
+/// What became of a request body, for whoever wants to know why an exchange failed, and for the log.
 #[derive(Debug, Default)]
-pub(crate) struct Fate(AtomicU8);
+pub(crate) struct Fate {
+    lost: AtomicU8,
+    leftover: OnceLock<String>,
+}
 
 /// Why a request body did not arrive whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,13 +102,22 @@ pub(crate) enum Lost {
 
 impl Fate {
     fn set(&self, lost: Lost) {
-        self.0.store(lost as u8, Ordering::Relaxed);
+        self.lost.store(lost as u8, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> Option<Lost> {
         [Lost::TooLarge, Lost::Broken, Lost::Stalled]
             .into_iter()
-            .find(|lost| *lost as u8 == self.0.load(Ordering::Relaxed))
+            .find(|lost| *lost as u8 == self.lost.load(Ordering::Relaxed))
+    }
+
+    /// Notes a warning about a placeholder that left in the body. The first one stays.
+    pub(crate) fn note_leftover(&self, warning: String) {
+        self.leftover.get_or_init(|| warning);
+    }
+
+    pub(crate) fn leftover(&self) -> Option<&str> {
+        self.leftover.get().map(String::as_str)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod decide;
 mod index;
+mod known;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -12,8 +13,11 @@ use http::{HeaderMap, HeaderName};
 use crate::authority::{Authority, Scheme};
 use crate::credential::CredentialKey;
 use crate::service::{Service, Surface};
-use crate::surface::{Finder, RuleSurfaces, basic_credentials};
+use crate::surface::{Finder, RuleSurfaces};
 use crate::target::RequestTarget;
+
+pub(crate) use known::Known;
+pub use known::KnownPlaceholder;
 
 /// What happens to requests that no rule matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -201,23 +205,12 @@ impl fmt::Debug for Rule {
     }
 }
 
-/// A placeholder that some rule or credential of the vault is known by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownPlaceholder {
-    /// The text.
-    pub text: String,
-    /// The credential that it stands for, unless it only selects a rule.
-    pub key: Option<CredentialKey>,
-    /// The services that replace it or are chosen by it, in stored order.
-    pub services: Vec<String>,
-}
-
 /// All rules of a vault, compiled. Cheap to read, immutable, shared.
 pub struct RuleSet {
     rules: Vec<Arc<Rule>>,
     unmatched: UnmatchedPolicy,
     index: index::Index,
-    known: Option<(Finder, Vec<KnownPlaceholder>)>,
+    known: Option<Arc<Known>>,
 }
 
 impl RuleSet {
@@ -229,7 +222,7 @@ impl RuleSet {
         unmatched: UnmatchedPolicy,
         own_placeholders: &BTreeMap<CredentialKey, String>,
     ) -> Self {
-        let known = known_placeholders(&services, own_placeholders);
+        let known = Known::collect(&services, own_placeholders).map(Arc::new);
         let mut alike: HashMap<String, usize> = HashMap::with_capacity(services.len());
         for service in &services {
             *alike.entry(service.inline_host()).or_default() += 1;
@@ -263,35 +256,6 @@ impl RuleSet {
     #[must_use]
     pub fn unmatched(&self) -> UnmatchedPolicy {
         self.unmatched
-    }
-
-    /// Whether the vault has any placeholder at all; where not, there is nothing to look for.
-    #[must_use]
-    pub fn knows_placeholders(&self) -> bool {
-        self.known.is_some()
-    }
-
-    /// The first placeholder of this vault in a target or in header values, inside Basic credentials too. To be asked about the request
-    /// as it goes out: what is found there leaves unreplaced.
-    #[must_use]
-    pub fn unreplaced_in(&self, target: &str, headers: &HeaderMap) -> Option<&KnownPlaceholder> {
-        if !self.knows_placeholders() {
-            return None;
-        }
-        self.known_placeholder_in(target.as_bytes()).or_else(|| {
-            headers.values().find_map(|value| {
-                self.known_placeholder_in(value.as_bytes())
-                    .or_else(|| self.known_placeholder_in(&basic_credentials(value.as_bytes())?))
-            })
-        })
-    }
-
-    /// The first placeholder of this vault in the text. For telling people about one that leaves for an upstream unreplaced.
-    #[must_use]
-    pub fn known_placeholder_in(&self, text: &[u8]) -> Option<&KnownPlaceholder> {
-        let (finder, known) = self.known.as_ref()?;
-        let found = finder.first(text)?;
-        known.get(found)
     }
 }
 
@@ -360,46 +324,4 @@ impl Service {
             .chain(replaced)
             .collect()
     }
-}
-
-fn known_placeholders(
-    services: &[Service],
-    own_placeholders: &BTreeMap<CredentialKey, String>,
-) -> Option<(Finder, Vec<KnownPlaceholder>)> {
-    let mut known: BTreeMap<&str, KnownPlaceholder> = BTreeMap::new();
-    for (key, text) in own_placeholders {
-        known.entry(text).or_insert_with(|| KnownPlaceholder {
-            text: text.clone(),
-            key: Some(key.clone()),
-            services: Vec::new(),
-        });
-    }
-    for service in services {
-        let substitutions = service
-            .substitutions
-            .iter()
-            .map(|s| (s.placeholder.as_str(), Some(&s.key)));
-        let selecting = service
-            .select
-            .placeholder
-            .iter()
-            .map(|text| (text.as_str(), None));
-        for (text, key) in substitutions.chain(selecting) {
-            let entry = known.entry(text).or_insert_with(|| KnownPlaceholder {
-                text: text.to_owned(),
-                key: None,
-                services: Vec::new(),
-            });
-            if entry.key.is_none() {
-                entry.key = key.cloned();
-            }
-            let name = service.name.to_string();
-            if entry.services.last() != Some(&name) {
-                entry.services.push(name);
-            }
-        }
-    }
-    let texts: Vec<&str> = known.keys().copied().collect();
-    let finder = Finder::build(&texts)?;
-    Some((finder, known.into_values().collect()))
 }

@@ -36,10 +36,7 @@ impl Rule {
         if !self.needs_body() {
             return None;
         }
-        let plain = |coding: &str| {
-            coding.trim().is_empty() || coding.trim().eq_ignore_ascii_case("identity")
-        };
-        if !content_encoding.unwrap_or_default().split(',').all(plain) {
+        if !is_uncompressed(content_encoding.unwrap_or_default()) {
             return Some("the request body is compressed");
         }
         match MediaType::parse(content_type) {
@@ -74,6 +71,14 @@ impl Rule {
             }
         }
     }
+}
+
+/// Whether a `Content-Encoding` leaves the body readable.
+pub(super) fn is_uncompressed(content_encoding: &str) -> bool {
+    content_encoding
+        .split(',')
+        .map(str::trim)
+        .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"))
 }
 
 /// What a body's type means for replacing.

@@ -9,6 +9,7 @@ mod header;
 mod multipart;
 mod target;
 mod websocket;
+mod whole_value;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 use encode::Encoding;
 pub(crate) use header::{basic_credentials, injected_names};
 pub use websocket::{Fed, WebsocketRewriter};
+pub use whole_value::BodyWatch;
 
 use crate::credential::CredentialKey;
 use crate::header_field::HeaderUnsafe;

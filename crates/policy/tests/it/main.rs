@@ -15,3 +15,4 @@ mod services;
 mod support;
 mod surfaces;
 mod websocket;
+mod whole_value;

@@ -13,6 +13,7 @@ mod bodies;
 mod clients;
 mod doors;
 mod fixture;
+mod leftovers;
 mod paths;
 mod pool;
 mod refusals;
