@@ -15,6 +15,7 @@ mod clients_grpc;
 mod clients_node;
 mod clients_python;
 mod crash;
+mod documented_commands;
 mod management;
 mod management_effects;
 mod root_page;

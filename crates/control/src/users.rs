@@ -165,5 +165,5 @@ fn view(user: User, vaults: Option<Vec<(String, VaultRole)>>) -> UserView {
 }
 
 fn unknown() -> ControlError {
-    ControlError::not_found("User not found").hint("list people with `agent-vault user list`")
+    ControlError::not_found("User not found").hint("list people with `GET /v1/users`")
 }

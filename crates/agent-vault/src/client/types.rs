@@ -218,3 +218,22 @@ pub(crate) struct Logs {
     pub(crate) next_cursor: Option<i64>,
     pub(crate) latest_id: i64,
 }
+
+/// A host that no service covers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DiscoveredHost {
+    pub(crate) host: String,
+    pub(crate) request_count: u64,
+    pub(crate) last_seen: String,
+    pub(crate) auth_scheme: String,
+    pub(crate) auth_header: String,
+}
+
+/// `GET /v1/vaults/{name}/discovered-hosts`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DiscoveredHosts {
+    pub(crate) hosts: Vec<DiscoveredHost>,
+    pub(crate) total: u64,
+}

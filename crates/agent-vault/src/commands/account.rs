@@ -1,11 +1,11 @@
-//! `agent-vault account`: whoami, change-password.
+//! `agent-vault account`: whoami, change-password, delete.
 
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::json;
 
 use super::{check_password, new_password, or_dash, password_text, time};
-use crate::cli::{AddressArg, App, Output};
+use crate::cli::{AddressArg, App, Output, Yes};
 use crate::client::Call;
 use crate::client::types::{Authenticated, Me, Vaults};
 use crate::connect::{Connection, Identity};
@@ -34,6 +34,11 @@ enum AccountCommand {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Delete your account with its logins and the vault tokens that it minted; vaults and agents stay
+    Delete {
+        #[command(flatten)]
+        yes: Yes,
+    },
 }
 
 pub(crate) async fn run(app: &App, args: AccountArgs) -> Result {
@@ -43,6 +48,7 @@ pub(crate) async fn run(app: &App, args: AccountArgs) -> Result {
         AccountCommand::ChangePassword { password_stdin } => {
             change_password(app, &connection, password_stdin).await
         }
+        AccountCommand::Delete { yes } => delete(app, &connection, yes).await,
     }
 }
 
@@ -88,12 +94,42 @@ async fn whoami(app: &App, connection: &Connection, output: Output) -> Result {
     Ok(())
 }
 
+async fn delete(app: &App, connection: &Connection, yes: Yes) -> Result {
+    let Some(address) = connection
+        .address
+        .as_ref()
+        .filter(|_| connection.identity == Identity::Login)
+    else {
+        return Err(nobody("an account"));
+    };
+    let me: Me = connection
+        .send(app, Call::get("/v1/admin/users/me"))
+        .await?
+        .json()?;
+    app.ui.confirm_typed(
+        &format!(
+            "This deletes the account {} at {address}. It cannot be undone.",
+            me.email
+        ),
+        &me.email,
+        yes.yes,
+    )?;
+    connection
+        .send(app, Call::new(Method::DELETE, "/v1/auth/account"))
+        .await?;
+    connection.home().forget_session_at(address)?;
+    app.ui
+        .success(&format!("deleted the account {} at {address}", me.email))
+}
+
+fn nobody(what: &str) -> CliError {
+    CliError::new(format!("only a person who is logged in has {what}"))
+        .hint("`agent-vault auth login`")
+}
+
 async fn change_password(app: &App, connection: &Connection, from_stdin: bool) -> Result {
     if connection.identity != Identity::Login {
-        return Err(
-            CliError::new("only a person who is logged in has a password")
-                .hint("`agent-vault auth login`"),
-        );
+        return Err(nobody("a password"));
     }
     let (current, new) = if from_stdin {
         let current = app.ui.read_secret_line()?;

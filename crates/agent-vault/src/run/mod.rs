@@ -199,6 +199,7 @@ fn check_flags(app: &App, args: &RunArgs) -> Result {
         )));
     }
     if let Some(ttl) = args.ttl
+        && ttl != 0
         && !(300..=604_800).contains(&ttl)
     {
         return Err(CliError::usage("`--ttl` must be 300 to 604800 seconds"));

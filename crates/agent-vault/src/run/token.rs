@@ -44,7 +44,7 @@ impl RunToken {
         }
         let label = label(program);
         let mut body = json!({"vault": vault, "label": label});
-        if let Some(ttl) = args.ttl
+        if let Some(ttl) = args.ttl.filter(|ttl| *ttl != 0)
             && let Some(object) = body.as_object_mut()
         {
             object.insert(String::from("ttl_seconds"), json!(ttl));

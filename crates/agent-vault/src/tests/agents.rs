@@ -60,6 +60,13 @@ async fn vault_tokens_and_settings() {
         fake.asked_for("POST /v1/sessions")[0].body,
         json!({"vault": "work", "ttl_seconds": 600, "label": "nightly"})
     );
+    // As the original has it: nought is the server's default.
+    let token = shell.run(&["vault", "token", "--ttl", "0"]).await;
+    assert_eq!(token.code, 0, "{}", token.err);
+    assert_eq!(
+        fake.asked_for("POST /v1/sessions")[1].body,
+        json!({"vault": "work"})
+    );
     assert!(
         shell
             .run(&["vault", "token", "list"])
@@ -110,4 +117,50 @@ async fn the_project_file() {
             .code,
         0
     );
+}
+
+#[tokio::test]
+async fn w13_membership_and_hosts_that_nothing_covers() {
+    let fake = Fake::start().await;
+    for action in ["join", "leave"] {
+        fake.on(
+            &format!("POST /v1/vaults/work/{action}"),
+            200,
+            json!({"message": "done"}),
+        );
+    }
+    fake.on(
+        "GET /v1/vaults/work/discovered-hosts",
+        200,
+        json!({"hosts": [{"host": "api.new.example", "request_count": 3, "last_seen": "2026-01-02T03:04:05Z",
+            "auth_scheme": "Bearer", "auth_header": "Authorization"}], "total": 7}),
+    );
+    let shell = Shell::logged_in(&fake.address);
+    assert_eq!(shell.run(&["vault", "use", "work"]).await.code, 0);
+    let joined = shell.run(&["vault", "join", "work"]).await;
+    assert_eq!(joined.code, 0, "{}", joined.err);
+    let hosts = shell.run(&["vault", "hosts", "--limit", "5"]).await;
+    assert_eq!(hosts.code, 0, "{}", hosts.err);
+    for shown in ["api.new.example", "3", "Bearer in Authorization"] {
+        assert!(hosts.out.contains(shown), "{}", hosts.out);
+    }
+    assert!(
+        hosts.err.contains("1 of 7") && hosts.err.contains("service add --vault work"),
+        "{}",
+        hosts.err
+    );
+    assert_eq!(
+        fake.asked_for("GET /v1/vaults/work/discovered-hosts?limit=5")
+            .len(),
+        1
+    );
+    let number = shell.run(&["vault", "hosts", "-n", "0"]).await;
+    assert_eq!(number.out, "7\n");
+    assert_eq!(shell.run(&["vault", "hosts", "-n", "101"]).await.code, 2);
+
+    // The vault that one left is no longer the one that commands use.
+    let left = shell.run(&["vault", "leave", "work", "--yes"]).await;
+    assert_eq!(left.code, 0, "{}", left.err);
+    let current = shell.run(&["vault", "current"]).await;
+    assert!(!current.err.contains("vault use"), "{}", current.err);
 }

@@ -180,3 +180,34 @@ async fn sessions_and_account() {
     );
     assert!(!shell.home().join("session.json").exists());
 }
+
+#[tokio::test]
+async fn w12_an_account_that_is_deleted_is_forgotten_here_too() {
+    let fake = Fake::start().await;
+    fake.on(
+        "GET /v1/admin/users/me",
+        200,
+        json!({"email": "me@x.example", "role": "owner"}),
+    );
+    fake.on(
+        "DELETE /v1/auth/account",
+        409,
+        json!({"error": "Owners cannot delete their account"}),
+    );
+    let shell = Shell::logged_in(&fake.address);
+    let session = shell.home().join("session.json");
+    let refused = shell.run(&["account", "delete", "--yes"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("Owners cannot"), "{}", refused.err);
+    assert!(session.exists());
+
+    fake.on(
+        "DELETE /v1/auth/account",
+        200,
+        json!({"status": "deleted", "email": "me@x.example"}),
+    );
+    let done = shell.run(&["account", "delete", "--yes"]).await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.out.contains("me@x.example"), "{}", done.out);
+    assert!(!session.exists());
+}

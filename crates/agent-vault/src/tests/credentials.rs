@@ -102,3 +102,71 @@ async fn c19_stdin_loses_the_line_end_of_echo_and_no_more() {
     }
     assert_eq!(fake.asked_for("POST /v1/credentials").len(), 2);
 }
+
+const DOTENV: &str = "\
+# project
+export PAY_KEY='canary-1'
+OTHER_KEY=\"canary-2\" # note
+debug=canary-3
+EMPTY=
+";
+
+#[tokio::test]
+async fn w3_a_dotenv_file_becomes_credentials() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    shell.file(".env", DOTENV);
+    let import = ["vault", "credential", "import", ".env"];
+
+    let shown = shell.run(&[&import[..], &["--dry-run"]].concat()).await;
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    assert!(shown.out.contains("PAY_KEY, OTHER_KEY"), "{}", shown.out);
+    assert!(fake.asked_for("POST ").is_empty());
+
+    let done = shell.run(&import).await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    let sent = &fake.asked_for("POST /v1/credentials")[0].body;
+    assert_eq!(
+        *sent,
+        json!({"vault": "work", "credentials": {"PAY_KEY": "canary-1", "OTHER_KEY": "canary-2"}})
+    );
+    // What is left out is said, and nothing is shown.
+    for told in ["line 4: debug", "line 5: EMPTY is empty", "still holds"] {
+        assert!(done.err.contains(told), "{}", done.err);
+    }
+    assert!(!format!("{shown:?}{done:?}").contains("canary"));
+
+    let one = shell.run(&[&import[..], &["OTHER_KEY"]].concat()).await;
+    assert_eq!(one.code, 0, "{}", one.err);
+    let sent = fake.asked_for("POST /v1/credentials").pop().unwrap();
+    assert_eq!(sent.body["credentials"], json!({"OTHER_KEY": "canary-2"}));
+
+    let stdin = shell
+        .run_with(&["vault", "creds", "import", "-"], "PAY_KEY=x")
+        .await;
+    assert_eq!(stdin.code, 0, "{}", stdin.err);
+    assert_eq!(fake.asked_for("POST /v1/credentials").len(), 3);
+}
+
+#[tokio::test]
+async fn w3_a_dotenv_file_that_is_not_clear_sets_nothing() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    for (text, keys, told) in [
+        (DOTENV, &["ABSENT"][..], "has no ABSENT"),
+        (DOTENV, &["EMPTY"], "line 5: EMPTY is empty"),
+        (DOTENV, &["debug"], "line 4: debug is not"),
+        ("A_KEY=1\nA_KEY=2\n", &[], "line 2: A_KEY is given twice"),
+        ("A_KEY=1\nB_KEY='canary\n", &[], "line 2: a single quote"),
+        ("A_KEY=\"canary\\n\"\n", &[], "line break"),
+        ("# nothing\n", &[], "holds no credential"),
+    ] {
+        shell.file(".env", text);
+        let args = [&["vault", "credential", "import", ".env"][..], keys].concat();
+        let done = shell.run(&args).await;
+        assert_eq!(done.code, 1, "{text}");
+        assert!(done.err.contains(told), "{told}: {}", done.err);
+        assert!(!done.err.contains("canary"), "{}", done.err);
+    }
+    assert!(fake.asked_for("POST ").is_empty());
+}

@@ -6,6 +6,7 @@ mod credentials;
 mod fake;
 mod in_process;
 mod logs;
+mod named_commands;
 mod places;
 mod run;
 mod services;

@@ -267,6 +267,16 @@ async fn w12_what_cannot_be_undone_wants_yes() {
         200,
         json!({"av_agent_token": "av_agt_new", "name": "bot"}),
     );
+    fake.on(
+        "POST /v1/vaults/work/leave",
+        200,
+        json!({"message": "left"}),
+    );
+    fake.on(
+        "GET /v1/admin/users/me",
+        200,
+        json!({"email": "me@x.example", "role": "member"}),
+    );
     let shell = Shell::logged_in(&fake.address);
     for args in [
         &["vault", "delete", "work"][..],
@@ -278,6 +288,8 @@ async fn w12_what_cannot_be_undone_wants_yes() {
         &["agent", "revoke", "bot"],
         &["agent", "delete", "bot"],
         &["agent", "rotate", "bot"],
+        &["vault", "leave", "work"],
+        &["account", "delete"],
     ] {
         let before = fake
             .asked()

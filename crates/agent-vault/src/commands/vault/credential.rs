@@ -52,6 +52,8 @@ enum CredentialCommand {
   agent-vault vault credential set --from-env OPENAI_API_KEY
   agent-vault vault credential set --from-file TLS_KEY=./key.pem")]
     Set(SetArgs),
+    /// Set the values of a `.env` file
+    Import(super::import::ImportArgs),
     /// Delete keys
     #[command(alias = "rm")]
     Delete {
@@ -90,6 +92,7 @@ pub(super) async fn run(app: &App, target: &Target, args: CredentialArgs) -> Res
             get(app, &connection, &vault, &key, output).await
         }
         CredentialCommand::Set(args) => set(app, target, args).await,
+        CredentialCommand::Import(args) => super::import::run(app, target, args).await,
         CredentialCommand::Delete { keys, yes } => {
             let (connection, vault) = super::open(app, target).await?;
             app.ui.confirm(
@@ -181,7 +184,7 @@ async fn get(app: &App, connection: &Connection, vault: &str, key: &str, output:
 }
 
 /// Values by key, in the order given, as the body wants them.
-struct Values(Vec<(String, SecretBytes)>);
+pub(super) struct Values(pub(super) Vec<(String, SecretBytes)>);
 
 impl Serialize for Values {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -205,9 +208,19 @@ async fn set(app: &App, target: &Target, args: SetArgs) -> Result {
     let plan = plan(&args)?;
     let values = read_values(app, plan)?;
     let (connection, vault) = super::open(app, target).await?;
+    store(app, &connection, &vault, &values).await
+}
+
+/// Sets values, all or none, and says which keys.
+pub(super) async fn store(
+    app: &App,
+    connection: &Connection,
+    vault: &str,
+    values: &Values,
+) -> Result {
     let body = SetBody {
-        vault: &vault,
-        credentials: &values,
+        vault,
+        credentials: values,
     };
     connection
         .send(app, Call::new(Method::POST, "/v1/credentials").json(&body))
@@ -314,6 +327,11 @@ fn read_values(app: &App, plan: Vec<(String, Source)>) -> Result<Values> {
 }
 
 fn read_file(path: &Path) -> Result<SecretBytes> {
+    read_bounded(path).map(without_line_end)
+}
+
+/// A whole file, up to the largest size that a value may have.
+pub(super) fn read_bounded(path: &Path) -> Result<SecretBytes> {
     use std::io::Read;
     let failed = |e: std::io::Error| CliError::new(format!("cannot read {}: {e}", path.display()));
     let file = std::fs::File::open(path).map_err(failed)?;
@@ -327,11 +345,11 @@ fn read_file(path: &Path) -> Result<SecretBytes> {
             path.display()
         )));
     }
-    Ok(without_line_end(SecretBytes::new(bytes)))
+    Ok(SecretBytes::new(bytes))
 }
 
 /// Refuses line breaks and zero bytes at an end, of which no service could make use; the server would too.
-fn check_ends(key: &str, value: &SecretBytes) -> Result {
+pub(super) fn check_ends(key: &str, value: &SecretBytes) -> Result {
     let stray = |byte: Option<&u8>| byte.is_some_and(|b| matches!(b, b'\r' | b'\n' | 0));
     let bytes = value.expose();
     let end = match (stray(bytes.first()), stray(bytes.last())) {

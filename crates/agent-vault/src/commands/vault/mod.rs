@@ -6,9 +6,13 @@ mod credential;
 mod current;
 mod delete;
 mod discover;
+mod dotenv;
+mod hosts;
+mod import;
 mod init;
 mod list;
 mod logs;
+mod membership;
 mod rename;
 mod service;
 mod settings;
@@ -65,6 +69,18 @@ enum VaultCommand {
         /// New name
         new: String,
     },
+    /// Become admin of a vault, as an owner of the instance
+    Join {
+        /// Name
+        name: String,
+    },
+    /// Give up your own role in a vault
+    Leave {
+        /// Name
+        name: String,
+        #[command(flatten)]
+        yes: Yes,
+    },
     /// Choose the vault that commands use
     Use {
         /// Name
@@ -96,6 +112,8 @@ enum VaultCommand {
     Agent(agent::VaultAgentArgs),
     /// Show and follow the request log
     Logs(logs::LogsArgs),
+    /// Show hosts that agents asked for in vain and no service covers
+    Hosts(hosts::HostsArgs),
     /// Show and change settings of the vault
     Settings(settings::SettingsArgs),
 }
@@ -108,6 +126,8 @@ pub(crate) async fn run(app: &App, args: VaultArgs) -> Result<u8> {
         VaultCommand::List { output } => list::run(app, &target, output).await,
         VaultCommand::Delete { name, yes } => delete::run(app, &target, &name, yes).await,
         VaultCommand::Rename { old, new } => rename::run(app, &target, &old, &new).await,
+        VaultCommand::Join { name } => membership::join(app, &target, &name).await,
+        VaultCommand::Leave { name, yes } => membership::leave(app, &target, &name, yes).await,
         VaultCommand::Use { name } => use_vault::run(app, &target, &name).await,
         VaultCommand::Current { output } => current::run(app, &target, output).await,
         VaultCommand::Init { yes } => init::run(app, &target, yes).await,
@@ -117,6 +137,7 @@ pub(crate) async fn run(app: &App, args: VaultArgs) -> Result<u8> {
         VaultCommand::Service(args) => service::run(app, &target, args).await,
         VaultCommand::Agent(args) => agent::run(app, &target, args).await,
         VaultCommand::Logs(args) => logs::run(app, &target, args).await,
+        VaultCommand::Hosts(args) => hosts::run(app, &target, args).await,
         VaultCommand::Settings(args) => settings::run(app, &target, args).await,
     }
     .map(|()| 0)

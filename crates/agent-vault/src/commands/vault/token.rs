@@ -18,7 +18,7 @@ use crate::error::{CliError, Result};
 pub(super) struct TokenArgs {
     #[command(subcommand)]
     command: Option<TokenCommand>,
-    /// Life in seconds, 300 to 604800 [default: 86400]
+    /// Life in seconds, 300 to 604800, 0 for the default [default: 86400]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u64>,
     /// What the token is called in lists and logs
@@ -57,7 +57,7 @@ pub(super) async fn run(app: &App, target: &Target, args: TokenArgs) -> Result {
         None => {
             let mut body = serde_json::Map::new();
             body.insert("vault".to_owned(), json!(vault));
-            if let Some(ttl) = args.ttl {
+            if let Some(ttl) = args.ttl.filter(|ttl| *ttl != 0) {
                 body.insert("ttl_seconds".to_owned(), json!(ttl));
             }
             if let Some(label) = args.label {

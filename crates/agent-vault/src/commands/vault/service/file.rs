@@ -92,9 +92,16 @@ fn read_text(path: &Path) -> Result<String> {
 
 fn parse(file: &str, text: &str, names: Names) -> Result<Vec<ServiceDraft>> {
     let document: Document = serde_saphyr::from_str(text).map_err(|error| {
-        let line = error.location().map(|l| l.line()).filter(|l| *l > 0);
+        let mut message = first_line(&error);
+        let mut line = error.location().map(|l| l.line()).filter(|l| *l > 0);
+        if message.contains("tab")
+            && let Some(indented) = line.and_then(|line| indented_by_tab(text, line))
+        {
+            line = Some(indented);
+            message = String::from("is indented by a tab, where YAML wants spaces");
+        }
         let place = line.map_or_else(|| file.to_owned(), |line| format!("{file}, line {line}"));
-        CliError::new(format!("{place}: {}", first_line(&error))).hint("nothing was changed")
+        CliError::new(format!("{place}: {message}")).hint("nothing was changed")
     })?;
     if document.services.len() > MAX_SERVICES {
         return Err(
@@ -134,6 +141,18 @@ fn parse(file: &str, text: &str, names: Names) -> Result<Vec<ServiceDraft>> {
         }
     }
     Ok(document.services)
+}
+
+/// The first line from `start` on that a tab indents. The library tells where the value before it began.
+fn indented_by_tab(text: &str, start: u64) -> Option<u64> {
+    (1..)
+        .zip(text.lines())
+        .skip_while(|(number, _)| *number < start)
+        .find(|(_, line)| {
+            let indentation = line.len() - line.trim_start_matches([' ', '\t']).len();
+            line.get(..indentation).is_some_and(|i| i.contains('\t'))
+        })
+        .map(|(number, _)| number)
 }
 
 /// The message alone: the library adds its own position and an excerpt, which could hold what a person took for a secret.
@@ -308,6 +327,26 @@ services:
                 GOOD.replace("type: passthrough", "type: magic"),
                 8,
                 "services[2].auth.type",
+            ),
+            (
+                GOOD.replace("    host: api.llm", "\thost: api.llm"),
+                4,
+                "indented by a tab",
+            ),
+            (
+                GOOD.replace("    host: api.bot", "\n\n  \thost: api.bot"),
+                9,
+                "indented by a tab",
+            ),
+            (
+                GOOD.replace("  - name: llm", "\t- name: llm"),
+                3,
+                "indented by a tab",
+            ),
+            (
+                GOOD.replace("type: passthrough}", "type: \tpass\tthrough}"),
+                8,
+                "pass",
             ),
             (
                 GOOD.replace("token: PAY_KEY", "token: pay-key"),
