@@ -119,6 +119,9 @@ const REFUSED: &[&str] = &[
     "credential_unreadable",
     "rules_unreadable",
     "substitution_error",
+    "malformed_request",
+    "head_too_large",
+    "target_too_long",
     "sni_mismatch",
     "tls_handshake_failed",
     "tls_handshake_timeout",
@@ -313,6 +316,14 @@ fn failure(row: &LogRow, host: &str, known: Known<'_>) -> Option<Finding> {
         "ambiguous_path" => (
             format!("{host} was refused: the path can be read in more than one way"),
             String::from("send the path without `//`, `..`, `%2F` or `%2E`"),
+        ),
+        "malformed_request" => (
+            format!("a client sent {host} something that is not HTTP"),
+            String::from("look at the client, or at what stands between it and the proxy"),
+        ),
+        "head_too_large" | "target_too_long" => (
+            format!("{host} was refused: the request head is too large"),
+            String::from("send fewer or shorter header fields, and long values in the body"),
         ),
         "sni_mismatch" => (
             format!("{host} was refused: the client asked for another host in TLS"),
@@ -522,6 +533,8 @@ mod tests {
                 "--select-placeholder",
             ),
             ("ambiguous_path", "more than one way", "%2F"),
+            ("malformed_request", "not HTTP", "look at the client"),
+            ("head_too_large", "too large", "fewer or shorter"),
             ("sni_mismatch", "another host in TLS", "through the proxy"),
             ("tls_handshake_failed", "trust", "agent-vault ca fetch"),
             (

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub(crate) struct Watch {
     blocked_since: AtomicU64,
     /// Whose connection it is: fixed for a tunnel, the latest for a connection of absolute-form requests.
     principal: Mutex<Option<Principal>>,
+    /// A head was read whose answer may not have been written yet.
+    answering: AtomicBool,
     interim: Interim,
 }
 
@@ -56,6 +58,7 @@ impl Watch {
             head_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
             principal: Mutex::new(principal),
+            answering: AtomicBool::new(false),
             interim: Interim::default(),
         })
     }
@@ -77,6 +80,7 @@ impl Watch {
     pub(crate) fn busy(self: &Arc<Self>) -> Busy {
         self.exchanges.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
+        self.answering.store(true, Ordering::Relaxed);
         Busy(Arc::clone(self))
     }
 
@@ -107,6 +111,17 @@ impl Watch {
         if self.blocked_since.load(Ordering::Relaxed) == 0 {
             self.blocked_since.store(self.now() + 1, Ordering::Relaxed);
         }
+    }
+
+    /// Everything was written. What is written next without a head before it answers one that could not be read.
+    pub(crate) fn note_flushed(&self) {
+        if self.exchanges.load(Ordering::Relaxed) == 0 {
+            self.answering.store(false, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Relaxed)
     }
 
     pub(crate) fn note_written(&self) {
@@ -146,9 +161,26 @@ enum State {
     Idle,
 }
 
-/// A hyper server connection of either version.
-pub(crate) trait Serving: Future<Output = Result<(), hyper::Error>> {
-    fn finish_soon(self: Pin<&mut Self>);
+/// When a connection that was told to finish does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drained {
+    /// There is nothing to wait for.
+    Now,
+    /// After the exchanges that are under way.
+    Soon,
+}
+
+/// A client's connection of either version: ends when it does.
+pub(crate) trait Serving: Future<Output = Result<(), Self::Error>> {
+    type Error: std::fmt::Display;
+
+    /// No new exchange shall begin.
+    fn finish_soon(self: Pin<&mut Self>) -> Drained;
+
+    /// Looks after a peer that may be gone without a word; asked every few seconds.
+    fn is_alive(self: Pin<&mut Self>) -> bool {
+        true
+    }
 }
 
 impl<I, S, B> Serving for hyper::server::conn::http1::UpgradeableConnection<I, S>
@@ -159,22 +191,11 @@ where
     B: hyper::body::Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    fn finish_soon(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
+    type Error = hyper::Error;
 
-impl<I, S, B, E> Serving for hyper::server::conn::http2::Connection<I, S, E>
-where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: Read + Write + Unpin,
-    B: hyper::body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
-{
-    fn finish_soon(self: Pin<&mut Self>) {
+    fn finish_soon(self: Pin<&mut Self>) -> Drained {
         self.graceful_shutdown();
+        Drained::Soon
     }
 }
 
@@ -249,7 +270,11 @@ pub(crate) async fn drive<C: Serving>(shared: &Shared, watch: &Arc<Watch>, conne
         };
         match signal {
             Signal::Tick => match watch.state() {
-                State::Busy => {}
+                State::Busy if connection.as_mut().is_alive() => {}
+                State::Busy => {
+                    tracing::debug!(peer = %watch.peer, "connection closed: its client answers no pings");
+                    return;
+                }
                 State::Overdue => {
                     tracing::debug!(peer = %watch.peer, "connection closed: its client took too long");
                     return;
@@ -257,13 +282,17 @@ pub(crate) async fn drive<C: Serving>(shared: &Shared, watch: &Arc<Watch>, conne
                 State::Idle if draining => return,
                 State::Idle => {
                     draining = true;
-                    connection.as_mut().finish_soon();
+                    if connection.as_mut().finish_soon() == Drained::Now {
+                        return;
+                    }
                 }
             },
             Signal::Changed => {}
             Signal::Closing => {
                 draining = true;
-                connection.as_mut().finish_soon();
+                if connection.as_mut().finish_soon() == Drained::Now {
+                    return;
+                }
             }
             Signal::Aborting => return,
         }

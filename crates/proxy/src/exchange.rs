@@ -9,28 +9,26 @@ use std::sync::Arc;
 
 use agent_vault_broker::{Admission, Principal, Slot, Verdict};
 use agent_vault_policy::Facts;
-use agent_vault_upstream::{Answer, Continue, Route};
+use agent_vault_upstream::{Answer, Continue, Incoming, Route};
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
-use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 
 use crate::Shared;
 use crate::authenticate::authenticate;
 use crate::connection::Watch;
-use crate::head::{Framing, Head, Kind, Tunnel, framing};
+use crate::head::{Framing, Head, Kind, Tunnel, fits, framing};
 use crate::inject::{self, Injection, Outgoing, Workshop};
-use crate::interim;
+use crate::interim::{Hints, Listener};
 use crate::journal::{Entry, LogDecision};
 use crate::relay::{Fate, Gate, Held, Lost, RelayBody, ResponseBody, Source};
 use crate::respond::{Fault, MARKER, Refusal};
 use crate::scrub::{ScrubBody, decode_for_scrub};
-use crate::upgrade;
+use crate::upgrade::{self, ClientTunnel};
 
 /// The client side of an exchange: a connection, and the tunnel that it runs in, if it does.
 pub(crate) struct Client {
@@ -46,10 +44,12 @@ pub(crate) struct InTunnel {
     pub(crate) route: Arc<Route>,
 }
 
-/// When a request came, and its number on its connection.
-struct Arrival {
-    now: Timestamp,
-    number: u64,
+/// What the client's version of HTTP offers an exchange.
+pub(crate) struct Caller {
+    /// Where interim responses go.
+    pub(crate) hints: Hints,
+    /// The client's half of a WebSocket, if the request asks for one.
+    pub(crate) tunnel: Option<ClientTunnel>,
 }
 
 /// A request that has passed every stage up to the upstream's answer.
@@ -62,35 +62,50 @@ struct Answered {
     upgrade: Option<upgrade::Accepted>,
 }
 
+/// Serves one request that came over HTTP/1.
+pub(crate) async fn exchange_http1(
+    client: Arc<Client>,
+    request: Request<hyper::body::Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let mut request = request;
+    let tunnel = ClientTunnel::Http1(hyper::upgrade::on(&mut request));
+    let watch = Arc::clone(&client.watch);
+    let number = watch.interim().begin();
+    let hints = if request.version() == Version::HTTP_11 {
+        Hints::Http1(Arc::clone(&watch), number)
+    } else {
+        Hints::None
+    };
+    let caller = Caller {
+        hints,
+        tunnel: Some(tunnel),
+    };
+    let response = exchange(client, request.map(Incoming::Http1), caller).await;
+    watch.interim().end();
+    Ok(response)
+}
+
 /// Serves one request. Never fails: what goes wrong is a response.
 pub(crate) async fn exchange(
     client: Arc<Client>,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
+    caller: Caller,
+) -> Response<ResponseBody> {
     let busy = client.watch.busy();
-    let number = client.watch.interim().begin();
     let shared = &client.shared;
     let now = shared.now();
     let principal = match client.principal(request.headers(), now) {
         Ok(principal) => principal,
         Err(refusal) => {
             tracing::info!(peer = %client.watch.peer(), code = refusal.code, "proxy request refused");
-            return Ok(refusal.into_response(shared.options.base_url.as_ref()));
+            return refusal.into_response(shared.options.base_url.as_ref());
         }
     };
     let host = client.display(request.uri());
     let mut entry = Entry::open(&shared.journal, &principal, request.method(), &host, now);
     let method = request.method().clone();
     let version = request.version();
-    let mut response = match stages(
-        &client,
-        &principal,
-        &mut entry,
-        request,
-        Arrival { now, number },
-    )
-    .await
-    {
+    let mut response = match stages(&client, &principal, &mut entry, request, caller, now).await {
         Ok(answered) => {
             let held = Held {
                 entry,
@@ -118,10 +133,9 @@ pub(crate) async fn exchange(
         }
         Err(refusal) => refuse(shared, &method, entry, refusal),
     };
-    client.watch.interim().end();
     // hyper's server writes the version of its connection; ours must not contradict it.
     *response.version_mut() = version;
-    Ok(response)
+    response
 }
 
 impl Client {
@@ -148,6 +162,25 @@ impl Client {
         }
     }
 
+    /// What is said when a head cannot be read, after which the connection ends; `status` is HTTP's own word for it.
+    pub(crate) fn unreadable_head(&self, status: StatusCode) -> Bytes {
+        let shared = &self.shared;
+        let refusal = Refusal::unreadable_head(status);
+        tracing::info!(peer = %self.watch.peer(), code = refusal.code, "proxy request refused");
+        if let Some(tunnel) = &self.tunnel {
+            let mut entry = Entry::open(
+                &shared.journal,
+                &tunnel.principal,
+                &unknown_method(),
+                &tunnel.tunnel.display,
+                shared.now(),
+            );
+            entry.answered(refusal.status);
+            entry.complete(refusal.code);
+        }
+        refusal.into_last_words(shared.options.base_url.as_ref())
+    }
+
     fn head(&self, parts: &Parts) -> Result<Head, Refusal> {
         match &self.tunnel {
             Some(tunnel) => Head::in_tunnel(parts, &tunnel.tunnel),
@@ -171,17 +204,16 @@ async fn stages(
     principal: &Principal,
     entry: &mut Entry,
     request: Request<Incoming>,
-    arrival: Arrival,
+    caller: Caller,
+    now: Timestamp,
 ) -> Result<Answered, Refusal> {
     let shared = &client.shared;
-    let Arrival { now, number } = arrival;
     let admission = shared
         .broker
         .admit(principal, now)
         .map_err(|refusal| Refusal::unauthenticated(&refusal))?;
-    let mut request = request;
-    let client_upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
+    fits(&parts)?;
     let head = client.head(&parts)?;
     entry.set_path(head.target.decoded_path());
     note_client(entry, &head, client, &parts.headers);
@@ -195,7 +227,6 @@ async fn stages(
         max_request_bytes: shared.options.max_request_bytes,
         rules: admission.rules(),
     };
-    let http1 = parts.version <= Version::HTTP_11;
     let outgoing = inject::build(
         &workshop,
         &head,
@@ -206,7 +237,7 @@ async fn stages(
     )
     .await?;
     let Outgoing {
-        mut request,
+        request,
         warnings,
         fate,
     } = outgoing;
@@ -222,23 +253,21 @@ async fn stages(
     entry.follow(fate.clone());
 
     let sent = if head.kind == Kind::Plain {
-        // Over HTTP/2 hyper cannot tell a client of anything before the answer.
-        if http1 || waiting.is_some() {
-            interim::listen(
-                &mut request,
-                interim::Listener {
-                    client: http1.then(|| (Arc::clone(&client.watch), number)),
-                    scrubber: injection
-                        .as_ref()
-                        .and_then(|injection| injection.scrubber.clone()),
-                    brokered: injection.is_some(),
-                    waiting,
-                },
-            );
+        let mut request = request;
+        if let Some(waiting) = &waiting {
+            request.extensions_mut().insert(waiting.clone());
         }
+        let listener = Listener {
+            hints: caller.hints,
+            scrubber: injection
+                .as_ref()
+                .and_then(|injection| injection.scrubber.clone()),
+            brokered: injection.is_some(),
+            waiting,
+        };
         shared
             .upstream
-            .send(&route, request)
+            .send(&route, request, &listener)
             .await
             .map(|answer| (answer, None))
     } else {
@@ -257,11 +286,13 @@ async fn stages(
         ))
         .await
         .map(|(answer, form)| {
-            let accepted = form.map(|form| upgrade::Accepted {
-                form,
-                client: client_upgrade,
-                rewriter,
-            });
+            let accepted = form
+                .zip(caller.tunnel)
+                .map(|(form, client)| upgrade::Accepted {
+                    form,
+                    client,
+                    rewriter,
+                });
             (answer, accepted)
         })
     };
@@ -366,7 +397,6 @@ fn relay(
     let mut held = held;
     let mut lease = answer.lease;
     let (mut parts, body) = answer.response.into_parts();
-    parts.extensions.remove::<OnUpgrade>();
     match framing(&parts.headers) {
         Framing::Plain => {}
         Framing::Twofold => {
@@ -422,7 +452,7 @@ fn relay(
         held.slot.release();
     }
     let body = RelayBody::new(source, cap, fate, lease, held);
-    Ok(Response::from_parts(parts, body.boxed_unsync()))
+    Ok(Response::from_parts(parts, ResponseBody::Relayed(body)))
 }
 
 /// Streams that last do not take a place from short requests.
@@ -480,8 +510,12 @@ fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
     if let Some(length) = body.size_hint().exact() {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
-    let empty = http_body_util::Empty::new().map_err(|never| match never {});
-    Response::from_parts(parts, empty.boxed_unsync())
+    Response::from_parts(parts, ResponseBody::EMPTY)
+}
+
+/// Stands in the log for a method that could not be read.
+fn unknown_method() -> Method {
+    Method::from_bytes(b"-").unwrap_or(Method::CONNECT)
 }
 
 /// Notes where a request goes and how the client itself authenticates to the upstream, for host discovery.

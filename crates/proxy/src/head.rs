@@ -12,8 +12,9 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version};
-use hyper::ext::Protocol;
+use h2::ext::Protocol;
 
+use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::respond::Refusal;
 
 /// Destination and target of a request whose names all agree.
@@ -72,6 +73,24 @@ impl Tunnel {
             .is_some_and(|host| self.is_plainly(host.as_bytes()))
             && hosts.next().is_none()
     }
+}
+
+/// Whether a head is within our bounds. The parsers below let twice as much through, so that what lies between gets an
+/// answer with a reason and a log record.
+pub(crate) fn fits(parts: &Parts) -> Result<(), Refusal> {
+    let fields: usize = parts
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+        .sum();
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if fields + target > MAX_HEAD_BYTES || parts.headers.len() > MAX_HEADERS {
+        return Err(Refusal::head_too_large());
+    }
+    Ok(())
 }
 
 /// Reads the target of a CONNECT request (RFC 9112 section 3.2.3): host and port, nothing else.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use agent_vault_broker::{Grant, Permit};
 use agent_vault_policy::{KnownPlaceholder, Rule, RuleSet};
-use agent_vault_upstream::Body as OutgoingBody;
+use agent_vault_upstream::{Body as OutgoingBody, Incoming};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
@@ -18,7 +18,6 @@ use http::request::Parts;
 use http::{Request, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use memchr::memmem;
 use zeroize::Zeroizing;
 
@@ -217,8 +216,6 @@ pub(crate) async fn build(
     for name in drop_own_tokens(&mut parts.headers) {
         warnings.push(format!("vault_token_dropped:{name}"));
     }
-    // The upgrade handle and the protocol of an extended CONNECT belong to the client's side.
-    parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let mut target = None;
     if let Some(injection) = injection {
         let rule = injection.rule();
@@ -302,7 +299,7 @@ pub(crate) async fn build(
 
 fn empty_like(body: Incoming) -> OutgoingBody {
     // Kept as it is rather than replaced, so that a declared length of zero is sent as such.
-    body.map_err(Into::into).boxed_unsync()
+    body.boxed_unsync()
 }
 
 /// A placeholder of the vault that is about to leave as it is will come back as a puzzling 401: say so in the log.

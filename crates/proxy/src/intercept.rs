@@ -18,8 +18,9 @@ use tokio_rustls::server::TlsStream;
 
 use crate::Shared;
 use crate::connection::{Watch, drive};
-use crate::exchange::{Client, exchange};
+use crate::exchange::{Client, exchange_http1};
 use crate::head::Tunnel;
+use crate::http2::Streams;
 use crate::journal::Entry;
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::socket::{Prefixed, Speaks, Watched};
@@ -132,18 +133,20 @@ async fn serve<S>(
         return;
     };
     let speaks = if http2 { Speaks::Http2 } else { Speaks::Http1 };
-    let io = Watched::new(TokioIo::new(stream), Arc::clone(&watch), speaks);
     let client = Arc::new(Client {
         shared: Arc::clone(&shared),
         watch: Arc::clone(&watch),
         tunnel: Some(settled),
     });
-    // Boxed: hyper moves a stream's future several times on its way to a task of its own.
-    let service = service_fn(move |request| Box::pin(exchange(Arc::clone(&client), request)));
+    let io = Watched::new(stream, Arc::clone(&client), speaks);
     if http2 {
-        drive(&shared, &watch, shared.http2.serve_connection(io, service)).await;
+        drive(&shared, &watch, Streams::new(client, io)).await;
     } else {
-        let connection = shared.http1.serve_connection(io, service).with_upgrades();
+        let service = service_fn(move |request| exchange_http1(Arc::clone(&client), request));
+        let connection = shared
+            .http1
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades();
         drive(&shared, &watch, connection).await;
     }
 }

@@ -1,36 +1,39 @@
 //! Interim responses (RFC 9110 section 15.2): `100 Continue` opens the request body, others go on to the client.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use agent_vault_upstream::{Body, Continue};
-use http::{HeaderMap, HeaderName, Request, StatusCode};
+use agent_vault_upstream::{Continue, Interim};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
 
 use crate::connection::Watch;
 use crate::exchange::strip_response;
+use crate::http2::SharedReply;
 use crate::scrub::Scrubber;
 
+/// Where a client hears interim responses.
+#[derive(Clone)]
+pub(crate) enum Hints {
+    /// It speaks HTTP/1.0, which has none (RFC 9110 section 15.2).
+    None,
+    /// Its connection, and the number of the exchange on it.
+    Http1(Arc<Watch>, u64),
+    /// Its stream.
+    Http2(SharedReply),
+}
+
 /// Who hears what the upstream says before its answer.
+#[derive(Clone)]
 pub(crate) struct Listener {
-    /// The client's connection and the number of the exchange on it, if it can be told.
-    pub(crate) client: Option<(Arc<Watch>, u64)>,
+    pub(crate) hints: Hints,
     pub(crate) scrubber: Option<Arc<Scrubber>>,
     pub(crate) brokered: bool,
     /// The request body, if it waits for the upstream's word.
     pub(crate) waiting: Option<Continue>,
 }
 
-/// Makes `listener` hear the interim responses to `request`.
-pub(crate) fn listen(request: &mut Request<Body>, listener: Listener) {
-    if let Some(waiting) = &listener.waiting {
-        request.extensions_mut().insert(waiting.clone());
-    }
-    hyper::ext::on_informational(request, move |response| {
-        listener.hear(response.status(), response.headers())
-    });
-}
-
-impl Listener {
+impl Interim for Listener {
     fn hear(&self, status: StatusCode, headers: &HeaderMap) {
         if status == StatusCode::CONTINUE {
             if let Some(waiting) = &self.waiting {
@@ -38,25 +41,39 @@ impl Listener {
             }
             return;
         }
-        let Some((watch, number)) = &self.client else {
+        if matches!(self.hints, Hints::None) || !may_pass(status) {
             return;
-        };
+        }
         let mut headers = headers.clone();
         strip_response(&mut headers, self.brokered);
         if let Some(scrubber) = &self.scrubber {
             scrubber.scrub_headers(&mut headers);
         }
-        if let Some(head) = encode(status, &headers) {
-            watch.interim().push(*number, &head);
+        // An interim response has no content, so nothing may say that it has.
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
+        match &self.hints {
+            Hints::None => {}
+            Hints::Http1(watch, number) => {
+                if let Some(head) = encode(status, &headers) {
+                    watch.interim().push(*number, &head);
+                }
+            }
+            Hints::Http2(reply) => reply
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .hint(status, headers),
         }
     }
 }
 
+/// `101` is no interim response but the beginning of another protocol.
+fn may_pass(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
 /// The head on the wire. Names and values come parsed from hyper, which lets no line break into either.
 fn encode(status: StatusCode, headers: &HeaderMap) -> Option<Vec<u8>> {
-    if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-        return None;
-    }
     let mut line = String::new();
     write!(
         line,
@@ -67,9 +84,6 @@ fn encode(status: StatusCode, headers: &HeaderMap) -> Option<Vec<u8>> {
     .ok()?;
     let mut head = line.into_bytes();
     for (name, value) in headers {
-        if is_framing(name) {
-            continue;
-        }
         head.extend_from_slice(name.as_str().as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());
@@ -79,27 +93,21 @@ fn encode(status: StatusCode, headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(head)
 }
 
-/// An interim response has no content (RFC 9110 section 15.2), so nothing may say that it has.
-fn is_framing(name: &HeaderName) -> bool {
-    *name == http::header::CONTENT_LENGTH || *name == http::header::TRANSFER_ENCODING
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::HeaderValue;
 
     #[test]
-    fn early_hints_without_framing() {
+    fn early_hints_on_the_wire() {
         let mut headers = HeaderMap::new();
         headers.insert("link", HeaderValue::from_static("</a.css>; rel=preload"));
-        headers.insert("content-length", HeaderValue::from_static("5"));
         let head = encode(StatusCode::EARLY_HINTS, &headers).unwrap();
         assert_eq!(
             String::from_utf8(head).unwrap(),
             "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n"
         );
-        assert!(encode(StatusCode::SWITCHING_PROTOCOLS, &headers).is_none());
-        assert!(encode(StatusCode::OK, &headers).is_none());
+        assert!(!may_pass(StatusCode::SWITCHING_PROTOCOLS));
+        assert!(!may_pass(StatusCode::OK));
     }
 }

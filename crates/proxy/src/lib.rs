@@ -21,6 +21,7 @@ mod authenticate;
 mod connection;
 mod exchange;
 mod head;
+mod http2;
 mod inject;
 mod intercept;
 mod interim;
@@ -42,8 +43,7 @@ use std::time::Duration;
 use agent_vault_broker::Broker;
 use agent_vault_ca::LeafIssuer;
 use agent_vault_upstream::Upstream;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::TokioTimer;
+use hyper::server::conn::http1;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -56,9 +56,7 @@ use addresses::Addresses;
 use authenticate::FailureBudget;
 use inject::Budget;
 use limits::{
-    CONNECTION_WINDOW, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES,
-    MAX_HEAD_BYTES, MAX_HEADERS, MAX_LOCAL_RESETS, MAX_PENDING_RESETS, MAX_SEND_BUFFER,
-    MAX_STREAMS, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW,
+    MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES, MAX_HEAD_BYTES, MAX_HEADERS,
 };
 
 /// The clock of the data plane.
@@ -104,7 +102,7 @@ pub(crate) struct Shared {
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) handshakes: Semaphore,
     pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<Executor>,
+    pub(crate) http2: h2::server::Builder,
     pub(crate) tasks: TaskTracker,
     /// No new exchange begins; open ones may end.
     pub(crate) closing: CancellationToken,
@@ -115,20 +113,6 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn now(&self) -> Timestamp {
         (self.options.clock)()
-    }
-}
-
-/// Runs hyper's tasks on the proxy's tracker, so that each has an owner.
-#[derive(Clone)]
-pub(crate) struct Executor(TaskTracker);
-
-impl<F> hyper::rt::Executor<F> for Executor
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, future: F) {
-        drop(self.0.spawn(future));
     }
 }
 
@@ -158,7 +142,7 @@ impl Proxy {
             addresses: Addresses::new(MAX_CONNECTIONS_PER_ADDRESS),
             handshakes: Semaphore::new(MAX_HANDSHAKES),
             http1: serve_http1(),
-            http2: serve_http2(&tasks),
+            http2: http2::builder(),
             options,
             tasks,
             closing,
@@ -184,24 +168,8 @@ fn serve_http1() -> http1::Builder {
     builder
         .header_read_timeout(None)
         .preserve_header_case(true)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD_BYTES);
-    builder
-}
-
-fn serve_http2(tasks: &TaskTracker) -> http2::Builder<Executor> {
-    let mut builder = http2::Builder::new(Executor(tasks.clone()));
-    builder
-        .timer(TokioTimer::new())
-        .enable_connect_protocol()
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
-        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(MAX_SEND_BUFFER)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT);
+        // Twice what is let through: what lies between gets an answer of ours, with a reason and a log record.
+        .max_headers(MAX_HEADERS * 2)
+        .max_header_size(MAX_HEAD_BYTES * 2);
     builder
 }

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::Shared;
 use crate::connection::{Watch, drive};
-use crate::exchange::{Client, exchange};
+use crate::exchange::{Client, exchange_http1};
 use crate::limits::DRAIN;
 use crate::relay::ResponseBody;
 use crate::socket::{Speaks, Watched};
@@ -71,12 +71,12 @@ async fn serve_connection(shared: Arc<Shared>, watch: Arc<Watch>, socket: TcpStr
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let io = Watched::new(TokioIo::new(socket), Arc::clone(&watch), Speaks::Http1);
     let client = Arc::new(Client {
         shared: Arc::clone(&shared),
         watch: Arc::clone(&watch),
         tunnel: None,
     });
+    let io = TokioIo::new(Watched::new(socket, Arc::clone(&client), Speaks::Http1));
     let service = service_fn(move |request| dispatch(Arc::clone(&client), request));
     let connection = shared.http1.serve_connection(io, service).with_upgrades();
     drive(&shared, &watch, connection).await;
@@ -94,5 +94,5 @@ async fn dispatch(
         let _head_is_complete = client.watch.busy();
         return Ok(refusal.into_response(client.shared.options.base_url.as_ref()));
     }
-    exchange(client, request).await
+    exchange_http1(client, request).await
 }

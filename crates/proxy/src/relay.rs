@@ -6,12 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use agent_vault_broker::Slot;
-use agent_vault_upstream::{BodyError, Continue, Lease};
+use agent_vault_upstream::{BodyError, Continue, Incoming, Lease};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::connection::Busy;
@@ -22,7 +20,46 @@ use crate::limits::{CONTINUE_WAIT, STALL_TIMEOUT};
 use crate::scrub::ScrubBody;
 
 /// A response body on its way to a client.
-pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, BodyError>;
+pub(crate) enum ResponseBody {
+    /// Our own words, or none.
+    Own(Bytes),
+    /// What the upstream sends.
+    Relayed(RelayBody),
+}
+
+impl ResponseBody {
+    pub(crate) const EMPTY: Self = Self::Own(Bytes::new());
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Own(words) if words.is_empty() => Poll::Ready(None),
+            Self::Own(words) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(words))))),
+            Self::Relayed(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(words) => words.is_empty(),
+            Self::Relayed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(words) => SizeHint::with_exact(words.len() as u64),
+            Self::Relayed(body) => body.size_hint(),
+        }
+    }
+}
 
 /// Why a body broke off. The peer sees a reset, never a clean end.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +212,7 @@ impl Body for RequestBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 self.fate.set(Lost::Broken);
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => match self.stall.poll(cx) {
@@ -225,9 +262,7 @@ impl Source {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
-            Self::Plain(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|result| result.map_err(Into::into))),
+            Self::Plain(body) => Pin::new(body).poll_frame(cx),
             Self::Scrubbed(body) => Pin::new(body.as_mut()).poll_frame(cx),
         }
     }

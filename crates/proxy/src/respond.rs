@@ -15,9 +15,9 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Full};
 use serde_json::{Map, Value, json};
 
+use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::relay::ResponseBody;
 
 /// Marks a response as ours.
@@ -366,6 +366,66 @@ impl Refusal {
         made
     }
 
+    /// A head over our bounds.
+    pub(crate) fn head_too_large() -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "head_too_large",
+            Fault::Agent,
+            format!(
+                "the request head is larger than {} KiB or has more than {MAX_HEADERS} fields",
+                MAX_HEAD_BYTES / 1024
+            ),
+            "send fewer or shorter header fields; cookies are the usual cause",
+        )
+    }
+
+    /// A head that could not be read, which HTTP/1 answers with `status`.
+    pub(crate) fn unreadable_head(status: StatusCode) -> Self {
+        match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::head_too_large(),
+            StatusCode::URI_TOO_LONG => Self::new(
+                status,
+                "target_too_long",
+                Fault::Agent,
+                "the request target is too long",
+                "put what is long into the request body",
+            ),
+            _ => Self::bad_request(
+                "malformed_request",
+                "the request is not valid HTTP/1.1",
+                "the client, or something between it and this proxy, is at fault; both framings or a stray line break are the usual cause",
+            ),
+        }
+    }
+
+    /// The response on the wire of an HTTP/1.1 connection that ends with it.
+    pub(crate) fn into_last_words(self, base_url: Option<&Arc<str>>) -> Bytes {
+        let response = self.into_response(base_url);
+        let status = response.status();
+        let mut words = format!(
+            "HTTP/1.1 {} {}\r\n",
+            status.as_str(),
+            status.canonical_reason().unwrap_or("Refused")
+        )
+        .into_bytes();
+        for (name, value) in response.headers() {
+            words.extend_from_slice(name.as_str().as_bytes());
+            words.extend_from_slice(b": ");
+            words.extend_from_slice(value.as_bytes());
+            words.extend_from_slice(b"\r\n");
+        }
+        let body = match response.into_body() {
+            ResponseBody::Own(body) => body,
+            ResponseBody::Relayed(_) => Bytes::new(),
+        };
+        words.extend_from_slice(
+            format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes(),
+        );
+        words.extend_from_slice(&body);
+        words.into()
+    }
+
     /// The response. `base_url` names the management plane in the help text, when it is known.
     pub(crate) fn into_response(self, base_url: Option<&Arc<str>>) -> Response<ResponseBody> {
         let mut body = Map::new();
@@ -397,11 +457,7 @@ impl Refusal {
         }
         let mut text = Value::Object(body).to_string();
         text.push('\n');
-        let mut response = Response::new(
-            Full::new(Bytes::from(text))
-                .map_err(|never| match never {})
-                .boxed_unsync(),
-        );
+        let mut response = Response::new(ResponseBody::Own(Bytes::from(text)));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -7,11 +7,12 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::task::AtomicWaker;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::connection::Watch;
+use crate::exchange::Client;
 use crate::limits::{LINGER, MAX_INTERIM_BYTES, MAX_LINGER_BYTES};
 
 /// Interim responses (1xx) for a client, written between its responses.
@@ -85,20 +86,23 @@ impl Interim {
 pub(crate) enum Speaks {
     /// Heads are timed, interim responses slip in.
     Http1,
-    /// hyper does both: pings and window updates are no heads.
+    /// Neither: pings and window updates are no heads, and a stream carries its own.
     Http2,
 }
 
-/// The connection's socket as hyper sees it: notes when bytes come, and slips interim responses in.
+/// The connection's socket as hyper and h2 see it: notes when bytes come, and slips interim responses in.
 ///
 /// They are written only when everything that hyper has written before was also flushed, which hyper does at the end of
 /// each message, and before the exchange's final response begins.
+///
+/// What hyper answers to a head that it cannot read has no body; it is replaced by an answer of ours. That is the only
+/// thing that it writes without having read a head, so it is known by that.
 ///
 /// After our end of the stream is closed, what the client still sends is read and dropped for a moment. Otherwise the
 /// system would answer it with a reset, and that may overtake our last response (RFC 9112 section 9.6).
 pub(crate) struct Watched<T> {
     io: T,
-    watch: Arc<Watch>,
+    client: Arc<Client>,
     speaks: Speaks,
     clean: bool,
     leaving: Bytes,
@@ -111,10 +115,10 @@ struct Lingering {
 }
 
 impl<T> Watched<T> {
-    pub(crate) fn new(io: T, watch: Arc<Watch>, speaks: Speaks) -> Self {
+    pub(crate) fn new(io: T, client: Arc<Client>, speaks: Speaks) -> Self {
         Self {
             io,
-            watch,
+            client,
             speaks,
             clean: true,
             leaving: Bytes::new(),
@@ -126,22 +130,44 @@ impl<T> Watched<T> {
         self.io
     }
 
+    fn watch(&self) -> &Watch {
+        &self.client.watch
+    }
+
+    /// Whether `answer`, which hyper is about to write, is its own to a head that it could not read. Then ours is
+    /// written in its place.
+    fn replaces(&mut self, answer: &[u8]) -> bool {
+        if self.speaks == Speaks::Http2 || !self.clean || self.watch().is_answering() {
+            return false;
+        }
+        let Some(status) = answer
+            .strip_prefix(b"HTTP/1.1 ")
+            .and_then(|rest| rest.get(..3))
+            .and_then(|code| StatusCode::from_bytes(code).ok())
+        else {
+            return false;
+        };
+        self.leaving = self.client.unreadable_head(status);
+        self.clean = false;
+        true
+    }
+
     fn noted<R>(&self, polled: Poll<R>) -> Poll<R> {
         match &polled {
-            Poll::Pending => self.watch.note_blocked(),
-            Poll::Ready(_) => self.watch.note_written(),
+            Poll::Pending => self.watch().note_blocked(),
+            Poll::Ready(_) => self.watch().note_written(),
         }
         polled
     }
 }
 
-impl<T: Write + Unpin> Watched<T> {
+impl<T: AsyncWrite + Unpin> Watched<T> {
     fn poll_interim(&mut self, cx: &mut Context<'_>, before_final: bool) -> Poll<io::Result<()>> {
         if self.speaks == Speaks::Http2 {
             return Poll::Ready(Ok(()));
         }
         if self.leaving.is_empty()
-            && let Some(heads) = self.watch.interim().take(self.clean, before_final)
+            && let Some(heads) = self.watch().interim().take(self.clean, before_final)
         {
             self.leaving = heads.freeze();
         }
@@ -157,7 +183,7 @@ impl<T: Write + Unpin> Watched<T> {
     }
 }
 
-impl<T: Read + Unpin> Watched<T> {
+impl<T: AsyncRead + Unpin> Watched<T> {
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let lingering = self.lingering.get_or_insert_with(|| Lingering {
             until: Box::pin(tokio::time::sleep(LINGER)),
@@ -168,8 +194,8 @@ impl<T: Read + Unpin> Watched<T> {
                 return Poll::Ready(());
             }
             let mut room = [0; 4096];
-            let mut buffer = hyper::rt::ReadBuf::new(&mut room);
-            match std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buffer.unfilled())) {
+            let mut buffer = ReadBuf::new(&mut room);
+            match std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => lingering.drained += buffer.filled().len(),
                 Ok(()) | Err(_) => return Poll::Ready(()),
             }
@@ -180,29 +206,31 @@ impl<T: Read + Unpin> Watched<T> {
     }
 }
 
-impl<T: Read + Unpin> Read for Watched<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.remaining();
-        // The cursor is consumed by the read; its room afterwards cannot be asked for, so any readiness counts.
+        let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if self.speaks == Speaks::Http1 && before > 0 && matches!(polled, Poll::Ready(Ok(()))) {
-            self.watch.note_read();
+        if self.speaks == Speaks::Http1 && buf.filled().len() > before {
+            self.watch().note_read();
         }
         polled
     }
 }
 
-impl<T: Read + Write + Unpin> Write for Watched<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         std::task::ready!(self.poll_interim(cx, true))?;
+        if self.replaces(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         self.clean = false;
         let polled = Pin::new(&mut self.io).poll_write(cx, buf);
         self.noted(polled)
@@ -214,6 +242,9 @@ impl<T: Read + Write + Unpin> Write for Watched<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         std::task::ready!(self.poll_interim(cx, true))?;
+        if bufs.first().is_some_and(|first| self.replaces(first)) {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         self.clean = false;
         let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.noted(polled)
@@ -225,18 +256,20 @@ impl<T: Read + Write + Unpin> Write for Watched<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.speaks == Speaks::Http1 {
-            self.watch.interim().waker.register(cx.waker());
+            self.watch().interim().waker.register(cx.waker());
             std::task::ready!(self.poll_interim(cx, false))?;
         }
         let polled = Pin::new(&mut self.io).poll_flush(cx);
         if matches!(polled, Poll::Ready(Ok(()))) {
             self.clean = true;
+            self.watch().note_flushed();
         }
         self.noted(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
+            std::task::ready!(self.poll_interim(cx, false))?;
             std::task::ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
         }
         self.poll_linger(cx).map(Ok)

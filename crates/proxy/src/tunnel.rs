@@ -9,7 +9,6 @@ use agent_vault_policy::Scheme;
 use agent_vault_upstream::Route;
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -22,7 +21,7 @@ use crate::Shared;
 use crate::authenticate::authenticate;
 use crate::connection::Watch;
 use crate::exchange::InTunnel;
-use crate::head::{Tunnel, connect_target};
+use crate::head::{Tunnel, connect_target, fits};
 use crate::intercept;
 use crate::journal::Entry;
 use crate::limits::HANDSHAKE_TIMEOUT;
@@ -38,11 +37,7 @@ pub(crate) fn open(
 ) -> Response<ResponseBody> {
     let _busy = watch.busy();
     match admit(shared, watch, request) {
-        Ok(()) => Response::new(
-            Empty::<Bytes>::new()
-                .map_err(|never| match never {})
-                .boxed_unsync(),
-        ),
+        Ok(()) => Response::new(ResponseBody::EMPTY),
         Err(refusal) => refusal.into_response(shared.options.base_url.as_ref()),
     }
 }
@@ -73,6 +68,7 @@ fn admit(
         entry.complete(refusal.code);
         refusal
     };
+    fits(&parts).map_err(&recorded)?;
     let authority = connect_target(&parts).map_err(&recorded)?;
     let place = principal
         .limits()
@@ -149,7 +145,7 @@ impl Opened {
 }
 
 fn take_apart(upgraded: Upgraded) -> Option<(Bytes, TcpStream)> {
-    let parts = upgraded.downcast::<Watched<TokioIo<TcpStream>>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<Watched<TcpStream>>>().ok()?;
     Some((parts.read_buf, parts.io.into_inner().into_inner()))
 }
 

@@ -1,21 +1,22 @@
 //! WebSocket handshakes: either side may speak HTTP/1.1 (RFC 6455) or HTTP/2 (RFC 8441), each on its own.
 
+use std::io;
 use std::sync::Arc;
 
 use agent_vault_policy::SubstitutionError;
+use agent_vault_upstream::http2::Duplex;
 use agent_vault_upstream::{
-    Answer, Body, ExtendedConnect, Lease, Route, Sent, Upstream, UpstreamError, UpstreamErrorKind,
+    Answer, Body, Lease, NoTunnel, Route, Sent, Tunnel, Upstream, UpstreamError, UpstreamErrorKind,
+    Wire,
 };
-use bytes::Bytes;
+use h2::ext::Protocol;
 use http::header::{
     CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
-use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
@@ -37,10 +38,30 @@ pub(crate) enum Form {
     Stream,
 }
 
-/// The client's half of an accepted WebSocket.
+/// The client's half of a WebSocket, once it was told that the upstream accepts.
+pub(crate) enum ClientTunnel {
+    /// Its connection.
+    Http1(OnUpgrade),
+    /// Its stream.
+    Http2(oneshot::Receiver<Duplex>),
+}
+
+impl ClientTunnel {
+    async fn open(self) -> io::Result<Box<dyn Wire>> {
+        match self {
+            Self::Http1(upgrade) => Tunnel::Http1(upgrade).open().await,
+            Self::Http2(stream) => {
+                let duplex = stream.await.map_err(|_| io::ErrorKind::ConnectionReset)?;
+                Ok(Box::new(duplex))
+            }
+        }
+    }
+}
+
+/// A WebSocket that the upstream accepted.
 pub(crate) struct Accepted {
     pub(crate) form: Form,
-    pub(crate) client: OnUpgrade,
+    pub(crate) client: ClientTunnel,
     pub(crate) rewriter: Option<Rewriter>,
 }
 
@@ -83,19 +104,37 @@ pub(crate) async fn handshake(
             return Err(unfit_key());
         }
     };
+    as_extended_connect(&mut request);
+    let request = match upstream.extended_connect(route, request).await {
+        Ok(answer) => return Ok(agreed(answer, form)),
+        Err(NoTunnel::Failed(error)) => return Err(error),
+        Err(NoTunnel::Unavailable(request)) => *request,
+    };
+    let (request, form) = match upgrade_http1(upstream, route, request, client_key, form).await {
+        Ok(answered) => return Ok(answered),
+        Err((NoTunnel::Failed(error), _)) => return Err(error),
+        Err((NoTunnel::Unavailable(request), form)) => (*request, form),
+    };
+    let mut request = request;
+    let headers = request.headers_mut();
+    headers.remove(UPGRADE);
+    headers.remove(SEC_WEBSOCKET_KEY);
+    as_extended_connect(&mut request);
+    let answer = upstream.extended_connect_anew(route, request).await?;
+    Ok(agreed(answer, form))
+}
+
+fn as_extended_connect(request: &mut Request<Body>) {
     *request.method_mut() = Method::CONNECT;
     request
         .extensions_mut()
         .insert(Protocol::from_static("websocket"));
-    let request = match upstream.extended_connect(route, request).await {
-        Ok(answer) => {
-            let accepted = answer.response.status().is_success();
-            return Ok((answer, accepted.then_some(form)));
-        }
-        Err(ExtendedConnect::Failed(error)) => return Err(error),
-        Err(ExtendedConnect::Unavailable(request)) => *request,
-    };
-    upgrade_http1(upstream, route, request, client_key, form).await
+}
+
+/// What an answer to an extended CONNECT means.
+fn agreed(answer: Answer, form: Form) -> (Answer, Option<Form>) {
+    let form = answer.tunnel.is_some().then_some(form);
+    (answer, form)
 }
 
 async fn upgrade_http1(
@@ -104,31 +143,39 @@ async fn upgrade_http1(
     request: Request<Body>,
     client_key: Option<HeaderValue>,
     form: Form,
-) -> Result<(Answer, Option<Form>), UpstreamError> {
+) -> Result<(Answer, Option<Form>), (NoTunnel, Form)> {
     let mut request = request;
     *request.method_mut() = Method::GET;
     request.extensions_mut().remove::<Protocol>();
     let key = match client_key {
-        Some(key) => key,
-        None => HeaderValue::try_from(generate_key()).map_err(|_| unfit_key())?,
+        Some(key) => Ok(key),
+        None => HeaderValue::try_from(generate_key()).map_err(|_| unfit_key()),
     };
-    let wanted = accept_of(key.as_bytes())?;
+    let keys = key.and_then(|key| Ok((accept_of(key.as_bytes())?, key)));
+    let (wanted, key) = match keys {
+        Ok(keys) => keys,
+        Err(error) => return Err((error.into(), form)),
+    };
     let headers = request.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_KEY, key);
     headers
         .entry(SEC_WEBSOCKET_VERSION)
         .or_insert(HeaderValue::from_static("13"));
-    let answer = upstream.upgrade(route, request).await?;
+    let answer = match upstream.upgrade(route, request).await {
+        Ok(answer) => answer,
+        Err(none) => return Err((none, form)),
+    };
     if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok((answer, None));
     }
     if answer.response.headers().get(SEC_WEBSOCKET_ACCEPT) != Some(&wanted) {
-        return Err(UpstreamError::new(
+        let error = UpstreamError::new(
             UpstreamErrorKind::Protocol,
             Sent::MaybeSent,
             "the upstream's WebSocket handshake does not answer ours",
-        ));
+        );
+        return Err((error.into(), form));
     }
     Ok((answer, Some(form)))
 }
@@ -153,9 +200,7 @@ pub(crate) fn join(
     injection: Option<&Injection>,
     held: Held,
 ) -> Response<ResponseBody> {
-    let mut upstream = answer.response;
-    let on_upstream = hyper::upgrade::on(&mut upstream);
-    let (parts, _) = upstream.into_parts();
+    let (parts, _) = answer.response.into_parts();
     let mut headers = parts.headers;
     strip_handshake(&mut headers, injection.is_some());
     let mut options = RelayOptions::new(CancellationToken::new());
@@ -167,11 +212,7 @@ pub(crate) fn join(
         }
     }
     options.rewriter = accepted.rewriter;
-    let mut response = Response::new(
-        Empty::<Bytes>::new()
-            .map_err(|never| match never {})
-            .boxed_unsync(),
-    );
+    let mut response = Response::new(ResponseBody::EMPTY);
     match accepted.form {
         Form::Switching(accept) => {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -191,7 +232,7 @@ pub(crate) fn join(
     drop(slot);
     let sides = Sides {
         client: accepted.client,
-        upstream: on_upstream,
+        upstream: answer.tunnel,
         lease: answer.lease,
     };
     let task = Arc::clone(client);
@@ -203,15 +244,19 @@ pub(crate) fn join(
 }
 
 struct Sides {
-    client: OnUpgrade,
-    upstream: OnUpgrade,
+    client: ClientTunnel,
+    upstream: Option<Tunnel>,
     lease: Lease,
 }
 
 async fn carry(client: &Arc<Client>, sides: Sides, options: RelayOptions) {
     let shared = &client.shared;
+    let Some(upstream) = sides.upstream else {
+        tracing::error!("an upstream agreed to a WebSocket without a way to speak it");
+        return;
+    };
     let joined = tokio::select! {
-        joined = async { tokio::try_join!(sides.client, sides.upstream) } => joined,
+        joined = async { tokio::try_join!(sides.client.open(), upstream.open()) } => joined,
         () = shared.aborting.cancelled() => return,
     };
     let (near, far) = match joined {
@@ -222,7 +267,7 @@ async fn carry(client: &Arc<Client>, sides: Sides, options: RelayOptions) {
         }
     };
     let stop = options.shutdown.clone();
-    let relaying = relay(TokioIo::new(near), TokioIo::new(far), options);
+    let relaying = relay(near, far, options);
     let summary = drive_stream(shared, &client.watch, &stop, relaying).await;
     tracing::debug!(?summary, "WebSocket ended");
     drop(sides.lease);

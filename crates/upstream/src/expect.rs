@@ -8,8 +8,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 
 /// Says that a request body may be sent. Put into a request's extensions, it is given by [`Upstream::send`] as soon as
-/// the connection is one on which nobody will say it: HTTP/2, where interim responses are not heard and flow control
-/// does their work.
+/// the connection is an HTTP/2 one, where flow control does this work.
 ///
 /// [`Upstream::send`]: crate::Upstream::send
 #[derive(Clone, Default)]

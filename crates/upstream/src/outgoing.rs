@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
 use crate::expect::Continue;
-use crate::pool::{Body, Route};
+use crate::pool::{Body, BodyError, Route};
 
 /// Origin-form, with `Host` from the route (RFC 9112 section 3.2).
 pub(crate) fn for_http1(request: Request<Body>, route: &Route) -> Request<Body> {
@@ -118,17 +118,6 @@ impl Again {
     }
 }
 
-/// Whether the peer has said that it did nothing with a request: it refused the stream, or went away and counted only
-/// earlier ones (RFC 9113 section 8.7). Servers that end a connection after so many requests do that to those under way.
-pub(crate) fn is_unprocessed(error: &hyper::Error) -> bool {
-    std::error::Error::source(error)
-        .and_then(|cause| cause.downcast_ref::<h2::Error>())
-        .is_some_and(|cause| {
-            cause.is_remote()
-                && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
-        })
-}
-
 /// Names what hyper met, without its words about our own side.
 pub(crate) fn failed(error: hyper::Error, sent: Sent) -> UpstreamError {
     let (kind, message) = if error.is_parse() {
@@ -149,4 +138,32 @@ pub(crate) fn failed(error: hyper::Error, sent: Sent) -> UpstreamError {
         (ErrorKind::Closed, "the exchange with the upstream failed")
     };
     UpstreamError::new(kind, sent, message).with_source(error)
+}
+
+/// Names what went wrong on a stream, without words about our own side.
+pub(crate) fn failed_http2(error: h2::Error, sent: Sent) -> UpstreamError {
+    let (kind, message) = if error.is_library() && !error.is_remote() {
+        (
+            ErrorKind::Protocol,
+            "the upstream's answer is not valid HTTP",
+        )
+    } else if error.is_io() || error.is_go_away() {
+        (
+            ErrorKind::Closed,
+            "the upstream closed the connection before it answered",
+        )
+    } else {
+        (ErrorKind::Closed, "the exchange with the upstream failed")
+    };
+    UpstreamError::new(kind, sent, message).with_source(error)
+}
+
+/// The client's own body ended in the middle.
+pub(crate) fn broken_body(error: BodyError) -> UpstreamError {
+    UpstreamError::new(
+        ErrorKind::Closed,
+        Sent::MaybeSent,
+        "the request body broke off",
+    )
+    .with_source(error)
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use agent_vault_policy::{Authority, Scheme};
 use bytes::Bytes;
 use http::{HeaderValue, uri};
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::client::conn::{http1, http2};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use hyper::client::conn::http1;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 use crate::error::{UpstreamError, UpstreamErrorKind as ErrorKind};
+use crate::http2::{Http2, Stream};
 
 /// A request body on its way to an upstream.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -145,22 +146,6 @@ impl Http1 {
     }
 }
 
-/// A shared HTTP/2 connection.
-pub(crate) struct Http2 {
-    pub(crate) sender: http2::SendRequest<Body>,
-    /// Asks the task that drives the connection whether the peer's SETTINGS allow extended CONNECT (RFC 8441).
-    questions: mpsc::Sender<oneshot::Sender<bool>>,
-    /// The answer, once it was yes; a peer may not take that back (RFC 8441 section 3).
-    extended_connect: AtomicBool,
-    /// Streams that the peer allows at once, as last heard.
-    max_streams: Arc<AtomicUsize>,
-    /// A response has come, and so have the peer's SETTINGS.
-    heard: AtomicBool,
-    in_flight: AtomicUsize,
-    idle_since: Mutex<Instant>,
-    _place: Place,
-}
-
 /// One of a route's connections; given back on drop.
 pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
@@ -170,78 +155,6 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.freed.notify_one();
-    }
-}
-
-/// A stream on a shared connection; counted until dropped.
-pub(crate) struct Stream(pub(crate) Arc<Http2>);
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
-            *lock(&self.0.idle_since) = Instant::now();
-        }
-    }
-}
-
-impl Http2 {
-    pub(crate) fn new(
-        sender: http2::SendRequest<Body>,
-        questions: mpsc::Sender<oneshot::Sender<bool>>,
-        max_streams: Arc<AtomicUsize>,
-        place: Place,
-    ) -> Self {
-        Self {
-            sender,
-            questions,
-            extended_connect: AtomicBool::new(false),
-            max_streams,
-            heard: AtomicBool::new(false),
-            in_flight: AtomicUsize::new(0),
-            idle_since: Mutex::new(Instant::now()),
-            _place: place,
-        }
-    }
-
-    /// Whether the peer allows extended CONNECT; false until its SETTINGS have come.
-    async fn allows_extended_connect(&self) -> bool {
-        if self.extended_connect.load(Ordering::Acquire) {
-            return true;
-        }
-        let (ask, answer) = oneshot::channel();
-        if self.questions.send(ask).await.is_err() {
-            return false;
-        }
-        let allowed = answer.await.unwrap_or(false);
-        if allowed {
-            self.extended_connect.store(true, Ordering::Release);
-        }
-        allowed
-    }
-
-    /// A response has come. The first one makes the driving task run, so that it publishes the peer's limit.
-    pub(crate) fn heard(&self) {
-        if !self.heard.load(Ordering::Relaxed) && !self.heard.swap(true, Ordering::Relaxed) {
-            let (ask, _) = oneshot::channel();
-            // A full queue makes it run just as well.
-            self.questions.try_send(ask).unwrap_or_default();
-        }
-    }
-
-    fn stream(connection: &Arc<Self>) -> Option<Stream> {
-        if connection.sender.is_closed() {
-            return None;
-        }
-        // Beyond the peer's limit a request would wait inside hyper for another one to end, which may take hours.
-        let limit = connection
-            .max_streams
-            .load(Ordering::Relaxed)
-            .min(MAX_STREAMS_PER_CONNECTION);
-        if connection.in_flight.fetch_add(1, Ordering::Relaxed) >= limit {
-            connection.in_flight.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Stream(Arc::clone(connection)))
     }
 }
 
@@ -294,7 +207,7 @@ impl Lane {
     pub(crate) fn take(&self) -> Option<Pooled> {
         {
             let mut shared = lock(&self.shared);
-            shared.retain(|connection| !connection.sender.is_closed());
+            shared.retain(|connection| !connection.is_closed());
             if let Some(stream) = shared.iter().find_map(Http2::stream) {
                 return Some(Pooled::Http2(stream));
             }
@@ -303,16 +216,11 @@ impl Lane {
     }
 
     /// Takes a stream on a connection whose peer allows extended CONNECT.
-    pub(crate) async fn take_extended(&self) -> Option<Stream> {
-        let shared = lock(&self.shared).clone();
-        for connection in &shared {
-            if connection.allows_extended_connect().await
-                && let Some(stream) = Http2::stream(connection)
-            {
-                return Some(stream);
-            }
-        }
-        None
+    pub(crate) fn take_extended(&self) -> Option<Stream> {
+        lock(&self.shared)
+            .iter()
+            .filter(|connection| connection.allows_extended_connect())
+            .find_map(Http2::stream)
     }
 
     fn take_http1(&self) -> Option<Http1> {
@@ -375,9 +283,10 @@ impl Lane {
             !connection.sender.is_closed() && now.duration_since(*since) < IDLE_TIMEOUT
         });
         lock(&self.shared).retain(|connection| {
-            let busy = connection.in_flight.load(Ordering::Relaxed) > 0;
-            let fresh = now.duration_since(*lock(&connection.idle_since)) < IDLE_TIMEOUT;
-            !connection.sender.is_closed() && (busy || fresh)
+            !connection.is_closed()
+                && !now
+                    .checked_sub(IDLE_TIMEOUT)
+                    .is_some_and(|deadline| connection.is_idle_since(deadline))
         });
         self.places.available_permits() < MAX_CONNECTIONS_PER_ROUTE
     }

@@ -61,7 +61,8 @@ impl Progress {
         self.moved.store(now, Ordering::Relaxed);
     }
 
-    fn last(&self) -> Instant {
+    /// When the body last moved.
+    pub(crate) fn last(&self) -> Instant {
         self.epoch + Duration::from_millis(self.moved.load(Ordering::Relaxed))
     }
 }

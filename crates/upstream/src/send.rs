@@ -1,19 +1,17 @@
 //! Sending one request: find or open a connection, speak the version that it speaks, retry only what was not sent.
 
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use agent_vault_policy::Scheme;
 use http::header::{CONNECTION, HeaderValue, TE};
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{mpsc, oneshot};
+use hyper::client::conn::http1;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,32 +19,34 @@ use uuid::Uuid;
 
 use crate::dial::{DialRequest, Dialed, Dialer};
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
-use crate::outgoing::{Again, failed, for_http1, for_http2, is_unprocessed};
+use crate::http2::{self, Duplex, Failure, Http2, Stream, Upload};
+use crate::incoming::Incoming;
+use crate::interim::Interim;
+use crate::outgoing::{Again, failed, for_http1, for_http2};
 use crate::pool::{
-    Body, Http1, Http2, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, Pooled, Route,
-    Speaks, Stream,
+    Body, Http1, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, Pooled, Route, Speaks,
 };
 use crate::progress::{Progress, until_head};
 use crate::tls::{AlpnOffer, Negotiated};
 
 /// Largest response head, in bytes (h1) or as an h2 header list.
-const MAX_HEAD_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_HEAD_BYTES: usize = 256 * 1024;
 /// Most header fields in a response.
 const MAX_HEADERS: usize = 256;
 /// Flow-control window of one h2 stream from an upstream, in bytes.
-const STREAM_WINDOW: u32 = 512 * 1024;
+pub(crate) const STREAM_WINDOW: u32 = 512 * 1024;
 /// That of a connection: room for every stream's, so that agents that do not read cannot stop the others who share it.
 #[expect(clippy::cast_possible_truncation, reason = "a constant far below 2^31")]
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS_PER_CONNECTION as u32;
+pub(crate) const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS_PER_CONNECTION as u32;
 /// Bytes that one h2 stream may have waiting to be sent.
-const MAX_SEND_BUFFER: usize = 256 * 1024;
+pub(crate) const MAX_SEND_BUFFER: usize = 256 * 1024;
 /// How often a busy h2 connection is pinged, and how long the answer may take.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often idle connections are looked over.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
-/// WebSocket handshakes that may ask one h2 connection about its peer at once; more wait.
-const MAX_QUESTIONS: usize = 16;
+/// How long a fresh h2 connection may take to say whether it allows extended CONNECT.
+const SETTINGS_WAIT: Duration = Duration::from_secs(10);
 /// Attempts on connections that turn out to be closed before anything was sent.
 const MAX_UNSENT_ATTEMPTS: usize = 4;
 /// Of these, attempts on connections from the pool.
@@ -66,6 +66,37 @@ pub struct Answer {
     pub response: Response<Incoming>,
     /// Keeps the connection; see [`Lease::finish`].
     pub lease: Lease,
+    /// What follows an upgrade or an extended CONNECT that the upstream agreed to.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// A byte stream that began as an exchange.
+#[derive(Debug)]
+pub enum Tunnel {
+    /// An HTTP/1.1 connection after `101`.
+    Http1(OnUpgrade),
+    /// A stream of an HTTP/2 connection.
+    Http2(Duplex),
+}
+
+/// Bytes in both directions.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+impl Tunnel {
+    /// Waits until the exchange before it is over, and hands the stream on.
+    ///
+    /// # Errors
+    /// [`io::Error`] when the connection ended first.
+    pub async fn open(self) -> io::Result<Box<dyn Wire>> {
+        Ok(match self {
+            Self::Http1(upgrade) => {
+                Box::new(TokioIo::new(upgrade.await.map_err(io::Error::other)?))
+            }
+            Self::Http2(duplex) => Box::new(duplex),
+        })
+    }
 }
 
 /// A connection in use by one exchange. Dropped without [`Lease::finish`], an HTTP/1.1 connection is closed.
@@ -84,27 +115,34 @@ enum Held {
     },
     Http2 {
         _stream: Stream,
+        /// The request body, when it was not whole before the answer began.
+        upload: Option<Upload>,
     },
     /// An upgraded connection, never pooled.
-    Dedicated {
-        _connection: Box<Http1>,
-    },
+    Dedicated { _connection: Box<Http1> },
 }
 
 impl Lease {
     /// The response ended as the protocol wants it: the connection may serve another exchange, unless the upstream
     /// answered before the request was whole. Then an HTTP/1.1 connection is closed.
     pub fn finish(self) {
-        if let Held::Http1 {
-            connection,
-            lane,
-            pool,
-            progress,
-        } = self.held
-            && !self.spoilt
-            && progress.is_none_or(|progress| progress.is_done())
-        {
-            pool.put_back(&lane, *connection);
+        match self.held {
+            Held::Http1 {
+                connection,
+                lane,
+                pool,
+                progress,
+            } => {
+                if !self.spoilt && progress.is_none_or(|progress| progress.is_done()) {
+                    pool.put_back(&lane, *connection);
+                }
+            }
+            Held::Http2 { upload, .. } => {
+                if let Some(upload) = upload {
+                    upload.release();
+                }
+            }
+            Held::Dedicated { .. } => {}
         }
     }
 
@@ -142,20 +180,6 @@ impl std::fmt::Debug for Lease {
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Upstream").finish_non_exhaustive()
-    }
-}
-
-/// Runs hyper's own tasks on our tracker, so that each has an owner.
-#[derive(Clone)]
-struct Executor(TaskTracker);
-
-impl<F> hyper::rt::Executor<F> for Executor
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, future: F) {
-        drop(self.0.spawn(future));
     }
 }
 
@@ -199,14 +223,15 @@ impl Upstream {
     ///
     /// The request's URI carries path and query; scheme and authority come from `route`. Over HTTP/1.1 `Host` is set
     /// from the route, over HTTP/2 it becomes `:authority`. A request is tried again only while it was certainly not
-    /// sent (RFC 9110 section 9.2.2 leaves the rest to the client).
+    /// sent (RFC 9110 section 9.2.2 leaves the rest to the client). `interim` hears what comes before the answer.
     ///
     /// # Errors
     /// [`UpstreamError`]; its kind says what failed and whether anything was sent.
-    pub async fn send(
+    pub async fn send<L: Interim>(
         &self,
         route: &Arc<Route>,
         request: Request<Body>,
+        interim: &L,
     ) -> Result<Answer, UpstreamError> {
         let lane = self.pool.lane(route);
         let (mut request, progress) = Progress::watch(request);
@@ -226,11 +251,12 @@ impl Upstream {
                 None => Box::pin(self.open(route, &lane, attempt)).await?,
             };
             match self
-                .send_on(connection, &lane, route, request, progress.clone())
+                .send_on(connection, &lane, route, request, progress.clone(), interim)
                 .await
             {
                 Ok(answer) => return Ok(answer),
-                Err(Failure::Unsent(returned)) => request = *returned,
+                Err(Failure::Unsent(Some(returned))) => request = *returned,
+                Err(Failure::Unsent(None)) => return Err(went_away()),
                 Err(Failure::Failed(error)) => return Err(error),
             }
         }
@@ -243,70 +269,116 @@ impl Upstream {
     /// Opens a connection of its own over HTTP/1.1 and sends an upgrade request on it.
     ///
     /// # Errors
-    /// [`UpstreamError`] as for [`Upstream::send`]; nothing is retried.
+    /// [`NoTunnel`]; nothing is retried. `Unavailable` when the upstream does not take HTTP/1.1.
     pub async fn upgrade(
         &self,
         route: &Arc<Route>,
         request: Request<Body>,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<Answer, NoTunnel> {
         let lane = self.pool.lane(route);
         let place = match lane.place().await {
             Some(PlaceOr::Place(place)) => place,
             // An idle connection cannot be upgraded beside others' requests; its place can be used.
             Some(PlaceOr::Pooled(Pooled::Http1(idle))) => idle.into_place(),
-            Some(PlaceOr::Pooled(Pooled::Http2(_))) | None => return Err(saturated()),
+            Some(PlaceOr::Pooled(Pooled::Http2(_))) | None => return Err(saturated().into()),
         };
-        let dialed = self.dial(route, AlpnOffer::Http1).await?;
+        let dialed = match self.dial(route, AlpnOffer::Http1).await {
+            Ok(dialed) => dialed,
+            Err(error) if is_without_alpn(&error) => {
+                return Err(NoTunnel::Unavailable(Box::new(request)));
+            }
+            Err(error) => return Err(error.into()),
+        };
         let mut connection = self.handshake_http1(dialed, place).await?;
         let mut request = for_http1(request, route);
         let headers = request.headers_mut();
         headers.remove(TE);
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        let response = until_head(connection.sender.send_request(request), None)
+        let mut response = until_head(connection.sender.send_request(request), None)
             .await?
             .map_err(|error| failed(error, Sent::MaybeSent))?;
+        let tunnel = Tunnel::Http1(hyper::upgrade::on(&mut response));
         Ok(Answer {
-            response,
+            response: response.map(Incoming::Http1),
             lease: Lease::from(Held::Dedicated {
                 _connection: Box::new(connection),
             }),
+            tunnel: Some(tunnel),
         })
     }
 
     /// Sends an extended CONNECT (RFC 8441) on a pooled connection whose peer is known to allow it.
     ///
-    /// `None` when there is no such connection: a fresh one has not heard the peer's SETTINGS yet, so the caller
-    /// upgrades over HTTP/1.1 instead, as browsers do.
+    /// # Errors
+    /// [`NoTunnel`]: `Unavailable` when there is no such connection. A fresh one has not heard the peer's SETTINGS yet,
+    /// so the caller upgrades over HTTP/1.1 instead, as browsers do.
     pub async fn extended_connect(
         &self,
         route: &Arc<Route>,
         request: Request<Body>,
-    ) -> Result<Answer, ExtendedConnect> {
-        let lane = self.pool.lane(route);
-        let Some(stream) = lane.take_extended().await else {
-            return Err(ExtendedConnect::Unavailable(Box::new(request)));
-        };
-        match self
-            .send_on(Pooled::Http2(stream), &lane, route, request, None)
-            .await
-        {
-            Ok(answer) => Ok(answer),
-            Err(Failure::Unsent(request)) => Err(ExtendedConnect::Unavailable(request)),
-            Err(Failure::Failed(error)) => Err(ExtendedConnect::Failed(error)),
+    ) -> Result<Answer, NoTunnel> {
+        match self.pool.lane(route).take_extended() {
+            Some(stream) => extended_connect_on(stream, route, request).await,
+            None => Err(NoTunnel::Unavailable(Box::new(request))),
         }
     }
 
-    async fn send_on(
+    /// Opens an HTTP/2 connection and sends an extended CONNECT on it as soon as its peer has said that it may: for an
+    /// upstream that takes no HTTP/1.1.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], also when the peer does not allow it.
+    pub async fn extended_connect_anew(
+        &self,
+        route: &Arc<Route>,
+        request: Request<Body>,
+    ) -> Result<Answer, UpstreamError> {
+        let unfit = || {
+            UpstreamError::unsent(
+                ErrorKind::Protocol,
+                "the upstream takes neither HTTP/1.1 nor WebSockets over HTTP/2",
+            )
+        };
+        let lane = self.pool.lane(route);
+        let place = match lane.place().await {
+            Some(PlaceOr::Place(place)) => place,
+            Some(PlaceOr::Pooled(_)) | None => return Err(saturated()),
+        };
+        let dialed = self.dial(route, AlpnOffer::Any).await?;
+        if dialed.negotiated != Some(Negotiated::Http2) {
+            return Err(unfit());
+        }
+        let (settled, has_settled) = oneshot::channel();
+        let connection = self.handshake_http2(dialed, place, Some(settled)).await?;
+        lane.set_speaks(Speaks::Http2);
+        let stream = lane.share(&connection).ok_or_else(unfit)?;
+        let answered = tokio::time::timeout(SETTINGS_WAIT, has_settled).await;
+        if !matches!(answered, Ok(Ok(()))) || !connection.allows_extended_connect() {
+            return Err(unfit());
+        }
+        match extended_connect_on(stream, route, request).await {
+            Ok(answer) => Ok(answer),
+            Err(NoTunnel::Failed(error)) => Err(error),
+            Err(NoTunnel::Unavailable(_)) => Err(went_away()),
+        }
+    }
+
+    async fn send_on<L: Interim>(
         &self,
         pooled: Pooled,
         lane: &Arc<Lane>,
         route: &Arc<Route>,
         request: Request<Body>,
         progress: Option<Arc<Progress>>,
+        interim: &L,
     ) -> Result<Answer, Failure> {
         match pooled {
             Pooled::Http1(mut connection) => {
-                let request = for_http1(request, route);
+                let mut request = for_http1(request, route);
+                let heard = interim.clone();
+                hyper::ext::on_informational(&mut request, move |response| {
+                    heard.hear(response.status(), response.headers());
+                });
                 let sent = until_head(
                     connection.sender.try_send_request(request),
                     progress.as_deref(),
@@ -315,16 +387,17 @@ impl Upstream {
                 .map_err(Failure::Failed)?;
                 match sent {
                     Ok(response) => Ok(Answer {
-                        response,
+                        response: response.map(Incoming::Http1),
                         lease: Lease::from(Held::Http1 {
                             connection: Box::new(connection),
                             lane: Arc::clone(lane),
                             pool: Arc::clone(&self.pool),
                             progress,
                         }),
+                        tunnel: None,
                     }),
                     Err(mut error) => Err(match error.take_message() {
-                        Some(request) => Failure::Unsent(Box::new(request)),
+                        Some(request) => Failure::Unsent(Some(Box::new(request))),
                         None => Failure::Failed(failed(error.into_error(), Sent::MaybeSent)),
                     }),
                 }
@@ -332,25 +405,22 @@ impl Upstream {
             Pooled::Http2(stream) => {
                 let request = for_http2(request, route).map_err(Failure::Failed)?;
                 let again = progress.is_none().then(|| Again::of(&request));
-                let mut sender = stream.0.sender.clone();
-                let sent = until_head(sender.try_send_request(request), progress.as_deref())
-                    .await
-                    .map_err(Failure::Failed)?;
+                let sent = stream
+                    .send(request, progress.as_ref(), interim, &self.tasks)
+                    .await;
                 match sent {
-                    Ok(response) => {
-                        stream.0.heard();
-                        Ok(Answer {
-                            response,
-                            lease: Lease::from(Held::Http2 { _stream: stream }),
-                        })
-                    }
-                    Err(mut error) => Err(match (error.take_message(), again) {
-                        (Some(request), _) => Failure::Unsent(Box::new(request)),
-                        (None, Some(again)) if is_unprocessed(error.error()) => {
-                            Failure::Unsent(Box::new(again.into_request()))
-                        }
-                        (None, _) => Failure::Failed(failed(error.into_error(), Sent::MaybeSent)),
+                    Ok((response, upload)) => Ok(Answer {
+                        response,
+                        lease: Lease::from(Held::Http2 {
+                            _stream: stream,
+                            upload,
+                        }),
+                        tunnel: None,
                     }),
+                    Err(Failure::Unsent(None)) => Err(Failure::Unsent(
+                        again.map(|again| Box::new(again.into_request())),
+                    )),
+                    Err(failure) => Err(failure),
                 }
             }
         }
@@ -410,7 +480,7 @@ impl Upstream {
             }
             Some(Negotiated::Http2) => {
                 lane.set_speaks(Speaks::Http2);
-                let connection = Arc::new(self.handshake_http2(dialed, place).await?);
+                let connection = self.handshake_http2(dialed, place, None).await?;
                 match lane.share(&connection) {
                     Some(stream) => Pooled::Http2(stream),
                     None => {
@@ -459,61 +529,75 @@ impl Upstream {
         Ok(Http1::new(sender, closer, place))
     }
 
-    async fn handshake_http2(&self, dialed: Dialed, place: Place) -> Result<Http2, UpstreamError> {
-        let (sender, mut connection) = http2::Builder::new(Executor(self.tasks.clone()))
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(MAX_SEND_BUFFER)
-            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .handshake::<_, Body>(TokioIo::new(dialed.io))
+    async fn handshake_http2(
+        &self,
+        dialed: Dialed,
+        place: Place,
+        settled: Option<oneshot::Sender<()>>,
+    ) -> Result<Arc<Http2>, UpstreamError> {
+        http2::connect(dialed.io, place, &self.tasks, &self.closing, settled)
             .await
-            .map_err(|error| failed(error, Sent::NotSent))?;
-        let (questions, mut asked) = mpsc::channel::<oneshot::Sender<bool>>(MAX_QUESTIONS);
-        let max_streams = Arc::new(AtomicUsize::new(usize::MAX));
-        let published = Arc::clone(&max_streams);
-        // A token of its own: waiting on the common one would take a common lock at each wake.
-        let closing = self.closing.child_token();
-        self.tasks.spawn(async move {
-            // The setting can be read only where the connection is driven, and nothing wakes this task when it comes:
-            // hyper reads frames in another one. So it answers questions, and says the peer's limit whenever it runs.
-            let drive = poll_fn(|cx| {
-                let polled = Pin::new(&mut connection).poll(cx);
-                while let Poll::Ready(Some(question)) = asked.poll_recv(cx) {
-                    let allowed = connection.is_extended_connect_protocol_enabled();
-                    // Who asked may have left.
-                    question.send(allowed).unwrap_or_default();
-                }
-                published.store(connection.current_max_send_streams(), Ordering::Relaxed);
-                polled
-            });
-            tokio::select! {
-                ended = drive => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "upstream connection ended");
-                    }
-                }
-                () = closing.cancelled() => {}
-            }
-        });
-        Ok(Http2::new(sender, questions, max_streams, place))
+            .map(Arc::new)
     }
 }
 
-/// Why an extended CONNECT did not happen.
+async fn extended_connect_on(
+    stream: Stream,
+    route: &Route,
+    request: Request<Body>,
+) -> Result<Answer, NoTunnel> {
+    let request = for_http2(request, route)?;
+    match stream.extended_connect(request).await {
+        Ok((response, duplex)) => Ok(Answer {
+            response,
+            lease: Lease::from(Held::Http2 {
+                _stream: stream,
+                upload: None,
+            }),
+            tunnel: duplex.map(Tunnel::Http2),
+        }),
+        Err(Failure::Unsent(Some(request))) => Err(NoTunnel::Unavailable(request)),
+        Err(Failure::Unsent(None)) => Err(went_away().into()),
+        Err(Failure::Failed(error)) => Err(error.into()),
+    }
+}
+
+/// Why there is no [`Tunnel`].
 #[derive(Debug)]
-pub enum ExtendedConnect {
-    /// No connection is known to allow it; the request comes back unsent.
+pub enum NoTunnel {
+    /// Not in this way; the request comes back unsent.
     Unavailable(Box<Request<Body>>),
     /// It was tried and failed.
     Failed(UpstreamError),
 }
 
-enum Failure {
-    Unsent(Box<Request<Body>>),
-    Failed(UpstreamError),
+impl From<UpstreamError> for NoTunnel {
+    fn from(error: UpstreamError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Whether TLS failed because the peer takes no HTTP/1.1 (RFC 7301 section 3.2).
+fn is_without_alpn(error: &UpstreamError) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(|error| error.get_ref())
+            .and_then(|error| error.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::AlertReceived(alert)) = inner.or_else(|| error.downcast_ref()) {
+            return *alert == rustls::AlertDescription::NoApplicationProtocol;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn went_away() -> UpstreamError {
+    UpstreamError::unsent(
+        ErrorKind::Closed,
+        "the upstream closed the connection before it took the request",
+    )
 }
 
 fn saturated() -> UpstreamError {

@@ -158,6 +158,10 @@ where
         tokio::join!(up.end(farewell), down.end(farewell))
     })
     .await;
+    if reason == CloseReason::Closed {
+        // Each side ends its stream once it has read the close frame. Not to wait for that would reset it meanwhile.
+        let _unended = timeout(FAREWELL, async { tokio::join!(up.drain(), down.drain()) }).await;
+    }
     RelaySummary {
         reason,
         to_upstream: up.written,
@@ -418,6 +422,11 @@ where
         self.out.clear();
         self.sent = 0;
         self.writer.flush().await
+    }
+
+    /// Reads on to the end of the reader's stream.
+    async fn drain(&mut self) {
+        while matches!(self.reader.read(&mut self.input).await, Ok(1..)) {}
     }
 
     /// Ends the writer's stream, with a close frame of our own when asked and possible.

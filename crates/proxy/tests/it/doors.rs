@@ -356,15 +356,27 @@ async fn ambiguous_heads_inside_a_tunnel() {
             400,
         ),
     ];
+    let mut refused = 0;
     for (head, status) in cases {
         let mut stream = tunnel(&stage, &authority).await;
         stream.write_all(head.as_bytes()).await.unwrap();
-        let (answer, _) = read_until(&mut stream, |text| text.contains("\r\n\r\n")).await;
+        let (answer, _) = read_until(&mut stream, |text| text.ends_with("}\n")).await;
         let shown: String = head.chars().take(200).collect();
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{shown} {status}: {answer}"
         );
+        // The same body as every refusal.
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert!(body["hint"].is_string(), "{shown}: {body}");
+        assert!(body["message"].is_string(), "{shown}: {body}");
+        assert!(answer.contains("x-agent-vault-proxy-error: true"));
+        refused += 1;
+        let logged = stage.logged(refused).await.pop().unwrap();
+        assert_eq!(logged.status, status, "{shown}");
+        assert_eq!(logged.error_code, body["error"].as_str().unwrap());
+        assert_eq!(logged.host.as_ref(), authority.as_str());
     }
     assert!(upstream.requests().is_empty(), "{:?}", upstream.requests());
 

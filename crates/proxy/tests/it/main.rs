@@ -13,6 +13,7 @@ mod bodies;
 mod clients;
 mod doors;
 mod fixture;
+mod hints;
 mod leftovers;
 mod paths;
 mod pool;

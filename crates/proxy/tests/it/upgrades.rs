@@ -330,3 +330,28 @@ async fn connect_inside_a_tunnel() {
     }
     assert_eq!(upstream.requests().len(), 1);
 }
+
+/// An upstream that takes nothing but HTTP/2 is asked over HTTP/2, also when no connection to it is open yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_request_to_an_h2_only_upstream_may_be_a_websocket() {
+    for way in [Way::H1, Way::H2] {
+        let upstream = Far::H2.start();
+        let stage = Stage::builder().trusting(&upstream).start().await;
+        let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
+        let (mut socket, _) = open(&mut agent, "/ws", &[]).await.unwrap().unwrap();
+        socket.send_text("hello").await.unwrap();
+        assert_eq!(socket.expect_text().await, "hello", "{way:?}");
+        // One that it did not take, and the one that serves requests afterwards too.
+        let mut other = Agent::open(&stage, Way::H1, &upstream.authority_of(HOST)).await;
+        assert_eq!(other.get("/", &[]).await.status, 200);
+        assert_eq!(upstream.connections(), 2);
+    }
+    let upstream = Far::H2.builder().without_extended_connect().start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let mut agent = Agent::open(&stage, Way::H1, &upstream.authority_of(HOST)).await;
+    let Ok(Err(answer)) = open(&mut agent, "/ws", &[]).await else {
+        panic!("a WebSocket over nothing");
+    };
+    assert_eq!(answer.status, 502);
+    assert!(answer.text().contains("neither"), "{}", answer.text());
+}

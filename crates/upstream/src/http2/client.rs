@@ -1,0 +1,441 @@
+//! A connection to an upstream, shared by its streams.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body as _;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, Interval};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::keep_alive::KeepAlive;
+use super::send::{SendBody, SendBodyError};
+use super::{Duplex, Received};
+use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
+use crate::incoming::Incoming;
+use crate::interim::Interim;
+use crate::outgoing::{broken_body, failed_http2};
+use crate::pool::{Body, MAX_STREAMS_PER_CONNECTION, Place};
+use crate::progress::{Progress, until_head};
+use crate::send::{
+    CONNECTION_WINDOW, MAX_HEAD_BYTES, MAX_SEND_BUFFER, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW,
+};
+use crate::stream::Stream as Io;
+
+/// How often a connection's own clock is looked at.
+const TICK: Duration = Duration::from_secs(10);
+/// How long a connection that nobody wants any more may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// Longest that an upload may stand still after its answer has begun. A last bound: the body has a shorter one of its
+/// own, and only a peer that opens no window meets this one.
+const UPLOAD_STALL: Duration = Duration::from_secs(60 * 60);
+
+/// A shared HTTP/2 connection. Ends when nobody holds it any more.
+pub(crate) struct Http2 {
+    sender: SendRequest<Bytes>,
+    state: Arc<State>,
+    /// Streams that the peer allows at once, as last asked; none are known before its SETTINGS have come.
+    max_streams: AtomicUsize,
+    heard: AtomicBool,
+    idle_since: Mutex<Instant>,
+    _closer: DropGuard,
+    _place: Place,
+}
+
+/// What the driving task and the streams tell each other.
+#[derive(Default)]
+struct State {
+    closed: AtomicBool,
+    /// The peer stopped answering pings.
+    dead: AtomicBool,
+    in_flight: AtomicUsize,
+}
+
+/// A stream on a shared connection; counted until dropped.
+pub(crate) struct Stream(Arc<Http2>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.0.state.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
+            *self
+                .0
+                .idle_since
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+    }
+}
+
+/// Why there is no answer.
+pub(crate) enum Failure {
+    /// Certainly nothing was done with it; the request itself, unless it went down with the connection.
+    Unsent(Option<Box<Request<Body>>>),
+    Failed(UpstreamError),
+}
+
+/// A body that is still being sent when its answer has begun; given up when dropped.
+pub(crate) struct Upload(Option<AbortHandle>);
+
+impl Upload {
+    /// The answer is whole. The rest of the body may go on: a peer that wants it no more resets the stream.
+    pub(crate) fn release(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// Speaks HTTP/2 on `io`. `settled` is told when the peer's SETTINGS have come.
+pub(crate) async fn connect(
+    io: Io,
+    place: Place,
+    tasks: &TaskTracker,
+    closing: &CancellationToken,
+    settled: Option<oneshot::Sender<()>>,
+) -> Result<Http2, UpstreamError> {
+    let (sender, mut connection) = Builder::new()
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(MAX_SEND_BUFFER)
+        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+        .handshake::<_, Bytes>(io)
+        .await
+        .map_err(|error| failed_http2(error, Sent::NotSent))?;
+    let mut keep_alive = KeepAlive::new(connection.ping_pong(), PING_INTERVAL, PING_TIMEOUT);
+    if settled.is_some() {
+        keep_alive.ping();
+    }
+    let unwanted = CancellationToken::new();
+    let closer = unwanted.clone().drop_guard();
+    let state = Arc::new(State::default());
+    let driver = Driver {
+        connection,
+        keep_alive,
+        settled,
+        state: Arc::clone(&state),
+    };
+    let signals = Signals {
+        tick: tokio::time::interval_at(Instant::now() + TICK, TICK),
+        unwanted,
+        closing: closing.clone(),
+    };
+    tasks.spawn(driver.run(signals));
+    Ok(Http2 {
+        sender,
+        state,
+        max_streams: AtomicUsize::new(MAX_STREAMS_PER_CONNECTION),
+        heard: AtomicBool::new(false),
+        idle_since: Mutex::new(Instant::now()),
+        _closer: closer,
+        _place: place,
+    })
+}
+
+impl Http2 {
+    /// True once no stream can be opened any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.closed.load(Ordering::Relaxed)
+    }
+
+    /// True while nothing has happened on it since `deadline`.
+    pub(crate) fn is_idle_since(&self, deadline: Instant) -> bool {
+        self.state.in_flight.load(Ordering::Relaxed) == 0
+            && *self
+                .idle_since
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                <= deadline
+    }
+
+    /// Whether the peer allows extended CONNECT (RFC 8441 section 3); false until its SETTINGS have come.
+    pub(crate) fn allows_extended_connect(&self) -> bool {
+        self.sender.is_extended_connect_protocol_enabled()
+    }
+
+    /// A stream, if the peer allows one more. Beyond its limit a request would wait for another to end, which may take
+    /// hours.
+    pub(crate) fn stream(connection: &Arc<Self>) -> Option<Stream> {
+        if connection.is_closed() {
+            return None;
+        }
+        let before = connection.state.in_flight.fetch_add(1, Ordering::Relaxed);
+        if before >= connection.max_streams.load(Ordering::Relaxed)
+            && before >= connection.ask_max_streams()
+        {
+            connection.state.in_flight.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Stream(Arc::clone(connection)))
+    }
+
+    fn ask_max_streams(&self) -> usize {
+        let allowed = self
+            .sender
+            .current_max_send_streams()
+            .min(MAX_STREAMS_PER_CONNECTION);
+        self.max_streams.store(allowed, Ordering::Relaxed);
+        allowed
+    }
+
+    /// A response has come, and so have the peer's SETTINGS.
+    fn heard(&self) {
+        if !self.heard.load(Ordering::Relaxed) && !self.heard.swap(true, Ordering::Relaxed) {
+            self.ask_max_streams();
+        }
+    }
+
+    fn failed(&self, error: h2::Error) -> Failure {
+        if is_unprocessed(&error) {
+            if error.is_go_away() {
+                self.state.closed.store(true, Ordering::Relaxed);
+            }
+            return Failure::Unsent(None);
+        }
+        Failure::Failed(if self.state.dead.load(Ordering::Relaxed) {
+            UpstreamError::new(
+                ErrorKind::Timeout,
+                Sent::MaybeSent,
+                "the upstream stopped answering",
+            )
+            .with_source(error)
+        } else {
+            failed_http2(error, Sent::MaybeSent)
+        })
+    }
+}
+
+impl Stream {
+    /// Sends a request and waits for the head of its answer.
+    pub(crate) async fn send<L: Interim>(
+        &self,
+        request: Request<Body>,
+        progress: Option<&Arc<Progress>>,
+        interim: &L,
+        tasks: &TaskTracker,
+    ) -> Result<(Response<Incoming>, Option<Upload>), Failure> {
+        let (parts, body) = request.into_parts();
+        let last = body.is_end_stream();
+        let (mut response, stream, body) = self.open(parts, body, last)?;
+        let mut upload = (!last).then(|| SendBody::new(stream, body));
+        let head = until_head(
+            poll_fn(|cx| {
+                if let Some(sending) = &mut upload {
+                    match Pin::new(sending).poll(cx) {
+                        Poll::Ready(Err(SendBodyError::Body(error))) => {
+                            return Poll::Ready(Err(Failure::Failed(broken_body(error))));
+                        }
+                        // When it is the peer that wants no more, its answer says why.
+                        Poll::Ready(Ok(()) | Err(SendBodyError::Stream(_))) => upload = None,
+                        Poll::Pending => {}
+                    }
+                }
+                poll_head(&mut response, interim, cx).map_err(|error| self.0.failed(error))
+            }),
+            progress.map(AsRef::as_ref),
+        )
+        .await
+        .map_err(Failure::Failed)??;
+        self.0.heard();
+        let (parts, stream) = head.into_parts();
+        let body = Incoming::Http2(Received::new(stream, &parts.headers));
+        let upload = upload.map(|sending| {
+            let task = tasks.spawn(finish_upload(sending, progress.cloned()));
+            Upload(Some(task.abort_handle()))
+        });
+        Ok((Response::from_parts(parts, body), upload))
+    }
+
+    /// Sends an extended CONNECT; when the peer agrees, the stream is what follows and the answer has no body.
+    pub(crate) async fn extended_connect(
+        &self,
+        request: Request<Body>,
+    ) -> Result<(Response<Incoming>, Option<Duplex>), Failure> {
+        let (parts, body) = request.into_parts();
+        let (mut response, stream, _) = self.open(parts, body, false)?;
+        let head = until_head(
+            poll_fn(|cx| poll_head(&mut response, &(), cx).map_err(|error| self.0.failed(error))),
+            None,
+        )
+        .await
+        .map_err(Failure::Failed)??;
+        self.0.heard();
+        let (parts, receive) = head.into_parts();
+        if parts.status.is_success() {
+            let duplex = Duplex::new(stream, receive);
+            return Ok((Response::from_parts(parts, Incoming::Empty), Some(duplex)));
+        }
+        let body = Incoming::Http2(Received::new(receive, &parts.headers));
+        Ok((Response::from_parts(parts, body), None))
+    }
+
+    /// Opens the stream with the request's head.
+    fn open(
+        &self,
+        parts: Parts,
+        body: Body,
+        last: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>, Body), Failure> {
+        let mut sender = self.0.sender.clone();
+        // A clone has no request of its own that waits for its turn, so it is ready or broken.
+        let ready = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
+        if !matches!(ready, Poll::Ready(Ok(()))) {
+            self.0.state.closed.store(true, Ordering::Relaxed);
+            let request = Request::from_parts(parts, body);
+            return Err(Failure::Unsent(Some(Box::new(request))));
+        }
+        sender
+            .send_request(Request::from_parts(parts, ()), last)
+            .map(|(response, stream)| (response, stream, body))
+            .map_err(|error| {
+                if error.is_go_away() || error.is_io() {
+                    // It broke in this very moment.
+                    return Failure::Unsent(None);
+                }
+                Failure::Failed(failed_http2(error, Sent::NotSent))
+            })
+    }
+}
+
+/// Polls for the answer's head and lets `interim` hear what comes before it.
+fn poll_head<L: Interim>(
+    response: &mut ResponseFuture,
+    interim: &L,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<RecvStream>, h2::Error>> {
+    loop {
+        match ready!(response.poll_informational(cx)?) {
+            Some(heard) => interim.hear(heard.status(), heard.headers()),
+            None => return Pin::new(response).poll(cx),
+        }
+    }
+}
+
+/// Whether the peer has said that it did nothing with a request: it refused the stream, or went away and counted only
+/// earlier ones (RFC 9113 section 8.7). Servers that end a connection after so many requests do that to those under way.
+fn is_unprocessed(error: &h2::Error) -> bool {
+    error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
+}
+
+async fn finish_upload(upload: SendBody<Body>, progress: Option<Arc<Progress>>) {
+    let mut upload = upload;
+    let mut from = Instant::now();
+    loop {
+        match tokio::time::timeout_at(from + UPLOAD_STALL, &mut upload).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "an upload ended before its end");
+                return;
+            }
+            Err(_) => match progress.as_ref().map(|progress| progress.last()) {
+                Some(last) if last > from => from = last,
+                _ => return upload.reset(Reason::CANCEL),
+            },
+        }
+    }
+}
+
+/// Reads and writes a connection's frames until it ends.
+struct Driver {
+    connection: Connection<Io, Bytes>,
+    keep_alive: KeepAlive,
+    settled: Option<oneshot::Sender<()>>,
+    state: Arc<State>,
+}
+
+impl Driver {
+    async fn run(mut self, signals: Signals) {
+        // Asked only when one is there: the connection itself wakes this task for every frame.
+        let mut signals = FuturesUnordered::from_iter([signals.next()]);
+        loop {
+            let signal = tokio::select! {
+                biased;
+                ended = poll_fn(|cx| self.poll(cx)) => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "upstream connection ended");
+                    }
+                    break;
+                }
+                Some((signal, more)) = signals.next() => {
+                    signals.push(more.next());
+                    signal
+                }
+            };
+            match signal {
+                Signal::Tick => {
+                    let busy = self.state.in_flight.load(Ordering::Relaxed) > 0;
+                    if !self.keep_alive.is_alive(busy) {
+                        tracing::debug!("upstream connection closed: its peer answers no pings");
+                        self.state.dead.store(true, Ordering::Relaxed);
+                        break;
+                    }
+                }
+                Signal::Unwanted => {
+                    // Nothing else holds the connection, so it says that it goes away and ends.
+                    let goodbye = tokio::time::timeout(GOODBYE, &mut self.connection).await;
+                    tracing::trace!(?goodbye, "upstream connection given up");
+                    break;
+                }
+                Signal::Closing => break,
+            }
+        }
+        self.state.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        let polled = Pin::new(&mut self.connection).poll(cx);
+        if self.settled.is_some()
+            && self.keep_alive.poll_answered(cx).is_ready()
+            && let Some(settled) = self.settled.take()
+        {
+            // Who asked may have left.
+            settled.send(()).unwrap_or_default();
+        }
+        polled
+    }
+}
+
+enum Signal {
+    /// Time to look at the clock.
+    Tick,
+    /// Nobody holds the connection any more.
+    Unwanted,
+    /// Everything ends now.
+    Closing,
+}
+
+struct Signals {
+    tick: Interval,
+    unwanted: CancellationToken,
+    closing: CancellationToken,
+}
+
+impl Signals {
+    async fn next(mut self) -> (Signal, Self) {
+        let signal = tokio::select! {
+            _ = self.tick.tick() => Signal::Tick,
+            () = self.unwanted.cancelled() => Signal::Unwanted,
+            () = self.closing.cancelled() => Signal::Closing,
+        };
+        (signal, self)
+    }
+}

@@ -1,0 +1,90 @@
+//! A body as it arrives on a stream.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body::{Body, Frame, SizeHint};
+
+/// The body of a request or response on one HTTP/2 stream. Dropped before its end, it cancels the stream once nobody
+/// sends on it either.
+#[derive(Debug)]
+pub struct Received {
+    stream: RecvStream,
+    /// Bytes still to come, when the head said how many.
+    remaining: Option<u64>,
+    data_ended: bool,
+}
+
+impl Received {
+    /// The body that follows `headers`.
+    #[must_use]
+    pub fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
+        let remaining = if stream.is_end_stream() {
+            Some(0)
+        } else {
+            // h2 has refused what is no number, and what contradicts itself.
+            headers
+                .get(CONTENT_LENGTH)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|value| value.parse().ok())
+        };
+        Self {
+            stream,
+            remaining,
+            data_ended: false,
+        }
+    }
+
+    /// A peer that wants no more of our side resets the stream with `NO_ERROR`, after the whole of its own (RFC 9113
+    /// section 8.1).
+    fn is_clean_end(&self, error: &h2::Error) -> bool {
+        error.reason() == Some(Reason::NO_ERROR)
+            && !error.is_go_away()
+            && self.remaining.is_none_or(|remaining| remaining == 0)
+    }
+}
+
+impl Body for Received {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let this = &mut *self;
+        if !this.data_ended {
+            match ready!(this.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // The peer may send on as soon as the next stage has taken this; what that stage holds is bounded.
+                    this.stream.flow_control().release_capacity(data.len())?;
+                    if let Some(remaining) = &mut this.remaining {
+                        *remaining = remaining.saturating_sub(data.len() as u64);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) if this.is_clean_end(&error) => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => this.data_ended = true,
+            }
+        }
+        match ready!(this.stream.poll_trailers(cx)) {
+            Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
+            Err(error) if this.is_clean_end(&error) => Poll::Ready(None),
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.remaining
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
