@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::limits::{LimitSettings, ScopeLimits};
 use crate::principal::{Actor, ActorKind, AuthRefusal, Principal, VaultRole};
 use crate::record::{AgentRecord, Image, SessionKind, SessionRecord, VaultRecord};
+use crate::usage::LastUse;
 use crate::vault::{Admission, Vault};
 
 /// Most scopes whose limits are remembered; beyond it those that no connection uses are forgotten.
@@ -23,7 +24,27 @@ struct Directory {
     vaults: Arc<HashMap<Uuid, Arc<Vault>>>,
     vault_names: Arc<HashMap<Arc<str>, Uuid>>,
     agents: Arc<HashMap<Uuid, Arc<AgentRecord>>>,
-    sessions: Arc<HashMap<TokenHash, Arc<SessionRecord>>>,
+    sessions: Arc<HashMap<TokenHash, Live>>,
+}
+
+/// A token and when it was last used. The second outlives changes of the first.
+#[derive(Clone)]
+struct Live {
+    record: Arc<SessionRecord>,
+    used: Arc<LastUse>,
+}
+
+impl Live {
+    /// The record in the place of what is known of the same token.
+    fn replacing(known: &HashMap<TokenHash, Live>, record: SessionRecord) -> Self {
+        let used = known
+            .get(&record.token)
+            .map_or_else(Arc::default, |live| Arc::clone(&live.used));
+        Self {
+            record: Arc::new(record),
+            used,
+        }
+    }
 }
 
 /// How the broker is set up.
@@ -71,6 +92,8 @@ impl Broker {
             .into_iter()
             .map(|record| (record.id, self.compile(record)))
             .collect();
+        let _writer = self.lock();
+        let known = Arc::clone(&self.current.load().sessions);
         let next = Directory {
             vault_names: Arc::new(names(&vaults)),
             vaults: Arc::new(vaults),
@@ -85,11 +108,10 @@ impl Broker {
                 image
                     .sessions
                     .into_iter()
-                    .map(|session| (session.token, Arc::new(session)))
+                    .map(|session| (session.token, Live::replacing(&known, session)))
                     .collect(),
             ),
         };
-        let _writer = self.lock();
         self.current.store(Arc::new(next));
         self.announce();
     }
@@ -111,7 +133,7 @@ impl Broker {
             vaults.remove(&id);
             next.vault_names = Arc::new(names(vaults));
             Arc::make_mut(&mut next.sessions).retain(
-                |_, session| !matches!(session.kind, SessionKind::Scoped { vault, .. } if vault == id),
+                |_, live| !matches!(live.record.kind, SessionKind::Scoped { vault, .. } if vault == id),
             );
         });
     }
@@ -128,7 +150,7 @@ impl Broker {
         self.change(|next| {
             Arc::make_mut(&mut next.agents).remove(&id);
             Arc::make_mut(&mut next.sessions).retain(
-                |_, session| !matches!(session.kind, SessionKind::Agent { agent } if agent == id),
+                |_, live| !matches!(live.record.kind, SessionKind::Agent { agent } if agent == id),
             );
         });
     }
@@ -136,14 +158,16 @@ impl Broker {
     /// Puts a session in.
     pub fn put_session(&self, record: SessionRecord) {
         self.change(|next| {
-            Arc::make_mut(&mut next.sessions).insert(record.token, Arc::new(record));
+            let sessions = Arc::make_mut(&mut next.sessions);
+            let live = Live::replacing(sessions, record);
+            sessions.insert(live.record.token, live);
         });
     }
 
     /// Forgets every session for which `ended` is true.
     pub fn drop_sessions(&self, ended: impl Fn(&SessionRecord) -> bool) {
         self.change(|next| {
-            Arc::make_mut(&mut next.sessions).retain(|_, session| !ended(session));
+            Arc::make_mut(&mut next.sessions).retain(|_, live| !ended(&live.record));
         });
     }
 
@@ -165,11 +189,12 @@ impl Broker {
     ) -> Result<Principal, AuthRefusal> {
         let token = TokenHash::of(token);
         let directory = self.current.load();
-        let session = directory
+        let live = directory
             .sessions
             .get(&token)
-            .filter(|session| is_live(session, now))
+            .filter(|live| is_live(&live.record, now))
             .ok_or(AuthRefusal::Invalid)?;
+        let session = &live.record;
         match &session.kind {
             SessionKind::User => Err(AuthRefusal::NoVault),
             SessionKind::Scoped {
@@ -222,11 +247,13 @@ impl Broker {
     /// [`AuthRefusal`] once the token, the grant, the agent or the vault is gone, or the token has expired.
     pub fn admit(&self, principal: &Principal, now: Timestamp) -> Result<Admission, AuthRefusal> {
         let directory = self.current.load();
-        let session = directory
+        let live = directory
             .sessions
             .get(&principal.token)
-            .filter(|session| is_live(session, now))
+            .filter(|live| is_live(&live.record, now))
             .ok_or(AuthRefusal::Invalid)?;
+        live.used.note(now);
+        let session = &live.record;
         let bound = match &session.kind {
             SessionKind::User => false,
             SessionKind::Scoped { vault, .. } => *vault == principal.vault,
@@ -257,7 +284,25 @@ impl Broker {
             .load()
             .sessions
             .get(&principal.token)
-            .and_then(|session| session.expires_at)
+            .and_then(|live| live.record.expires_at)
+    }
+
+    /// Notes that a token was used elsewhere than through [`admit`](Self::admit). One that is not known is left out.
+    pub fn note_use(&self, token: &TokenHash, now: Timestamp) {
+        if let Some(live) = self.current.load().sessions.get(token) {
+            live.used.note(now);
+        }
+    }
+
+    /// Which tokens were used since the last time that this was asked, and when last. In no order.
+    #[must_use]
+    pub fn take_uses(&self) -> Vec<(TokenHash, Timestamp)> {
+        self.current
+            .load()
+            .sessions
+            .iter()
+            .filter_map(|(token, live)| Some((*token, live.used.take()?)))
+            .collect()
     }
 
     fn compile(&self, record: VaultRecord) -> Arc<Vault> {

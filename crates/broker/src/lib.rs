@@ -12,6 +12,7 @@ mod grant;
 mod limits;
 mod principal;
 mod record;
+mod usage;
 mod vault;
 
 pub use directory::{Broker, BrokerOptions};

@@ -80,6 +80,8 @@ pub struct AgentView {
     pub revoked_at: Option<Timestamp>,
     /// When its token ends; `None` is never.
     pub token_expires_at: Option<Timestamp>,
+    /// When its token was last used.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// An agent with what only its page shows.
@@ -118,6 +120,7 @@ impl Agents<'_> {
     pub async fn list(&self, actor: &Actor) -> Result<Vec<AgentView>, ControlError> {
         let mut rows = self.0.store().clone();
         let access = access::instance::<InstanceMember>(&mut rows, actor).await?;
+        self.0.write_uses().await;
         let mut views = Vec::new();
         for agent in rows.agents().await? {
             if may_see(&mut rows, &access, &agent).await? {
@@ -141,6 +144,7 @@ impl Agents<'_> {
         if !may_see(&mut rows, &access, &agent).await? {
             return Err(unknown(name));
         }
+        self.0.write_uses().await;
         let tokens = rows.agent_sessions(agent.id, self.0.now()).await?;
         Ok(AgentDetail {
             created_by: agent.created_by.map(|creator| creator.id),
@@ -226,11 +230,8 @@ impl Agents<'_> {
             .into_iter()
             .map(|membership| (membership.vault.name, membership.role))
             .collect();
-        let token_expires_at = store
-            .agent_sessions(agent.id, self.0.now())
-            .await?
-            .first()
-            .and_then(|session| session.expires_at);
+        let tokens = store.agent_sessions(agent.id, self.0.now()).await?;
+        let token = tokens.first();
         Ok(AgentView {
             name: agent.name,
             role: agent.role,
@@ -238,7 +239,8 @@ impl Agents<'_> {
             vaults,
             created_at: agent.created_at,
             revoked_at: agent.revoked_at,
-            token_expires_at,
+            token_expires_at: token.and_then(|token| token.expires_at),
+            last_used_at: token.and_then(|token| token.last_used_at),
         })
     }
 }
@@ -327,6 +329,7 @@ async fn create(
         created_at: now,
         revoked_at: None,
         token_expires_at: expires_at,
+        last_used_at: None,
     };
     Ok(CreatedAgent {
         token,

@@ -50,6 +50,7 @@ mod sessions;
 mod settings;
 mod tokens;
 mod touch;
+mod usage;
 mod users;
 mod vaults;
 mod watch;

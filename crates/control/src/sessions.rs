@@ -84,6 +84,9 @@ impl Sessions<'_> {
             return Err(ControlError::unauthenticated("Session expired")
                 .hint("log in again with `agent-vault auth login`, or mint a new token"));
         }
+        if session.kind != SessionKind::User {
+            control.broker().note_use(&hash, now);
+        }
         match session.kind {
             SessionKind::User => {
                 let id = session.user_id.ok_or_else(invalid)?;

@@ -69,6 +69,8 @@ pub struct TokenView {
     pub created_at: Timestamp,
     /// Until when.
     pub expires_at: Option<Timestamp>,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// Actions on scoped sessions.
@@ -118,6 +120,7 @@ impl Tokens<'_> {
     ) -> Result<Vec<TokenView>, ControlError> {
         let mut rows = self.0.store().clone();
         let access = access::vault::<Member>(&mut rows, actor, vault).await?;
+        self.0.write_uses().await;
         let sessions = rows.scoped_sessions(access.id(), self.0.now()).await?;
         let mut names: HashMap<ActorRef, Option<String>> = HashMap::new();
         let mut views = Vec::with_capacity(sessions.len());
@@ -149,6 +152,7 @@ impl Tokens<'_> {
                 created_by,
                 created_at: session.created_at,
                 expires_at: session.expires_at,
+                last_used_at: session.last_used_at,
             });
         }
         Ok(views)

@@ -2,6 +2,7 @@
 
 use agent_vault_seal::TokenHash;
 use jiff::Timestamp;
+use sqlx::Connection as _;
 use uuid::Uuid;
 
 use crate::actors::words;
@@ -371,6 +372,28 @@ impl Store {
         .bind(now.as_millisecond().saturating_sub(TOUCH_INTERVAL_MS))
         .execute(&mut *writer)
         .await?;
+        Ok(())
+    }
+
+    /// Notes when agents' tokens and scoped sessions were last used, all in one transaction. An older time than what is stored
+    /// changes nothing, nor does a token that is gone. Not a management action: no audit record, no new version.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written; then nothing was.
+    pub async fn touch_tokens(&self, uses: &[(TokenHash, Timestamp)]) -> Result<(), StoreError> {
+        let mut writer = self.writer().await?;
+        let mut transaction = writer.begin_with(crate::dialect::BEGIN_WRITE).await?;
+        for (hash, at) in uses {
+            sqlx::query(
+                "update sessions set last_used_at = $2
+                 where id = $1 and kind <> 'user' and coalesce(last_used_at, 0) < $2",
+            )
+            .bind(hash.to_hex())
+            .bind(at.as_millisecond())
+            .execute(&mut *transaction)
+            .await?;
+        }
+        transaction.commit().await?;
         Ok(())
     }
 

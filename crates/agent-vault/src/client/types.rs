@@ -134,6 +134,7 @@ pub(crate) struct ScopedSession {
     pub(crate) created_by: Option<CreatedBy>,
     pub(crate) created_at: String,
     pub(crate) expires_at: String,
+    pub(crate) last_used_at: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -159,6 +160,7 @@ pub(crate) struct Agent {
     pub(crate) created_at: String,
     pub(crate) updated_at: String,
     pub(crate) revoked_at: String,
+    pub(crate) last_used_at: String,
     pub(crate) active_tokens: Option<u64>,
     pub(crate) av_agent_token: Option<String>,
 }

@@ -187,6 +187,8 @@ pub(crate) async fn run(app: &App, args: AgentArgs) -> Result {
             app.ui.field("Created", &time(&found.created_at))?;
             app.ui
                 .field("Updated", &or_dash(&time(&found.updated_at)))?;
+            app.ui
+                .field("Last used", &or_dash(&time(&found.last_used_at)))?;
             if !found.revoked_at.is_empty() {
                 app.ui.field("Revoked", &time(&found.revoked_at))?;
             }

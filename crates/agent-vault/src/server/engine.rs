@@ -129,6 +129,10 @@ impl Engine {
         let retention = knobs::retention(&self.config);
         self.tasks
             .spawn(async move { trimming.keep_retention(retention, closing).await });
+        let noting = self.control.clone();
+        let closing = self.closing.clone();
+        self.tasks
+            .spawn(async move { noting.keep_uses(closing).await });
     }
 
     pub(super) fn tasks(&self) -> &TaskTracker {

@@ -112,6 +112,9 @@ pub(crate) struct AgentItem {
     revoked_at: Option<Stamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_expires_at: Option<Stamp>,
+    /// When its token was last used, by a request through the proxy or to this API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Stamp>,
 }
 
 /// Agents.
@@ -303,6 +306,7 @@ fn item(view: AgentView) -> AgentItem {
         created_at: Stamp(view.created_at),
         revoked_at: view.revoked_at.map(Stamp),
         token_expires_at: view.token_expires_at.map(Stamp),
+        last_used_at: view.last_used_at.map(Stamp),
     }
 }
 

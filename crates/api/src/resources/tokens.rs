@@ -94,6 +94,9 @@ pub(crate) struct TokenItem {
     created_at: Stamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Stamp>,
+    /// By a request through the proxy or to this API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Stamp>,
 }
 
 /// Live tokens of a vault.
@@ -149,5 +152,6 @@ fn item(view: TokenView) -> TokenItem {
         }),
         created_at: Stamp(view.created_at),
         expires_at: view.expires_at.map(Stamp),
+        last_used_at: view.last_used_at.map(Stamp),
     }
 }

@@ -497,3 +497,58 @@ async fn last_owner_and_last_admin_stay() {
         .await
         .refused(409);
 }
+
+#[tokio::test]
+async fn m12_the_last_use_of_a_token_is_told() {
+    let (world, cast) = World::cast().await;
+    let (scoped, id) = mint(&world, &cast.owner).await;
+    let item = async || {
+        let list = world
+            .get("/v1/sessions?vault=default")
+            .token(&cast.owner)
+            .send()
+            .await
+            .expect(StatusCode::OK);
+        let found = list["sessions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|item| item["id"] == id)
+            .cloned();
+        found.unwrap()
+    };
+    assert!(item().await.get("last_used_at").is_none());
+
+    // Through the proxy: no database on that path, and yet the next list tells it.
+    assert!(world.proxies(&scoped, "default"));
+    assert_eq!(item().await["last_used_at"], "2026-03-01T12:00:00Z");
+
+    // Through this API, by an agent.
+    let created = world
+        .post("/v1/agents", json!({"name": "busy"}))
+        .token(&cast.owner)
+        .send()
+        .await;
+    let token = created.expect(StatusCode::CREATED)["av_agent_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let agent = || world.get("/v1/agents/busy").token(&cast.owner).send();
+    assert!(
+        agent()
+            .await
+            .expect(StatusCode::OK)
+            .get("last_used_at")
+            .is_none()
+    );
+    world
+        .get("/v1/auth/me")
+        .token(&token)
+        .send()
+        .await
+        .expect(StatusCode::OK);
+    assert_eq!(
+        agent().await.expect(StatusCode::OK)["last_used_at"],
+        "2026-03-01T12:00:00Z"
+    );
+}

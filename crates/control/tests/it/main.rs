@@ -8,3 +8,4 @@ mod instance;
 mod other_process;
 mod races;
 mod retention;
+mod usage;

@@ -5,6 +5,43 @@ use uuid::Uuid;
 use crate::{at, entry, open, session, temp, user};
 
 #[tokio::test]
+async fn m12_last_uses_of_tokens_are_written_together() {
+    let temp = temp();
+    let store = open(temp.path()).await;
+    let ada = user("ada@x.io");
+    let login = session(SessionKind::User, ada.id, "login");
+    let scoped = session(SessionKind::Scoped, DEFAULT_VAULT_ID, "scoped");
+    let mut tx = store.begin().await.unwrap();
+    tx.insert_user(&ada).await.unwrap();
+    for session in [&login, &scoped] {
+        tx.insert_session(session).await.unwrap();
+    }
+    tx.commit(&entry("session.create")).await.unwrap();
+    let version = store.version().await.unwrap();
+    let last_use = async |hash| store.session(hash).await.unwrap().unwrap().last_used_at;
+
+    let gone = TokenHash::of("gone");
+    store
+        .touch_tokens(&[(gone, at(50)), (scoped.hash, at(50)), (login.hash, at(50))])
+        .await
+        .unwrap();
+    assert_eq!(last_use(scoped.hash).await, Some(at(50)));
+    assert_eq!(
+        last_use(login.hash).await,
+        None,
+        "logins have their own way"
+    );
+    // Another process may have seen a later use.
+    store.touch_tokens(&[(scoped.hash, at(40))]).await.unwrap();
+    assert_eq!(last_use(scoped.hash).await, Some(at(50)));
+    assert_eq!(
+        store.version().await.unwrap(),
+        version,
+        "nobody need load anew"
+    );
+}
+
+#[tokio::test]
 async fn sessions_live_and_end() {
     let temp = temp();
     let store = open(temp.path()).await;

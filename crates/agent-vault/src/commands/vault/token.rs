@@ -94,12 +94,21 @@ pub(super) async fn run(app: &App, target: &Target, args: TokenArgs) -> Result {
                         s.vault_role,
                         or_dash(&by),
                         time(&s.created_at),
+                        or_dash(&time(&s.last_used_at)),
                         or_dash(&time(&s.expires_at)),
                     ]
                 })
                 .collect();
             app.ui.table(
-                &["ID", "LABEL", "ROLE", "CREATED BY", "CREATED", "EXPIRES"],
+                &[
+                    "ID",
+                    "LABEL",
+                    "ROLE",
+                    "CREATED BY",
+                    "CREATED",
+                    "LAST USED",
+                    "EXPIRES",
+                ],
                 rows,
                 "no live tokens",
             )
