@@ -13,6 +13,8 @@ use crate::server::{KeyState, Local, Server, StartError, Unlock};
 
 /// How often a wrong password may be typed.
 const ATTEMPTS: u32 = 3;
+/// Shortest master password of a new store. One that exists opens with whatever it was made with.
+const MIN_PASSWORD_BYTES: usize = 8;
 
 /// How a store will be unlocked.
 #[derive(Debug)]
@@ -38,7 +40,11 @@ impl Plan {
         let asking = given.is_none() && app.ui.is_interactive();
         match (state, given) {
             (KeyState::New, Some(password)) if password.is_empty() => Ok(passwordless(app, false)),
-            (KeyState::New | KeyState::Protected, Some(password)) => Ok(Plan::Given {
+            (KeyState::New, Some(password)) => Ok(Plan::Given {
+                password: strong_enough(password)?,
+                interactive: false,
+            }),
+            (KeyState::Protected, Some(password)) => Ok(Plan::Given {
                 password,
                 interactive: false,
             }),
@@ -50,7 +56,7 @@ impl Plan {
                     return Ok(passwordless(app, true));
                 }
                 Ok(Plan::Given {
-                    password,
+                    password: strong_enough(password)?,
                     interactive: true,
                 })
             }
@@ -138,6 +144,20 @@ fn given(app: &App, password_stdin: bool) -> Result<Option<SecretBytes>> {
     Ok(Some(password))
 }
 
+/// Whoever takes a copy of the database can try passwords for as long as they like, so a new one has a least length and is more
+/// than one character again and again.
+fn strong_enough(password: SecretBytes) -> Result<SecretBytes> {
+    let bytes = password.expose();
+    let varied = bytes.windows(2).any(|pair| pair.first() != pair.last());
+    if bytes.len() >= MIN_PASSWORD_BYTES && varied {
+        return Ok(password);
+    }
+    Err(CliError::new(format!(
+        "a new master password has at least {MIN_PASSWORD_BYTES} characters, not all the same"
+    ))
+    .hint("four or more random words are easy to keep; a password manager's are better"))
+}
+
 fn passwordless(app: &App, interactive: bool) -> Plan {
     app.ui.note("no master password: the data key lies in the data folder; whoever can read that folder can read the credentials");
     Plan::Passwordless { interactive }
@@ -169,7 +189,11 @@ pub(crate) async fn open_local(app: &App, config: &ServerConfig) -> Result<Local
             ));
             Plan::Passwordless { interactive: false }
         }
-        (KeyState::New | KeyState::Protected, Some(password)) => Plan::Given {
+        (KeyState::New, Some(password)) => Plan::Given {
+            password: strong_enough(password)?,
+            interactive: false,
+        },
+        (KeyState::Protected, Some(password)) => Plan::Given {
             password,
             interactive: false,
         },
@@ -253,6 +277,20 @@ mod tests {
         assert!(matches!(empty, Plan::Passwordless { .. }));
         let line = Plan::make(&app(&[], "\n"), KeyState::New, true).unwrap();
         assert!(matches!(line, Plan::Passwordless { .. }));
+    }
+
+    #[test]
+    fn m6_a_new_password_is_no_trifle() {
+        for weak in ["1", "secret7", "aaaaaaaaaaaa"] {
+            let line = format!("{weak}\n");
+            let given = app(&[], &line);
+            assert!(Plan::make(&given, KeyState::New, true).is_err(), "{weak}");
+            // What was made with it still opens.
+            let given = app(&[], &line);
+            assert!(Plan::make(&given, KeyState::Protected, true).is_ok());
+        }
+        let given = app(&[], "eight888\n");
+        assert!(Plan::make(&given, KeyState::New, true).is_ok());
     }
 
     #[test]
