@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use agent_vault_policy::{Authority, RequestTarget, Scheme};
+use h2::ext::Protocol;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version};
-use h2::ext::Protocol;
 
 use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::respond::Refusal;

@@ -55,9 +55,7 @@ pub use journal::{Journal, LogDecision, LogRecord, LogSink};
 use addresses::Addresses;
 use authenticate::FailureBudget;
 use inject::Budget;
-use limits::{
-    MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES, MAX_HEAD_BYTES, MAX_HEADERS,
-};
+use limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES, MAX_HEAD_BYTES};
 
 /// The clock of the data plane.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -168,8 +166,8 @@ fn serve_http1() -> http1::Builder {
     builder
         .header_read_timeout(None)
         .preserve_header_case(true)
-        // Twice what is let through: what lies between gets an answer of ours, with a reason and a log record.
-        .max_headers(MAX_HEADERS * 2)
+        // Twice what is let through: what lies between is refused with the request at hand. The number of fields is
+        // hyper's own, `MAX_HEADERS`: to name it would cost an allocation for each request.
         .max_header_size(MAX_HEAD_BYTES * 2);
     builder
 }

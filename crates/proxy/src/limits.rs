@@ -36,8 +36,8 @@ pub(crate) const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 /// Largest request head, in bytes over HTTP/1.1 and as an HTTP/2 header list.
 pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Most header fields in a request.
-pub(crate) const MAX_HEADERS: usize = 256;
+/// Most header fields in a request. As Apache has it, and as many as hyper parses without an allocation.
+pub(crate) const MAX_HEADERS: usize = 100;
 /// Concurrent HTTP/2 streams per client connection.
 pub(crate) const MAX_STREAMS: u32 = 128;
 /// Streams a client may reset before we have accepted them (rapid reset, CVE-2023-44487).

@@ -420,7 +420,11 @@ impl Refusal {
             ResponseBody::Relayed(_) => Bytes::new(),
         };
         words.extend_from_slice(
-            format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes(),
+            format!(
+                "content-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            )
+            .as_bytes(),
         );
         words.extend_from_slice(&body);
         words.into()

@@ -145,15 +145,20 @@ impl Scrubber {
     /// Returns `text`, taken as a whole, with every find masked, or `None` when there is nothing to mask.
     #[must_use]
     pub fn mask(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let scan = self.scan(text);
-        if scan.hits.is_empty() && scan.partials.is_empty() {
+        if self.is_clean(text) {
             return None;
         }
+        let scan = self.scan(text);
         let mut masked = text.to_vec();
         let mut covered = 0;
         cover(&mut masked, &mut covered, &scan.hits);
         self.cover_partials(&mut masked, &mut covered, &scan.partials, Cut::Ended);
         (covered > 0).then_some(masked)
+    }
+
+    /// Whether `text`, taken as a whole, has neither a value in it nor a beginning that is long enough to matter.
+    fn is_clean(&self, text: &[u8]) -> bool {
+        self.finder.find(text).is_none()
     }
 
     /// Starts scrubbing one byte stream.

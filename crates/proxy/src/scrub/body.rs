@@ -108,7 +108,13 @@ where
                             decoder.supply(data);
                             continue;
                         }
-                        let clean = this.stream.push(data);
+                        // What ends with this chunk need not wait for the next.
+                        let clean = if this.inner.is_end_stream() {
+                            *this.ended = true;
+                            this.stream.push_last(data)
+                        } else {
+                            this.stream.push(data)
+                        };
                         if !clean.is_empty() {
                             return Poll::Ready(Some(Ok(Frame::data(clean))));
                         }

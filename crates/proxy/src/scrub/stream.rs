@@ -78,6 +78,22 @@ impl ScrubStream {
         masked.freeze().slice(leaves)
     }
 
+    /// Takes the last chunk and returns all that is left, as [`push`](Self::push) and [`finish`](Self::finish) would.
+    pub fn push_last(&mut self, chunk: Bytes) -> Bytes {
+        if self.carry.is_empty() && self.scrubber.is_clean(&chunk) {
+            return chunk;
+        }
+        let leaves = self.push(chunk);
+        let tail = self.finish();
+        if tail.is_empty() {
+            return leaves;
+        }
+        let mut whole = BytesMut::with_capacity(leaves.len() + tail.len());
+        whole.extend_from_slice(&leaves);
+        whole.extend_from_slice(&tail);
+        whole.freeze()
+    }
+
     /// Ends the stream and returns what was held back. A beginning that is at least half of a value is masked, so
     /// that an echo which breaks off gives little away. The stream can be used for another one afterwards.
     pub fn finish(&mut self) -> Bytes {

@@ -281,6 +281,15 @@ proptest! {
         prop_assert_eq!(&run(&scrubber, &cut(text.as_bytes(), &cuts)), &whole);
         let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
         prop_assert_eq!(&run(&scrubber, &bytes), &whole);
+        let mut stream = scrubber.stream();
+        let mut known_last = Vec::new();
+        let chunks = cut(text.as_bytes(), &cuts);
+        let (last, before) = chunks.split_last().unwrap();
+        for chunk in before {
+            known_last.extend_from_slice(&stream.push(Bytes::copy_from_slice(chunk)));
+        }
+        known_last.extend_from_slice(&stream.push_last(Bytes::copy_from_slice(last)));
+        prop_assert_eq!(&known_last, &whole);
         for value in values {
             prop_assert!(!whole.windows(value.len()).any(|w| w == value));
         }

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -45,7 +45,9 @@ const UPLOAD_STALL: Duration = Duration::from_secs(60 * 60);
 
 /// A shared HTTP/2 connection. Ends when nobody holds it any more.
 pub(crate) struct Http2 {
-    sender: SendRequest<Bytes>,
+    /// Opens streams. A lock of our own, held for a moment: a clone for each request would take the connection's, which
+    /// its driver wants for every frame, twice more.
+    sender: Mutex<SendRequest<Bytes>>,
     state: Arc<State>,
     /// Streams that the peer allows at once, as last asked; none are known before its SETTINGS have come.
     max_streams: AtomicUsize,
@@ -141,7 +143,7 @@ pub(crate) async fn connect(
     };
     tasks.spawn(driver.run(signals));
     Ok(Http2 {
-        sender,
+        sender: Mutex::new(sender),
         state,
         max_streams: AtomicUsize::new(MAX_STREAMS_PER_CONNECTION),
         heard: AtomicBool::new(false),
@@ -152,6 +154,10 @@ pub(crate) async fn connect(
 }
 
 impl Http2 {
+    fn sender(&self) -> MutexGuard<'_, SendRequest<Bytes>> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// True once no stream can be opened any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.state.closed.load(Ordering::Relaxed)
@@ -169,7 +175,7 @@ impl Http2 {
 
     /// Whether the peer allows extended CONNECT (RFC 8441 section 3); false until its SETTINGS have come.
     pub(crate) fn allows_extended_connect(&self) -> bool {
-        self.sender.is_extended_connect_protocol_enabled()
+        self.sender().is_extended_connect_protocol_enabled()
     }
 
     /// A stream, if the peer allows one more. Beyond its limit a request would wait for another to end, which may take
@@ -190,7 +196,7 @@ impl Http2 {
 
     fn ask_max_streams(&self) -> usize {
         let allowed = self
-            .sender
+            .sender()
             .current_max_send_streams()
             .min(MAX_STREAMS_PER_CONNECTION);
         self.max_streams.store(allowed, Ordering::Relaxed);
@@ -295,13 +301,19 @@ impl Stream {
         body: Body,
         last: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>, Body), Failure> {
-        let mut sender = self.0.sender.clone();
-        // A clone has no request of its own that waits for its turn, so it is ready or broken.
-        let ready = sender.poll_ready(&mut Context::from_waker(Waker::noop()));
-        if !matches!(ready, Poll::Ready(Ok(()))) {
-            self.0.state.closed.store(true, Ordering::Relaxed);
-            let request = Request::from_parts(parts, body);
-            return Err(Failure::Unsent(Some(Box::new(request))));
+        let mut sender = self.0.sender();
+        match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {}
+            // The last request waits for its turn. A clone has none that does, and this one will wait behind it.
+            Poll::Pending => {
+                let fresh = sender.clone();
+                *sender = fresh;
+            }
+            Poll::Ready(Err(_)) => {
+                self.0.state.closed.store(true, Ordering::Relaxed);
+                let request = Request::from_parts(parts, body);
+                return Err(Failure::Unsent(Some(Box::new(request))));
+            }
         }
         sender
             .send_request(Request::from_parts(parts, ()), last)
