@@ -22,6 +22,7 @@ mod headers;
 mod limits;
 mod openapi;
 mod origin;
+mod patience;
 mod principal;
 mod query;
 mod resources;

@@ -18,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::patience::{Heard, Patience};
 use crate::stall::StallLimit;
 
 /// Most connections at one time; further ones wait in the system's queue.
 const MAX_CONNECTIONS: usize = 1024;
-/// Longest time until a request's head is there, on an idle connection too.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time between pings on a quiet HTTP/2 connection.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Longest time that a write may make no progress.
 const WRITE_STALL: Duration = Duration::from_mins(1);
 /// Largest head of a request.
@@ -81,28 +82,41 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: C
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY");
     }
+    let patience = Patience::new();
+    let stream = Heard::new(stream, patience.clone());
+    let counting = patience.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let serving = counting.serve(request.version());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        let answer = router.clone().oneshot(request);
+        async move {
+            let answer = answer.await;
+            drop(serving);
+            answer
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
-        .keep_alive_interval(Some(HEAD_TIMEOUT));
+        .keep_alive_interval(Some(PING_INTERVAL));
     let stream = StallLimit::new(stream, WRITE_STALL);
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
+        () = patience.end() => {
+            tracing::debug!(%peer, "a silent connection to the management port was closed");
+            return;
+        }
         () = stop.cancelled() => {
             serving.as_mut().graceful_shutdown();
             serving.await

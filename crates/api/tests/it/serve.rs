@@ -119,3 +119,30 @@ async fn a_request_names_its_host_once() {
     }
     stop.cancel();
 }
+
+/// Each of these would otherwise hold one of the server's places for ever.
+#[tokio::test]
+async fn connections_that_never_ask_are_closed() {
+    let world = World::empty().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(serve(listener, world.router.clone(), stop.clone()));
+    tokio::time::pause();
+    for bytes in [
+        "",
+        "PRI * HT",
+        "GET /health HT",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ] {
+        let mut stream = connect(port).await;
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        let mut taken = Vec::new();
+        // The end, however it is told, and not the test's own patience.
+        let minutes = std::time::Duration::from_mins(10);
+        let ended = tokio::time::timeout(minutes, stream.read_to_end(&mut taken)).await;
+        assert!(ended.is_ok(), "{bytes:?}");
+    }
+    stop.cancel();
+}
