@@ -269,7 +269,7 @@ async fn revoke(
         .is_none()
     {
         return Err(ControlError::not_found("Session not found")
-            .hint("list the live ones with `GET /v1/sessions?vault=<name>`"));
+            .hint("list the live ones with `agent-vault vault token list`"));
     }
     write.publish(Publication::Sessions(Ended::One(id.to_owned())));
     Ok(())

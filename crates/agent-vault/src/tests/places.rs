@@ -336,6 +336,18 @@ async fn every_setting_of_the_server_tells_its_origin() {
         "{}",
         bad.err
     );
+    // W40: what another program's environment holds. A database that is not ours is left alone.
+    let foreign = Shell::new()
+        .set("DATABASE_URL", "postgres://elsewhere/db")
+        .set("PORT", "8080")
+        .run(&["server", "--print-config"])
+        .await;
+    assert_eq!(foreign.code, 0, "{}", foreign.err);
+    assert!(
+        foreign.out.contains("port = 8080  (PORT)") && !foreign.out.contains("postgres"),
+        "{}",
+        foreign.out
+    );
     let half = Shell::new()
         .set("AGENT_VAULT_OWNER_EMAIL", "a@b")
         .run(&["server", "--port", "0", "--mitm-port", "0"])

@@ -197,3 +197,29 @@ async fn a_new_service_that_only_substitutes_passes_the_rest() {
         assert_eq!(sent.body["services"][0]["auth"]["type"], "passthrough");
     }
 }
+
+#[tokio::test]
+async fn w9_a_service_that_is_not_there_has_one_hint() {
+    let fake = Fake::start().await;
+    fake.on(
+        "DELETE /v1/vaults/work/services/",
+        404,
+        json!({"error": "no service is called `nope`", "hint": "list them"}),
+    );
+    fake.on(
+        "DELETE /v1/vaults/gone/services/",
+        404,
+        json!({"error": "Vault \"gone\" not found", "hint": "list the vaults"}),
+    );
+    let shell = Shell::logged_in(&fake.address);
+    let remove = ["vault", "service", "remove", "nope", "--yes", "--vault"];
+    for (vault, told) in [
+        ("work", "service list --vault work"),
+        ("gone", "list the vaults"),
+    ] {
+        let done = shell.run(&[&remove[..], &[vault]].concat()).await;
+        assert_eq!(done.code, 1);
+        assert_eq!(done.err.matches("hint:").count(), 1, "{}", done.err);
+        assert!(done.err.contains(told), "{}", done.err);
+    }
+}

@@ -110,6 +110,38 @@ async fn loopback_goes_by_known_names_only() {
         .expect(StatusCode::OK);
 }
 
+/// RFC 9113 section 8.3.1.
+#[tokio::test]
+async fn over_http2_authority_and_host_agree() {
+    let (world, _) = World::cast().await;
+    for (target, host, status) in [
+        ("http://localhost:14321/health", None, 200),
+        (
+            "http://localhost:14321/health",
+            Some("localhost:14321"),
+            200,
+        ),
+        (
+            "http://localhost:14321/health",
+            Some("LOCALHOST:14321"),
+            200,
+        ),
+        ("http://localhost:14321/health", Some("evil.example"), 400),
+        ("http://evil.example/health", Some("evil.example"), 403),
+        ("http://evil.example/health", None, 403),
+        ("/health", Some("localhost:14321"), 200),
+        ("/health", None, 400),
+    ] {
+        let reply = world.http2(target, host).send().await;
+        assert_eq!(
+            reply.status.as_u16(),
+            status,
+            "{target} {host:?}: {}",
+            reply.text
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_is_meant_for_the_proxy_is_told_so() {
     let (world, _) = World::cast().await;

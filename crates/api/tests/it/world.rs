@@ -305,6 +305,20 @@ impl World {
         self.call(Method::DELETE, path)
     }
 
+    /// A GET as HTTP/2 has it: the target may hold the authority, and there may be no `Host`.
+    pub(crate) fn http2(&self, target: &str, host: Option<&str>) -> Call<'_> {
+        let mut call = self.get(target);
+        call.request = call.request.version(http::Version::HTTP_2);
+        match (host, call.request.headers_mut()) {
+            (Some(host), _) => call.header("Host", host),
+            (None, Some(headers)) => {
+                headers.remove("host");
+                call
+            }
+            (None, None) => call,
+        }
+    }
+
     pub(crate) fn call(&self, method: Method, path: &str) -> Call<'_> {
         Call {
             world: self,

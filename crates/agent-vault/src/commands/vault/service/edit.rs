@@ -30,9 +30,12 @@ async fn send(
 ) -> Result<serde_json::Value> {
     match connection.try_send(app, call).await {
         Ok(reply) => reply.value(),
-        Err(e) if e.status == 404 => Err(CliError::from(e).hint(format!(
-            "`agent-vault vault service list --vault {vault}` shows the services"
-        ))),
+        // The server's own hint names no vault; where the vault is what is missing, it is the better one.
+        Err(e) if e.status == 404 && !e.message().starts_with("Vault ") => {
+            Err(CliError::new(e.message().to_owned()).hint(format!(
+                "`agent-vault vault service list --vault {vault}` shows the services"
+            )))
+        }
         Err(e) => Err(connection.explain(e)),
     }
 }
