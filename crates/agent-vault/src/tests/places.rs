@@ -168,7 +168,17 @@ async fn w14_words_that_nobody_knows_are_errors() {
         assert!(done.out.contains("Usage:"), "{}", done.out);
     }
     let version = shell.run(&["--telemetry=false", "version"]).await;
-    assert!(version.out.starts_with("agent-vault "));
+    let lines: Vec<_> = version.out.lines().collect();
+    assert_eq!(lines.len(), 5, "{}", version.out);
+    for (line, start) in lines.iter().zip([
+        "agent-vault ",
+        "commit: ",
+        "built: ",
+        "rust: rustc 1.",
+        std::env::consts::OS,
+    ]) {
+        assert!(line.starts_with(start), "{}", version.out);
+    }
 }
 
 #[tokio::test]
