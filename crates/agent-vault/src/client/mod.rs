@@ -130,6 +130,9 @@ impl Client {
                 http::HeaderValue::from_static("application/json"),
             );
         }
+        if call.path.lacks_a_name() {
+            return Err(CliError::usage("a name is empty").hint("is a variable not set?"));
+        }
         self.transport
             .send(
                 call.method.clone(),

@@ -70,6 +70,12 @@ impl ApiPath {
         }
     }
 
+    /// Whether a segment is empty: the path then names another resource than meant, or none.
+    pub(crate) fn lacks_a_name(&self) -> bool {
+        let path = self.text.split('?').next().unwrap_or_default();
+        path.contains("//") || path.ends_with('/')
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -101,5 +107,11 @@ mod tests {
             ApiPath::new("/v1/vaults").segment("..").as_str(),
             "/v1/vaults/%2E%2E"
         );
+        for (name, lacks) in [("", true), ("/", false), ("x", false)] {
+            let last = ApiPath::new("/v1/agents").segment(name).query("q", "//");
+            assert_eq!(last.lacks_a_name(), lacks, "{name}");
+            let middle = ApiPath::new("/v1/agents").segment(name).literal("/role");
+            assert_eq!(middle.lacks_a_name(), lacks, "{name}");
+        }
     }
 }

@@ -385,3 +385,21 @@ async fn a_command_on_the_local_vault_closes_it() {
         "{names:?}"
     );
 }
+
+#[tokio::test]
+async fn an_empty_name_asks_no_server() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    for args in [
+        &["agent", "revoke", "", "--yes"][..],
+        &["agent", "rotate", "", "--yes"],
+        &["vault", "delete", "", "--yes"],
+        &["vault", "service", "remove", "", "--yes"],
+        &["vault", "token", "revoke", "", "--yes"],
+    ] {
+        let done = shell.run(args).await;
+        assert_eq!(done.code, 2, "{args:?}: {}", done.err);
+        assert!(done.err.contains("a name is empty"), "{}", done.err);
+    }
+    assert!(fake.asked().iter().all(|a| a.line.starts_with("GET ")));
+}
