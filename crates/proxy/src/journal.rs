@@ -10,7 +10,7 @@ use std::time::Duration;
 use agent_vault_broker::{ActorKind, Principal};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -101,6 +101,8 @@ enum Message {
 pub struct Journal {
     queue: mpsc::Sender<Message>,
     lost: Arc<AtomicU64>,
+    /// Somebody waits for what is in the queue.
+    urged: Arc<Notify>,
 }
 
 impl Journal {
@@ -109,8 +111,15 @@ impl Journal {
     pub fn start(sink: Arc<dyn LogSink>, tasks: &TaskTracker, closing: CancellationToken) -> Self {
         let (queue, waiting) = mpsc::channel(JOURNAL_QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
-        tasks.spawn(write_batches(waiting, sink, Arc::clone(&lost), closing));
-        Self { queue, lost }
+        let urged = Arc::new(Notify::new());
+        tasks.spawn(write_batches(
+            waiting,
+            sink,
+            Arc::clone(&lost),
+            Arc::clone(&urged),
+            closing,
+        ));
+        Self { queue, lost, urged }
     }
 
     /// Records that could not be stored since the start.
@@ -123,6 +132,7 @@ impl Journal {
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         if self.queue.send(Message::Flush(done)).await.is_ok() {
+            self.urged.notify_one();
             // An error means that the writer ended, after storing what it had.
             flushed.await.unwrap_or(());
         }
@@ -148,6 +158,7 @@ async fn write_batches(
     mut waiting: mpsc::Receiver<Message>,
     sink: Arc<dyn LogSink>,
     lost: Arc<AtomicU64>,
+    urged: Arc<Notify>,
     closing: CancellationToken,
 ) {
     let mut inbox = Vec::with_capacity(JOURNAL_BATCH);
@@ -165,18 +176,19 @@ async fn write_batches(
             return;
         }
         sort(&mut inbox, &mut batch, &mut flushes);
-        let deadline = Instant::now() + JOURNAL_DELAY;
-        while flushes.is_empty() && batch.len() < JOURNAL_BATCH && !closing.is_cancelled() {
-            let room = JOURNAL_BATCH - batch.len();
-            let more = tokio::select! {
-                more = waiting.recv_many(&mut inbox, room) => more,
-                () = tokio::time::sleep_until(deadline) => 0,
-                () = closing.cancelled() => 0,
-            };
-            if more == 0 {
-                break;
+        if flushes.is_empty() && batch.len() < JOURNAL_BATCH {
+            // More will come. To be woken for each record would cost more than to write it.
+            tokio::select! {
+                () = tokio::time::sleep(JOURNAL_DELAY) => {}
+                () = urged.notified() => {}
+                () = closing.cancelled() => {}
             }
-            sort(&mut inbox, &mut batch, &mut flushes);
+            while batch.len() < JOURNAL_BATCH
+                && let Ok(message) = waiting.try_recv()
+            {
+                inbox.push(message);
+                sort(&mut inbox, &mut batch, &mut flushes);
+            }
         }
         if !batch.is_empty() {
             let count = batch.len() as u64;
@@ -422,6 +434,7 @@ mod tests {
         let (queue, _waiting) = mpsc::channel(1);
         let mut entry = Entry {
             journal: Journal {
+                urged: Arc::default(),
                 queue,
                 lost: Arc::default(),
             },

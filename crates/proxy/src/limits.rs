@@ -66,9 +66,9 @@ pub(crate) const MAX_BUFFERED_TOTAL: usize = 512 * 1024 * 1024;
 /// Log records waiting to be written.
 pub(crate) const JOURNAL_QUEUE: usize = 16 * 1024;
 /// Log records written in one statement.
-pub(crate) const JOURNAL_BATCH: usize = 512;
+pub(crate) const JOURNAL_BATCH: usize = 2048;
 /// Longest time a record waits for company.
-pub(crate) const JOURNAL_DELAY: Duration = Duration::from_millis(250);
+pub(crate) const JOURNAL_DELAY: Duration = Duration::from_millis(100);
 /// Longest path in a log record, in bytes.
 pub(crate) const MAX_LOGGED_PATH: usize = 2048;
 

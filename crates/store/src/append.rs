@@ -1,7 +1,7 @@
 //! Appending to the request log: a batch of requests in one transaction and few statements.
 //!
-//! What repeats (vault, actor, session, host, service, …) is stored once as a source and remembered here, so that a row
-//! binds nine small values. Tens of thousands of requests a second must not cost more to log than to serve.
+//! What repeats (vault, actor, session, host, service, status, …) is stored once as a source and remembered here, so that
+//! a row binds six small values. Tens of thousands of requests a second must not cost more to log than to serve.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -57,8 +57,10 @@ pub struct LogAppend<'a> {
 struct Source {
     vault_id: Uuid,
     actor: Option<ActorRef>,
-    texts: [String; 8],
+    texts: [String; 10],
+    status: u16,
     credential_keys: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Source {
@@ -67,7 +69,9 @@ impl Source {
             vault_id: row.vault_id,
             actor: row.actor,
             texts: row.common().map(str::to_owned),
+            status: row.status,
             credential_keys: row.credential_keys.to_vec(),
+            warnings: row.warnings.to_vec(),
         }
     }
 
@@ -79,7 +83,9 @@ impl Source {
                 .iter()
                 .zip(row.common())
                 .all(|(own, of)| own == of)
+            && self.status == row.status
             && self.credential_keys == row.credential_keys
+            && self.warnings == row.warnings
     }
 }
 
@@ -89,11 +95,13 @@ impl<'a> LogAppend<'a> {
         self.vault_id == other.vault_id
             && self.actor == other.actor
             && self.common() == other.common()
+            && self.status == other.status
             && self.credential_keys == other.credential_keys
+            && self.warnings == other.warnings
     }
 
     /// The texts that a source holds.
-    fn common(&self) -> [&'a str; 8] {
+    fn common(&self) -> [&'a str; 10] {
         [
             self.session_id,
             self.label,
@@ -103,6 +111,8 @@ impl<'a> LogAppend<'a> {
             self.auth_scheme,
             self.auth_header,
             self.decision,
+            self.method,
+            self.error_code,
         ]
     }
 }
@@ -142,8 +152,14 @@ impl Sources {
     }
 
     fn hash(&self, row: &LogAppend<'_>) -> u64 {
-        self.hashing
-            .hash_one((row.vault_id, row.actor, row.common(), row.credential_keys))
+        self.hashing.hash_one((
+            row.vault_id,
+            row.actor,
+            row.common(),
+            row.status,
+            row.credential_keys,
+            row.warnings,
+        ))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, (Source, Stored)>> {
@@ -209,11 +225,18 @@ impl Store {
             };
             placed.push((stored, row));
         }
+        let count = i64::try_from(placed.len()).unwrap_or(i64::MAX);
+        let mut next: i64 = sqlx::query_scalar(
+            "update request_log_sequence set next = next + $1 returning next - $1",
+        )
+        .bind(count)
+        .fetch_one(&mut *connection)
+        .await?;
         let mut left = placed.as_slice();
         for (size, sql) in STATEMENTS.iter() {
             while left.len() >= *size {
                 let (now, rest) = left.split_at(*size);
-                insert(connection, sql, now).await?;
+                next = insert(connection, sql, now, next).await?;
                 left = rest;
             }
         }
@@ -269,9 +292,10 @@ async fn store_source(
         return Ok(None);
     };
     let stored = sqlx::query(
-        "insert into request_log_sources (vault_no, actor_type, actor_id, session_id, label, ingress, host,
-             matched_service, credential_keys, auth_scheme, auth_header, decision, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) returning id",
+        "insert into request_log_sources (vault_no, actor_type, actor_id, session_id, label, ingress, method, host,
+             matched_service, credential_keys, status, error_code, auth_scheme, auth_header, decision, warnings,
+             created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) returning id",
     )
     .bind(vault_no)
     .bind(row.actor.map_or("", |actor| actor.kind.as_str()))
@@ -279,12 +303,16 @@ async fn store_source(
     .bind(cut(row.session_id, MAX_TEXT_CHARS))
     .bind(cut(row.label, MAX_TEXT_CHARS))
     .bind(cut(row.ingress, MAX_TEXT_CHARS))
+    .bind(cut(row.method, MAX_TEXT_CHARS))
     .bind(cut(row.host, MAX_TEXT_CHARS))
     .bind(cut(row.matched_service, MAX_TEXT_CHARS))
     .bind(list(row.credential_keys))
+    .bind(i64::from(row.status))
+    .bind(cut(row.error_code, MAX_TEXT_CHARS))
     .bind(cut(row.auth_scheme, MAX_TEXT_CHARS))
     .bind(cut(row.auth_header, MAX_TEXT_CHARS))
     .bind(cut(row.decision, MAX_TEXT_CHARS))
+    .bind(list(row.warnings))
     .bind(row.created_at.as_millisecond())
     .fetch_one(connection)
     .await?;
@@ -295,26 +323,27 @@ async fn store_source(
     }))
 }
 
+/// Inserts rows that are numbered from `first` on; answers the number after them.
 async fn insert(
     connection: &mut Connection,
     sql: &'static str,
     rows: &[(Stored, &LogAppend<'_>)],
-) -> Result<(), StoreError> {
+    first: i64,
+) -> Result<i64, StoreError> {
     let mut query = sqlx::query(sql);
+    let mut next = first;
     for (stored, row) in rows {
         query = query
             .bind(stored.vault_no)
+            .bind(next)
             .bind(stored.id)
-            .bind(cut(row.method, MAX_TEXT_CHARS))
             .bind(cut(row.path, MAX_PATH_CHARS))
-            .bind(i64::from(row.status))
             .bind(i64::from(row.latency_ms))
-            .bind(cut(row.error_code, MAX_TEXT_CHARS))
-            .bind(list(row.warnings))
             .bind(row.created_at.as_millisecond());
+        next += 1;
     }
     query.execute(connection).await?;
-    Ok(())
+    Ok(next)
 }
 
 fn list(texts: &[String]) -> String {

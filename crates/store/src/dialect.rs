@@ -43,11 +43,18 @@ pub(crate) const QUICK_CHECK: &str = "pragma quick_check(1)";
 pub(crate) const TRUNCATE_WAL: &str = "pragma wal_checkpoint(truncate)";
 
 /// Numbered schema steps, oldest first. Append only: a released step never changes.
-pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "0001_initial",
-    include_str!("migrations/sqlite/0001_initial.sql"),
-)];
+pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "0001_initial",
+        include_str!("migrations/sqlite/0001_initial.sql"),
+    ),
+    (
+        2,
+        "0002_small_log_rows",
+        include_str!("migrations/sqlite/0002_small_log_rows.sql"),
+    ),
+];
 
 /// The statement that appends a number of log rows; written once per process for each number.
 ///
@@ -55,9 +62,8 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[(
 /// thousands of them costs more than all the rest.
 pub(crate) fn insert_logs(rows: usize) -> &'static str {
     let sql = format!(
-        "insert into request_logs (vault_no, source_id, method, path, status, latency_ms, error_code, warnings,
-             created_at) values {}",
-        vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(",")
+        "insert into request_logs (vault_no, id, source_id, path, latency_ms, created_at) values {}",
+        vec!["(?, ?, ?, ?, ?, ?)"; rows].join(",")
     );
     Box::leak(sql.into_boxed_str())
 }

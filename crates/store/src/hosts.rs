@@ -37,7 +37,8 @@ async fn discovered_hosts(
          from (select host, count(*) as requests, max(id) as last_id from request_log
                where vault_no = (select no from request_log_vaults where vault_id = $1) and matched_service = '' and (error_code = 'no_match' or status in (401, 403))
                group by host order by last_id desc limit $2) g
-         join request_log l on l.id = g.last_id
+         join request_log l
+             on l.vault_no = (select no from request_log_vaults where vault_id = $1) and l.id = g.last_id
          order by g.last_id desc",
     )
     .bind(vault_id.to_string())

@@ -32,9 +32,9 @@ impl Default for Retention {
 }
 
 impl Store {
-    /// Deletes what `retention` no longer keeps; answers how many rows. By age first, from the oldest
-    /// row on (rows are appended in the order of their time, give or take a batch), then each vault
-    /// down to its newest rows, through the index on (vault, id), then sources that no row names.
+    /// Deletes what `retention` no longer keeps; answers how many rows. Of each vault by age first, from
+    /// the oldest row on (rows are appended in the order of their time, give or take a batch), then
+    /// down to its newest rows, and at last sources that no row names.
     /// Safe to run in several processes at once, and to stop at any point.
     ///
     /// # Errors
@@ -48,12 +48,14 @@ impl Store {
                     retention.max_age_hours,
                 )))
                 .unwrap_or(Timestamp::MIN);
-            loop {
-                let count = self.delete_logs_before(oldest).await?;
-                deleted += count;
-                batches = batches.saturating_sub(1);
-                if count == 0 || batches == 0 {
-                    break;
+            for vault in self.vaults().await? {
+                while batches > 0 {
+                    let count = self.delete_logs_before(vault.id, oldest).await?;
+                    deleted += count;
+                    batches = batches.saturating_sub(1);
+                    if count == 0 {
+                        break;
+                    }
                 }
             }
         }
@@ -96,13 +98,22 @@ impl Store {
         Ok(())
     }
 
-    async fn delete_logs_before(&self, oldest: Timestamp) -> Result<u64, StoreError> {
+    async fn delete_logs_before(
+        &self,
+        vault_id: Uuid,
+        oldest: Timestamp,
+    ) -> Result<u64, StoreError> {
         let mut writer = self.writer().await?;
         let deleted = sqlx::query(
-            "delete from request_logs where id in (
-                 select id from (select id, created_at from request_logs order by id limit $2) o
-                 where o.created_at < $1)",
+            "delete from request_logs
+             where vault_no = (select no from request_log_vaults where vault_id = $1) and id in (
+                 select id from (
+                     select id, created_at from request_logs
+                     where vault_no = (select no from request_log_vaults where vault_id = $1)
+                     order by id limit $3) o
+                 where o.created_at < $2)",
         )
+        .bind(vault_id.to_string())
         .bind(oldest.as_millisecond())
         .bind(BATCH)
         .execute(&mut *writer)
@@ -130,7 +141,8 @@ impl Store {
     async fn delete_logs_up_to(&self, vault_id: Uuid, newest: i64) -> Result<u64, StoreError> {
         let mut writer = self.writer().await?;
         let deleted = sqlx::query(
-            "delete from request_logs where id in (
+            "delete from request_logs
+             where vault_no = (select no from request_log_vaults where vault_id = $1) and id in (
                  select id from request_logs
                  where vault_no = (select no from request_log_vaults where vault_id = $1) and id <= $2
                  order by id limit $3)",

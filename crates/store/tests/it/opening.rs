@@ -3,9 +3,12 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use agent_vault_store::{DATABASE_FILE, OpenOptions, Store, StoreError, StoreErrorKind};
+use agent_vault_store::{
+    DATABASE_FILE, DEFAULT_VAULT_ID, LogQuery, OpenOptions, Store, StoreError, StoreErrorKind,
+};
 use sqlx::sqlite::SqliteConnectOptions;
 
+use crate::logs::{borrowed, row};
 use crate::{at, entry, open, temp, vault};
 
 fn mode(path: &Path) -> u32 {
@@ -150,6 +153,75 @@ async fn a_newer_schema_is_left_alone() {
     let error = refused(temp.path()).await;
     assert_eq!(error.kind(), StoreErrorKind::NewerSchema);
     assert!(error.message().contains("version 99"), "{error}");
+}
+
+/// A database of the first schema, with what its log held, comes up under the present one; numbers go on.
+#[tokio::test]
+async fn the_log_of_the_first_schema_is_kept() {
+    let temp = temp();
+    let path = temp.path().join(DATABASE_FILE);
+    raw(
+        &path,
+        include_str!("../../src/migrations/sqlite/0001_initial.sql"),
+    )
+    .await;
+    raw(
+        &path,
+        "insert into schema_migrations values (1, '0001_initial', 1, 0, 0);
+         insert into instance_settings values ('instance_id', 'i', 0);
+         insert into vaults values ('00000000-0000-0000-0000-000000000000', 'default', 0, 0);
+         insert into request_log_vaults values (1, '00000000-0000-0000-0000-000000000000');
+         insert into request_log_sources values
+             (5, 1, '', '', 's', 'l', 'mitm', 'a.io:443', 'x', '[\"KEY\"]', '', '', 'brokered', 3),
+             (6, 1, '', '', 's', 'l', 'mitm', 'b.io:443', '', '[]', '', '', 'passed', 4);
+         insert into request_logs values
+             (1, 1, 5, 'GET', '/one', 200, 7, '', '[]', 11),
+             (2, 1, 5, 'GET', '/two', 200, 8, '', '[]', 12),
+             (4, 1, 6, 'POST', '/three', 502, 9, 'upstream_error', '[\"w\"]', 13)",
+    )
+    .await;
+    let store = open(temp.path()).await;
+    let query = LogQuery::newest(DEFAULT_VAULT_ID);
+    let before = store.log_page(&query).await.unwrap().logs;
+    let shown: Vec<_> = before
+        .iter()
+        .map(|entry| {
+            let row = &entry.row;
+            (
+                entry.id,
+                row.method.as_str(),
+                row.host.as_str(),
+                row.path.as_str(),
+                row.status,
+                row.latency_ms,
+                row.error_code.as_str(),
+                row.decision.as_str(),
+                row.warnings.len() + row.credential_keys.len(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (
+                4,
+                "POST",
+                "b.io:443",
+                "/three",
+                502,
+                9,
+                "upstream_error",
+                "passed",
+                1
+            ),
+            (2, "GET", "a.io:443", "/two", 200, 8, "", "brokered", 1),
+            (1, "GET", "a.io:443", "/one", 200, 7, "", "brokered", 1),
+        ]
+    );
+    let rows = [row(DEFAULT_VAULT_ID, 1)];
+    store.append_logs(&borrowed(&rows)).await.unwrap();
+    let page = store.log_page(&query).await.unwrap();
+    assert_eq!((page.logs.len(), page.latest_id), (4, 5));
 }
 
 #[tokio::test]
