@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    account, agent, auth, ca, completions, reference, server, status, vault, version,
+    account, agent, auth, ca, catalog, completions, reference, server, status, vault, version,
 };
 use crate::env::Env;
 use crate::error::{FAILURE, Result, USAGE};
@@ -111,6 +111,8 @@ enum Command {
     Agent(agent::AgentArgs),
     /// The certificate authority of the proxy
     Ca(ca::CaArgs),
+    /// Templates of services for well-known hosts
+    Catalog(catalog::CatalogArgs),
     /// Print version and build
     Version,
     /// Print a shell completion script
@@ -235,6 +237,7 @@ async fn execute(cli: Cli, app: &App) -> u8 {
         Command::Account(args) => Box::pin(account::run(app, args)).await.map(|()| 0),
         Command::Agent(args) => Box::pin(agent::run(app, args)).await.map(|()| 0),
         Command::Ca(args) => Box::pin(ca::run(app, args)).await.map(|()| 0),
+        Command::Catalog(args) => Box::pin(catalog::run(app, args)).await.map(|()| 0),
         Command::Version => version::run(app).map(|()| 0),
         Command::Completions(args) => completions::run(app, args).map(|()| 0),
         Command::Reference(args) => reference::run(app, args).map(|()| 0),

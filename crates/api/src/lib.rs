@@ -33,6 +33,7 @@ mod stall;
 mod state;
 
 pub use limits::{BucketKnobs, Profile, RateLimits, SettingsError, WindowKnobs};
+pub use resources::catalog::catalog_document;
 pub use router::{openapi_document, router};
 pub use serve::serve;
 pub use state::{ApiState, FlushLogs, ServerInfo};

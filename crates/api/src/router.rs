@@ -69,11 +69,6 @@ fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(registration().route_layer(address.clone()))
         .merge(login().route_layer(address).route_layer(gate.clone()))
         .merge(
-            OpenApiRouter::new()
-                .routes(routes!(catalog::list))
-                .route_layer(gate.clone()),
-        )
-        .merge(
             authenticated()
                 .route_layer(from_fn_with_state(state.clone(), principal::authenticate))
                 .route_layer(gate),
@@ -86,6 +81,7 @@ fn ungated() -> OpenApiRouter<ApiState> {
         .routes(routes!(status::health))
         .routes(routes!(status::status))
         .routes(routes!(mitm::ca_pem))
+        .routes(routes!(catalog::list))
 }
 
 /// Before there is an owner; counted by client address.

@@ -239,3 +239,22 @@ pub(crate) struct DiscoveredHosts {
     pub(crate) hosts: Vec<DiscoveredHost>,
     pub(crate) total: u64,
 }
+
+/// A template of the catalogue.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CatalogEntry {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) host: String,
+    pub(crate) auth_type: String,
+    pub(crate) suggested_credential_key: String,
+    pub(crate) substitutions: Vec<serde_json::Value>,
+}
+
+/// `GET /v1/service-catalog`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Catalog {
+    pub(crate) services: Vec<CatalogEntry>,
+}

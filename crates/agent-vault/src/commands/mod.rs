@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod auth;
 pub(crate) mod ca;
+pub(crate) mod catalog;
 pub(crate) mod completions;
 pub(crate) mod reference;
 pub(crate) mod server;

@@ -223,3 +223,110 @@ async fn w9_a_service_that_is_not_there_has_one_hint() {
         assert!(done.err.contains(told), "{}", done.err);
     }
 }
+
+#[tokio::test]
+async fn w44_the_catalogue_needs_no_server_and_makes_no_vault() {
+    let shell = Shell::new();
+    let table = shell.run(&["catalog"]).await;
+    assert_eq!(table.code, 0, "{}", table.err);
+    for shown in [
+        "anthropic",
+        "api.telegram.org",
+        "passthrough + substitution",
+        "TELEGRAM_BOT_TOKEN",
+    ] {
+        assert!(table.out.contains(shown), "{}", table.out);
+    }
+    let json = shell.run(&["catalog", "--json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["services"].as_array().unwrap().len(), 35);
+    assert!(!shell.home().exists());
+
+    // A server's own is shown as it is.
+    let fake = Fake::start().await;
+    fake.on(
+        "GET /v1/service-catalog",
+        200,
+        json!({"services": [{"id": "own", "name": "Own", "host": "own.example", "description": "", "auth_type": "bearer",
+            "suggested_credential_key": "OWN_KEY"}]}),
+    );
+    let own = shell.run(&["catalog", "--address", &fake.address]).await;
+    assert!(own.out.contains("own.example"), "{}{}", own.out, own.err);
+    assert_eq!(fake.asked()[0].token, None);
+}
+
+#[tokio::test]
+async fn w3_a_preset_fills_what_is_not_said() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    let add = ["vault", "service", "add", "--preset"];
+    for (flags, service) in [
+        (
+            &["openai"][..],
+            json!({"name": "openai", "host": "api.openai.com", "auth": {"type": "bearer", "token": "OPENAI_API_KEY"}}),
+        ),
+        (
+            &["anthropic", "--name", "claude", "--api-key-key", "MY_KEY"],
+            json!({"name": "claude", "host": "api.anthropic.com",
+                "auth": {"type": "api-key", "key": "MY_KEY", "header": "x-api-key"}}),
+        ),
+        (
+            &[
+                "jira",
+                "--username-key",
+                "JIRA_USER",
+                "--host",
+                "acme.atlassian.net",
+            ],
+            json!({"name": "jira", "host": "acme.atlassian.net",
+                "auth": {"type": "basic", "username": "JIRA_USER", "password": "JIRA_API_TOKEN"}}),
+        ),
+        (
+            &["pagerduty"],
+            json!({"name": "pagerduty", "host": "api.pagerduty.com",
+                "auth": {"type": "custom", "headers": {"Authorization": "Token token={{ PAGERDUTY_TOKEN }}"}}}),
+        ),
+        (
+            &["telegram"],
+            json!({"name": "telegram", "host": "api.telegram.org", "auth": {"type": "passthrough"},
+                "substitutions": [{"key": "TELEGRAM_BOT_TOKEN", "placeholder": "__TELEGRAM_BOT_TOKEN__", "in": ["path"]}]}),
+        ),
+    ] {
+        let done = shell.run(&[&add[..], flags].concat()).await;
+        assert_eq!(done.code, 0, "{flags:?}: {}", done.err);
+        let sent = fake
+            .asked_for("POST /v1/vaults/work/services")
+            .pop()
+            .unwrap();
+        assert_eq!(sent.body["services"][0], service, "{flags:?}");
+    }
+    for (flags, told) in [
+        (&["nothing"][..], "agent-vault catalog"),
+        (&["jira"], "--username-key"),
+        (&["aws-s3"], "--header"),
+        (&["openai", "--auth-type", "basic"], "auth type `bearer`"),
+        (&["openai", "--api-key-header", "x"], "does not go with"),
+        (&["openai", "-f", "x.yaml"], "cannot be used with"),
+    ] {
+        let done = shell.run(&[&add[..], flags].concat()).await;
+        assert_eq!(done.code, 2, "{flags:?}: {}", done.err);
+        assert!(done.err.contains(told), "{flags:?}: {}", done.err);
+    }
+}
+
+/// Each preset is a service that is good as it is, or says what it needs.
+#[tokio::test]
+async fn every_preset_can_be_added() {
+    let fake = Fake::start().await;
+    let shell = Shell::logged_in(&fake.address);
+    for template in agent_vault_control::catalog::TEMPLATES {
+        let mut line = vec!["vault", "service", "add", "--preset", template.id];
+        match template.id {
+            "aws-s3" => line.extend(["--header", "Authorization: {{ AWS_SECRET_ACCESS_KEY }}"]),
+            _ if template.auth_type() == "basic" => line.extend(["--username-key", "USER_NAME"]),
+            _ => {}
+        }
+        let done = shell.run(&line).await;
+        assert_eq!(done.code, 0, "{}: {}", template.id, done.err);
+    }
+}

@@ -39,9 +39,21 @@ pub(crate) struct Catalog {
 #[utoipa::path(get, operation_id = "catalog_list", path = "/v1/service-catalog", tag = "status", security(()),
     responses((status = 200, description = "templates, by id", body = Catalog), Refusals))]
 pub(crate) async fn list() -> Answer<Catalog> {
-    Answer::ok(Catalog {
+    Answer::ok(catalog())
+}
+
+fn catalog() -> Catalog {
+    Catalog {
         services: TEMPLATES.iter().map(item).collect(),
-    })
+    }
+}
+
+/// The catalogue as the route answers it: JSON and a line feed.
+#[must_use]
+pub fn catalog_document() -> String {
+    // Strings and lists of strings always encode.
+    let bytes = crate::answer::encode(&catalog()).unwrap_or_default();
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 fn item(template: &Template) -> TemplateItem {

@@ -11,7 +11,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{file, list};
+use super::{file, list, preset};
 use crate::cli::{App, Target};
 use crate::client::types::Credentials;
 use crate::client::{ApiPath, Call};
@@ -22,14 +22,17 @@ use crate::vault_choice::vault_path;
 #[derive(Args, Default)]
 pub(super) struct AddArgs {
     /// YAML or JSON file, `-` for stdin; instead of the flags below
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["name", "host", "auth_type"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["name", "host", "auth_type", "preset"])]
     file: Option<PathBuf>,
+    /// Start from a template of the catalogue: its host, auth type and key, unless they are given
+    #[arg(long, value_name = "ID")]
+    pub(super) preset: Option<String>,
     /// Name of the service [default: made from the host]
     #[arg(long)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// `api.example.com` or `*.example.com`; `:port` and `/path*` may follow
     #[arg(long)]
-    host: Option<String>,
+    pub(super) host: Option<String>,
     /// Only this port
     #[arg(long)]
     port: Option<u16>,
@@ -38,31 +41,31 @@ pub(super) struct AddArgs {
     path: Option<String>,
     /// How the credential is put into the request
     #[arg(long, value_enum)]
-    auth_type: Option<AuthType>,
+    pub(super) auth_type: Option<AuthType>,
     /// bearer: the credential's key
     #[arg(long, value_name = "KEY")]
-    token_key: Option<String>,
+    pub(super) token_key: Option<String>,
     /// basic: the user name's key
     #[arg(long, value_name = "KEY")]
     username_key: Option<String>,
     /// basic: the password's key
     #[arg(long, value_name = "KEY")]
-    password_key: Option<String>,
+    pub(super) password_key: Option<String>,
     /// api-key: the credential's key
     #[arg(long, value_name = "KEY")]
-    api_key_key: Option<String>,
+    pub(super) api_key_key: Option<String>,
     /// api-key: header that carries it [default: Authorization]
     #[arg(long, value_name = "NAME")]
-    api_key_header: Option<String>,
+    pub(super) api_key_header: Option<String>,
     /// api-key: text before it
     #[arg(long, value_name = "TEXT")]
-    api_key_prefix: Option<String>,
+    pub(super) api_key_prefix: Option<String>,
     /// custom: a header; `{{ KEY }}` stands for a credential
     #[arg(long, value_name = "NAME: TEMPLATE")]
-    header: Vec<String>,
+    pub(super) header: Vec<String>,
     /// Replace a placeholder that the agent sends, in the named places: path, query, header, body, websocket
     #[arg(long, value_name = "KEY=PLACEHOLDER[@WHERE,…]")]
-    substitute: Vec<String>,
+    pub(super) substitute: Vec<String>,
     /// Drop the substitutions that the service has
     #[arg(long, conflicts_with = "substitute")]
     no_substitutions: bool,
@@ -81,7 +84,7 @@ pub(super) struct AddArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum AuthType {
+pub(super) enum AuthType {
     Bearer,
     Basic,
     ApiKey,
@@ -110,7 +113,7 @@ pub(super) async fn run(app: &App, target: &Target, args: AddArgs) -> Result {
         entries = file::wire(&drafts)?;
         (connection, vault) = super::super::open(app, target).await?;
     } else {
-        let draft = draft(&args)?;
+        let draft = draft(&preset::fill(args)?)?;
         (connection, vault) = super::super::open(app, target).await?;
         let draft = merged(app, &connection, &vault, draft).await?;
         entries = file::wire(&[draft])?;

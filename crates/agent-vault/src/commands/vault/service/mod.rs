@@ -4,6 +4,7 @@ mod add;
 mod edit;
 mod file;
 mod list;
+mod preset;
 mod set;
 
 use std::path::PathBuf;
@@ -48,6 +49,7 @@ enum ServiceCommand {
   agent-vault vault service add --host api.openai.com --auth-type bearer --token-key OPENAI_API_KEY
   agent-vault vault service add --host api.anthropic.com --auth-type api-key --api-key-key ANTHROPIC_API_KEY --api-key-header x-api-key
   agent-vault vault service add --host api.telegram.org --auth-type passthrough --substitute TELEGRAM_BOT_TOKEN=__telegram_token__@path
+  agent-vault vault service add --preset github
   agent-vault vault service add -f services.yaml")]
     Add(Box<add::AddArgs>),
     /// Let a service broker again
