@@ -25,11 +25,10 @@ pub(crate) fn check_target(parts: &Parts, info: &ServerInfo) -> Result<(), ApiEr
         return Ok(());
     }
     if parts.method == Method::CONNECT {
-        return Err(ApiError::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "This is the management port; it opens no tunnels",
-        )
-        .hint(proxy_hint(info)));
+        return Err(
+            ApiError::bad_request("This is the management port; it opens no tunnels")
+                .hint(proxy_hint(info)),
+        );
     }
     let mut named = parts.headers.get_all(HOST).iter();
     let host = match (named.next(), named.next()) {

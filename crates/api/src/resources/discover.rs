@@ -52,6 +52,9 @@ pub(crate) async fn discover(
     headers: HeaderMap,
     query: Query,
 ) -> Outcome<DiscoveredBody> {
+    if headers.get_all(X_VAULT).iter().nth(1).is_some() {
+        return Err(ApiError::bad_request("X-Vault is given twice"));
+    }
     let header = match headers.get(X_VAULT).map(http::HeaderValue::to_str) {
         Some(Err(_)) => return Err(ApiError::bad_request("X-Vault is not a vault's name")),
         Some(Ok(name)) => Some(name),

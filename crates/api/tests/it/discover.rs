@@ -90,6 +90,15 @@ async fn which_vault_is_discovered() {
         .send()
         .await
         .refused(403);
+    // Which of two counts, nobody can know.
+    world
+        .get("/discover")
+        .header("X-Vault", "work")
+        .another_header("X-Vault", "default")
+        .token(&cast.agent)
+        .send()
+        .await
+        .refused(400);
     let person = world.get("/discover").token(&cast.member).send().await;
     assert_eq!(person.refused(403), "Session requires vault scope");
     let named = world

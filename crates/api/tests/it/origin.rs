@@ -150,7 +150,7 @@ async fn what_is_meant_for_the_proxy_is_told_so() {
         .header("Host", "api.example.com:443")
         .send()
         .await;
-    tunnel.refused(405);
+    tunnel.refused(400);
     assert!(tunnel.text.contains("port 14322"), "{}", tunnel.text);
     // The target counts, whatever the field says.
     let forwarded = world.get("http://api.example.com/health").send().await;

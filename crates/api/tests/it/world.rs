@@ -352,6 +352,15 @@ impl Call<'_> {
         self
     }
 
+    /// Beside what is there under that name.
+    pub(crate) fn another_header(mut self, name: &str, value: &str) -> Self {
+        if let Some(headers) = self.request.headers_mut() {
+            let name: http::HeaderName = name.parse().unwrap();
+            headers.append(name, value.parse().unwrap());
+        }
+        self
+    }
+
     pub(crate) fn json(self, body: Value) -> Self {
         self.raw(body.to_string())
             .header("Content-Type", "application/json")
