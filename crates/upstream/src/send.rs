@@ -1,10 +1,15 @@
 //! Sending one request: find or open a connection, speak the version that it speaks, retry only what was not sent.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use agent_vault_policy::Scheme;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http::header::{CONNECTION, HeaderValue, TE};
 use http::{Request, Response};
 use hyper::client::conn::http1;
@@ -517,14 +522,19 @@ impl Upstream {
         let closing = self.closing.child_token();
         let closer = closing.clone().drop_guard();
         self.tasks.spawn(async move {
-            tokio::select! {
-                ended = connection.with_upgrades() => {
+            let mut connection = connection.with_upgrades();
+            // Asked only when there is an answer: the connection itself wakes this task for every byte.
+            let mut closed = FuturesUnordered::from_iter([closing.cancelled_owned()]);
+            poll_fn(|cx| {
+                if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
                     if let Err(error) = ended {
                         tracing::debug!(%error, "upstream connection ended");
                     }
+                    return Poll::Ready(());
                 }
-                () = closing.cancelled() => {}
-            }
+                closed.poll_next_unpin(cx).map(|_| ())
+            })
+            .await;
         });
         Ok(Http1::new(sender, closer, place))
     }
