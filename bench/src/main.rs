@@ -1,4 +1,4 @@
-//! What the proxy costs, beside a bare TLS-to-TLS relay on the same hyper and rustls, in one run.
+//! What the proxy costs, beside a bare TLS-to-TLS relay on hyper and rustls, in one run.
 //!
 //! Upstream, relay and product each run in a process of their own, so that the processor time of each can be read
 //! alone. Rounds alternate between relay and product, so that both meet the same weather.
