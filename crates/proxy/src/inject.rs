@@ -17,7 +17,7 @@ use http::header::{
 use http::request::Parts;
 use http::{Request, StatusCode, Uri};
 use http_body::Body as _;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use memchr::memmem;
 use zeroize::Zeroizing;
 
@@ -273,7 +273,7 @@ pub(crate) async fn build(
                 fate.insert(Arc::default()),
             )
         }
-        None if body.is_end_stream() => empty_like(body),
+        None if body.is_end_stream() => no_body(),
         unseen => {
             // A placeholder in such a body goes out as it is. Better said in the log than held until it ends.
             if let Some(why) = unseen.and_then(|(injection, form)| form.obstacle(injection.rule()))
@@ -297,9 +297,9 @@ pub(crate) async fn build(
     })
 }
 
-fn empty_like(body: Incoming) -> OutgoingBody {
-    // Kept as it is rather than replaced, so that a declared length of zero is sent as such.
-    body.boxed_unsync()
+/// Nothing. A declared length of zero stays in the head.
+fn no_body() -> OutgoingBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// A placeholder of the vault that is about to leave as it is will come back as a puzzling 401: say so in the log.
