@@ -378,11 +378,14 @@ fn decide(
 
 /// A client that waits for `100 Continue` sends its body once the upstream has said so.
 fn expectation(parts: &Parts, body: &Incoming) -> Option<Continue> {
-    let expects = parts
-        .headers
+    (expects_continue(&parts.headers) && !body.is_end_stream()).then(Continue::default)
+}
+
+/// Whether a client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
+pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
+    headers
         .get(EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    (expects && !body.is_end_stream()).then(Continue::default)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Relays an ordinary answer.

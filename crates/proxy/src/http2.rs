@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use crate::connection::{Drained, Serving};
-use crate::exchange::{Caller, Client, exchange};
+use crate::exchange::{Caller, Client, exchange, expects_continue};
 use crate::interim::Hints;
 use crate::limits::{
     CONNECTION_WINDOW, MAX_HEAD_BYTES, MAX_INTERIM_BYTES, MAX_LOCAL_RESETS, MAX_PENDING_RESETS,
@@ -181,7 +181,13 @@ async fn serve_stream(
         let waiting = Some((fulfil, stream));
         (Incoming::Empty, Some(ClientTunnel::Http2(tunnel)), waiting)
     } else {
-        let body = Received::new(stream, &parts.headers);
+        let mut body = Received::new(stream, &parts.headers);
+        if expects_continue(&parts.headers) && !body.is_end_stream() {
+            let reply = Arc::clone(&reply);
+            body = body.when_asked_for(move || {
+                lock(&reply).hint(StatusCode::CONTINUE, HeaderMap::new());
+            });
+        }
         (Incoming::Http2(body), None, None)
     };
     let caller = Caller {

@@ -20,6 +20,10 @@ use crate::limits::{CONTINUE_WAIT, STALL_TIMEOUT};
 use crate::scrub::ScrubBody;
 
 /// A response body on its way to a client.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the large kind, and a box for each would be an allocation per request"
+)]
 pub(crate) enum ResponseBody {
     /// Our own words, or none.
     Own(Bytes),

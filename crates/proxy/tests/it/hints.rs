@@ -199,3 +199,34 @@ async fn a_flood_of_hints_is_cut_and_the_answer_comes() {
         assert!(hints < 2_000, "{hints}");
     }
 }
+
+/// An agent that waits for `100 Continue` gets it over HTTP/2 too, and only then is its body asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_agent_that_waits_for_100_continue_is_told() {
+    for far in [Far::H1, Far::H2] {
+        let upstream = far.start();
+        let stage = Stage::builder().trusting(&upstream).start().await;
+        let authority = upstream.authority_of(HOST);
+        let stream = inside(&stage, &authority, "h2").await;
+        let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let driver = tokio::spawn(connection);
+        let request = Request::post(format!("https://{authority}/echo"))
+            .header("expect", "100-continue")
+            .body(())
+            .unwrap();
+        let (mut response, mut body) = sender.send_request(request, false).unwrap();
+        let told = within(
+            "100 Continue",
+            poll_fn(|cx| response.poll_informational(cx)),
+        )
+        .await
+        .unwrap()
+        .unwrap();
+        assert_eq!(told.status(), StatusCode::CONTINUE, "{far:?}");
+        body.send_data(Bytes::from_static(b"whole"), true).unwrap();
+        let answer = within("the answer", response).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(upstream.latest("/echo").unwrap().body_text(), "whole");
+        driver.abort();
+    }
+}

@@ -1,5 +1,6 @@
 //! A body as it arrives on a stream.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -11,12 +12,21 @@ use http_body::{Body, Frame, SizeHint};
 
 /// The body of a request or response on one HTTP/2 stream. Dropped before its end, it cancels the stream once nobody
 /// sends on it either.
-#[derive(Debug)]
 pub struct Received {
     stream: RecvStream,
     /// Bytes still to come, when the head said how many.
     remaining: Option<u64>,
     data_ended: bool,
+    /// Called when the body is first asked for.
+    first: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("remaining", &self.remaining)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Received {
@@ -36,7 +46,15 @@ impl Received {
             stream,
             remaining,
             data_ended: false,
+            first: None,
         }
+    }
+
+    /// Calls `first` when the body is first asked for: the moment to tell a peer that waits for `100 Continue`.
+    #[must_use]
+    pub fn when_asked_for(mut self, first: impl FnOnce() + Send + 'static) -> Self {
+        self.first = Some(Box::new(first));
+        self
     }
 
     /// A peer that wants no more of our side resets the stream with `NO_ERROR`, after the whole of its own (RFC 9113
@@ -57,6 +75,9 @@ impl Body for Received {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            first();
+        }
         if !this.data_ended {
             match ready!(this.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
