@@ -1,6 +1,7 @@
 //! Leaves and the TLS configuration around each, made once per host and kept for a day.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +9,7 @@ use quick_cache::sync::{Cache, EntryAction, EntryResult};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 
 use crate::key::P256Key;
@@ -22,8 +23,38 @@ use crate::{CaError, RootCa};
 /// it is asked for. So a client that walks through many names costs itself little and others nothing.
 pub const MAX_CACHED_LEAVES: usize = 1024;
 
-/// The application protocols that we offer to agents, the preferred one first.
-const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// The application protocols that a configuration offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocols {
+    /// `h2`, then `http/1.1`.
+    Both,
+    /// `http/1.1` alone.
+    Http1,
+}
+
+impl Protocols {
+    fn alpn(self) -> Vec<Vec<u8>> {
+        let names: &[&[u8]] = match self {
+            Self::Both => &[b"h2", b"http/1.1"],
+            Self::Http1 => &[b"http/1.1"],
+        };
+        names.iter().map(|name| name.to_vec()).collect()
+    }
+}
+
+/// What a kept configuration is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    /// Answers as this host, inside a tunnel.
+    Host(LeafName),
+    /// Speaks for the server itself.
+    Own {
+        name: LeafName,
+        /// An address that stands in the certificate beside the name.
+        also: Option<IpAddr>,
+        protocols: Protocols,
+    },
+}
 
 /// Makes and keeps the server side TLS configuration for each host that agents ask for.
 ///
@@ -35,7 +66,7 @@ pub struct LeafIssuer {
     signing_key: Arc<dyn SigningKey>,
     provider: Arc<CryptoProvider>,
     tickets: Arc<dyn ProducesTickets>,
-    cache: Cache<LeafName, Issued>,
+    cache: Cache<Key, Issued>,
 }
 
 /// A configuration and the time for which it may be handed out.
@@ -90,13 +121,35 @@ impl LeafIssuer {
     /// [`CaError::Name`] when the host cannot stand in a certificate, [`CaError::RootExpired`], [`CaError::Clock`] and
     /// [`CaError::Crypto`].
     pub fn server_config(&self, host: &str, now: Timestamp) -> Result<Arc<ServerConfig>, CaError> {
-        let name = LeafName::parse(host)?;
-        if let Some(issued) = self.cache.get(&name)
+        self.kept(Key::Host(LeafName::parse(host)?), now)
+    }
+
+    /// The configuration for speaking as the server itself, under `name` and, where there is one, `also`.
+    ///
+    /// Kept and made as [`LeafIssuer::server_config`] does, with sessions of its own: one with the server resumes inside no
+    /// tunnel.
+    pub(crate) fn own_config(
+        &self,
+        name: LeafName,
+        also: Option<IpAddr>,
+        protocols: Protocols,
+        now: Timestamp,
+    ) -> Result<Arc<ServerConfig>, CaError> {
+        let key = Key::Own {
+            name,
+            also,
+            protocols,
+        };
+        self.kept(key, now)
+    }
+
+    fn kept(&self, key: Key, now: Timestamp) -> Result<Arc<ServerConfig>, CaError> {
+        if let Some(issued) = self.cache.get(&key)
             && issued.is_fresh(now)
         {
             return Ok(issued.config);
         }
-        let entry = self.cache.entry(&name, None, |_, issued| {
+        let entry = self.cache.entry(&key, None, |_, issued| {
             if issued.is_fresh(now) {
                 EntryAction::Retain(Arc::clone(&issued.config))
             } else {
@@ -107,30 +160,55 @@ impl LeafIssuer {
             EntryResult::Retained(config) => Ok(config),
             EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _) => {
                 // When issuing fails the guard is dropped: the next caller tries for itself.
-                let config = self.issue(&name, now)?;
+                let config = self.issue(&key, now)?;
                 let issued = Issued {
                     config: Arc::clone(&config),
                     issued_at: now,
                 };
                 if guard.insert(issued).is_err() {
-                    tracing::debug!(host, "leaf was evicted while it was issued");
+                    tracing::debug!(?key, "leaf was evicted while it was issued");
                 }
                 Ok(config)
             }
             // Neither can happen without a removal or a timeout; issuing without the cache is right in any case.
-            EntryResult::Removed(..) | EntryResult::Timeout => self.issue(&name, now),
+            EntryResult::Removed(..) | EntryResult::Timeout => self.issue(&key, now),
         }
     }
 
-    fn issue(&self, name: &LeafName, now: Timestamp) -> Result<Arc<ServerConfig>, CaError> {
-        let certificate = leaf::issue(&self.root, &self.leaf_key, name, now)?;
+    fn issue(&self, key: &Key, now: Timestamp) -> Result<Arc<ServerConfig>, CaError> {
+        let (name, also, protocols, tickets) = match key {
+            Key::Host(name) => (name, None, Protocols::Both, name.as_key()),
+            Key::Own {
+                name,
+                also,
+                protocols,
+            } => (
+                name,
+                *also,
+                *protocols,
+                // No host is spelt so.
+                format!("own {protocols:?} {also:?} {}", name.as_key()),
+            ),
+        };
+        let certificate = leaf::issue(&self.root, &self.leaf_key, name, also, now)?;
         let certified = CertifiedKey::new(vec![certificate], Arc::clone(&self.signing_key));
+        let resolver = Arc::new(SingleCertAndKey::from(certified));
+        self.config(resolver, protocols, &tickets)
+    }
+
+    /// A configuration around any certificate; `tickets` tells whose sessions it resumes.
+    pub(crate) fn config(
+        &self,
+        resolver: Arc<dyn ResolvesServerCert>,
+        protocols: Protocols,
+        tickets: &str,
+    ) -> Result<Arc<ServerConfig>, CaError> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
-        config.ticketer = Arc::new(HostTicketer::new(Arc::clone(&self.tickets), &name.as_key()));
+            .with_cert_resolver(resolver);
+        config.alpn_protocols = protocols.alpn();
+        config.ticketer = Arc::new(HostTicketer::new(Arc::clone(&self.tickets), tickets));
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
         Ok(Arc::new(config))

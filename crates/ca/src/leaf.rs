@@ -1,5 +1,6 @@
 //! One leaf certificate: what stands in it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,7 +20,7 @@ pub const LEAF_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How long a leaf is handed out before a new one is made: one day, so that six days of validity are always left.
 pub const LEAF_REUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Signs a leaf for `name` over the process's leaf key.
+/// Signs a leaf for `name`, and for the address `also`, over the process's leaf key.
 ///
 /// # Errors
 /// [`CaError::RootExpired`] when the root cannot vouch for anything any more, [`CaError::Clock`] and
@@ -28,6 +29,7 @@ pub(crate) fn issue(
     root: &RootCa,
     leaf_key: &P256Key,
     name: &LeafName,
+    also: Option<IpAddr>,
     now: Timestamp,
 ) -> Result<CertificateDer<'static>, CaError> {
     if now >= root.expires_at() {
@@ -44,6 +46,9 @@ pub(crate) fn issue(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.subject_alt_names = vec![name.san()?];
+    if let Some(also) = also.map(LeafName::Ip).filter(|also| also != name) {
+        params.subject_alt_names.push(also.san()?);
+    }
     let mut subject = DistinguishedName::new();
     if let Some(common_name) = name.common_name() {
         subject.push(DnType::CommonName, common_name);

@@ -2,7 +2,7 @@
 //!
 //! To read and rewrite a request inside TLS, the proxy answers for the host that the agent asked for, with a certificate
 //! that it makes on the spot. This crate owns that: the root ([`RootCa`]), leaf certificates and the server side TLS
-//! configuration that goes with each ([`LeafIssuer`]), and the bundle of roots that an agent's environment is told to
+//! configuration that goes with each ([`LeafIssuer`]), what the server shows on its own ports ([`OwnIdentity`]), and the bundle of roots that an agent's environment is told to
 //! trust ([`bundle`]).
 //!
 //! It reads no clock, opens no socket and stores nothing. The root's private key comes in, and goes out once when it is
@@ -16,17 +16,21 @@
 
 pub mod bundle;
 mod error;
+mod given;
 mod issuer;
 mod key;
 mod leaf;
 mod name;
+mod own;
 mod root;
 mod ticket;
 mod validity;
 
 pub use error::CaError;
-pub use issuer::{LeafIssuer, MAX_CACHED_LEAVES};
+pub use given::{GivenCertificate, GivenError};
+pub use issuer::{LeafIssuer, MAX_CACHED_LEAVES, Protocols};
 pub use leaf::{LEAF_LIFETIME, LEAF_REUSE};
 pub use name::MAX_NAME_BYTES;
+pub use own::{Choice, LOCAL_NAME, OwnIdentity};
 pub use root::{ROOT_LIFETIME, RootCa, RootMaterial};
 pub use validity::BACKDATE;

@@ -10,6 +10,7 @@ mod bundle;
 mod certificates;
 mod handshake;
 mod issuer;
+mod own;
 mod root;
 mod strict;
 
