@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_vault_testing::client::{self, ProxyConnection, Stream};
-use agent_vault_testing::tasks::Tasks;
+use agent_vault_testing::client::{self, Stream};
 use agent_vault_testing::{Upstream, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::fixture::{Agent, Far, HOST, Stage, Way};
+use crate::fixture::{Agent, Far, HOST, Stage, Way, inside};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -46,19 +45,7 @@ fn head(method: &str, authority: &str, path: &str) -> Vec<u8> {
 }
 
 async fn h2(stage: &Stage, authority: &str) -> Stream {
-    let tasks = Tasks::new();
-    let mut connection = ProxyConnection::open(stage.addr, &tasks.spawner())
-        .await
-        .unwrap();
-    let stream = connection
-        .connect(authority, Some(&stage.auth()))
-        .await
-        .unwrap()
-        .opened();
-    let (mut stream, is_h2) = client::tls(stream, HOST, &stage.tls(&["h2"]))
-        .await
-        .unwrap();
-    assert!(is_h2);
+    let mut stream = inside(stage, authority, "h2").await;
     stream
         .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         .await

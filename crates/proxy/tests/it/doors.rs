@@ -6,7 +6,7 @@ use agent_vault_testing::within;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;
 
-use crate::fixture::{Agent, Far, HOST, Stage, Way, basic};
+use crate::fixture::{Agent, Far, HOST, Stage, Way, basic, inside};
 
 /// Sends `bytes` to the proxy and returns everything that comes back until `enough` or the end.
 pub(crate) async fn raw(
@@ -432,22 +432,7 @@ async fn pipelined_requests_are_answered_in_turn_and_http_1_0_is_served() {
 }
 
 pub(crate) async fn tunnel(stage: &Stage, authority: &str) -> client::Stream {
-    let tasks = Tasks::new();
-    let mut connection = ProxyConnection::open(stage.addr, &tasks.spawner())
-        .await
-        .unwrap();
-    let stream = connection
-        .connect(authority, Some(&stage.auth()))
-        .await
-        .unwrap()
-        .opened();
-    // The upgraded stream needs no driver any more.
-    drop(tasks);
-    let host = authority.rsplit_once(':').unwrap().0;
-    client::tls(stream, host, &stage.tls(&["http/1.1"]))
-        .await
-        .unwrap()
-        .0
+    inside(stage, authority, "http/1.1").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -504,6 +504,25 @@ pub(crate) fn basic(text: &str) -> String {
     format!("Basic {}", STANDARD.encode(text))
 }
 
+/// An agent's TLS inside a tunnel, with nothing spoken in it yet.
+pub(crate) async fn inside(stage: &Stage, authority: &str, alpn: &str) -> client::Stream {
+    let tasks = agent_vault_testing::tasks::Tasks::new();
+    let mut connection = client::ProxyConnection::open(stage.addr, &tasks.spawner())
+        .await
+        .unwrap();
+    let stream = connection
+        .connect(authority, Some(&stage.auth()))
+        .await
+        .unwrap()
+        .opened();
+    // The upgraded stream needs no driver any more.
+    drop(tasks);
+    let host = authority.rsplit_once(':').unwrap().0;
+    let (stream, is_h2) = client::tls(stream, host, &stage.tls(&[alpn])).await.unwrap();
+    assert_eq!(is_h2, alpn == "h2");
+    stream
+}
+
 /// How the agent speaks to the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {

@@ -4,15 +4,13 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
-use agent_vault_testing::client::{self, ProxyConnection};
-use agent_vault_testing::tasks::Tasks;
 use agent_vault_testing::upstream::{ByteStream, read_head};
 use agent_vault_testing::{Upstream, within};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::fixture::{Far, HOST, Stage};
+use crate::fixture::{Far, HOST, Stage, inside};
 
 const SECRET: &str = "sk-hinted-0123456789abcdef";
 
@@ -52,24 +50,6 @@ fn hinting(far: Far) -> Upstream {
             .start(),
         Far::Plain => unreachable!("not in this table"),
     }
-}
-
-/// An agent's TLS inside a tunnel.
-async fn inside(stage: &Stage, authority: &str, alpn: &str) -> client::Stream {
-    let tasks = Tasks::new();
-    let mut connection = ProxyConnection::open(stage.addr, &tasks.spawner())
-        .await
-        .unwrap();
-    let stream = connection
-        .connect(authority, Some(&stage.auth()))
-        .await
-        .unwrap()
-        .opened();
-    drop(tasks);
-    client::tls(stream, HOST, &stage.tls(&[alpn]))
-        .await
-        .unwrap()
-        .0
 }
 
 /// What an HTTP/1.1 agent reads, as lines, until the answer is whole.
