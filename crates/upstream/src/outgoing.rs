@@ -4,9 +4,9 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
+use http::request::Parts;
 use http::{Method, Request, Uri, Version, uri};
 use http_body::Body as _;
-use http_body_util::BodyExt as _;
 
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
 use crate::expect::Continue;
@@ -92,7 +92,7 @@ pub(crate) fn for_http2(
     Ok(request)
 }
 
-/// A request without a body, kept to be sent once more.
+/// The head of a request, kept to be sent once more.
 pub(crate) struct Again {
     method: Method,
     uri: Uri,
@@ -100,17 +100,16 @@ pub(crate) struct Again {
 }
 
 impl Again {
-    pub(crate) fn of(request: &Request<Body>) -> Self {
+    pub(crate) fn of(parts: &Parts) -> Self {
         Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            headers: parts.headers.clone(),
         }
     }
 
-    pub(crate) fn into_request(self) -> Request<Body> {
-        let empty = http_body_util::Empty::new().map_err(|never| match never {});
-        let mut request = Request::new(empty.boxed_unsync());
+    pub(crate) fn into_request(self, body: Body) -> Request<Body> {
+        let mut request = Request::new(body);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;

@@ -223,6 +223,14 @@ impl Lane {
             .find_map(Http2::stream)
     }
 
+    /// A shared connection whose peer has not said yet how many streams it takes.
+    pub(crate) fn unsettled(&self) -> Option<Arc<Http2>> {
+        lock(&self.shared)
+            .iter()
+            .find(|connection| connection.is_unsettled())
+            .cloned()
+    }
+
     fn take_http1(&self) -> Option<Http1> {
         let mut idle = lock(&self.idle);
         // Newest first: the most likely to be alive. One that is still finishing its last exchange is passed over.

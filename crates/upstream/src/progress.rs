@@ -1,13 +1,13 @@
-//! A request body on its way out, watched for progress and for its end.
+//! A request body on its way out, watched for progress and for its end, and kept while it may be needed once more.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderMap, Request};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
@@ -18,6 +18,11 @@ use crate::pool::{Body, BodyError};
 /// Longest wait for a response head while nothing of the request moves.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Largest part of a body that is kept until its request is known to be processed, in bytes. They are not copied.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
+/// Most pieces that it may have come in.
+const MAX_KEPT_PIECES: usize = 64;
+
 /// What is known of a request body that is being sent.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -25,6 +30,54 @@ pub(crate) struct Progress {
     /// Milliseconds since `epoch` at which the body last moved.
     moved: AtomicU64,
     done: AtomicBool,
+    /// One of [`LOST`], [`KEEPING`] and [`AGAIN`].
+    keeping: AtomicU8,
+    kept: Mutex<Kept>,
+}
+
+/// What has left is not kept.
+const LOST: u8 = 0;
+/// What leaves is kept.
+const KEEPING: u8 = 1;
+/// What was kept leaves once more.
+const AGAIN: u8 = 2;
+
+/// What has left of a body.
+#[derive(Debug, Default)]
+struct Kept {
+    pieces: Vec<Piece>,
+    bytes: usize,
+    /// Pieces that have left once more.
+    repeated: usize,
+    /// Bytes of those that have not.
+    waiting: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Piece {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+impl Piece {
+    fn of(frame: &Frame<Bytes>) -> Option<Self> {
+        let data = frame.data_ref().cloned().map(Self::Data);
+        data.or_else(|| frame.trailers_ref().cloned().map(Self::Trailers))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Trailers(_) => 0,
+        }
+    }
+
+    fn into_frame(self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data),
+            Self::Trailers(trailers) => Frame::trailers(trailers),
+        }
+    }
 }
 
 impl Progress {
@@ -37,12 +90,15 @@ impl Progress {
             epoch: Instant::now(),
             moved: AtomicU64::new(0),
             done: AtomicBool::new(false),
+            keeping: AtomicU8::new(LOST),
+            kept: Mutex::default(),
         });
         let watched = Arc::clone(&progress);
         (
             request.map(|inner| {
                 Watched {
                     inner,
+                    ended: false,
                     progress: watched,
                 }
                 .boxed_unsync()
@@ -59,6 +115,74 @@ impl Progress {
     fn note(&self) {
         let now = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.moved.store(now, Ordering::Relaxed);
+    }
+
+    /// Keeps what leaves of the body from now on, while it is little. Nothing may have left before that is not kept.
+    pub(crate) fn keep(&self) {
+        if self.keeping.load(Ordering::Acquire) == LOST {
+            self.keeping.store(KEEPING, Ordering::Release);
+        }
+    }
+
+    /// Lets go of what was kept: the body will not be needed again.
+    pub(crate) fn let_go(&self) {
+        if self.keeping.swap(LOST, Ordering::AcqRel) != LOST {
+            *self.kept() = Kept::default();
+        }
+    }
+
+    /// Lets the body begin once more. False when it cannot.
+    pub(crate) fn rewind(&self) -> bool {
+        let mut kept = self.kept();
+        if self.keeping.load(Ordering::Acquire) == LOST {
+            return false;
+        }
+        kept.repeated = 0;
+        kept.waiting = kept.bytes;
+        self.keeping.store(AGAIN, Ordering::Release);
+        self.done.store(false, Ordering::Release);
+        true
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps one piece, if it still can.
+    fn note_piece(&self, frame: &Frame<Bytes>) {
+        let mut kept = self.kept();
+        if let Some(piece) = Piece::of(frame)
+            && kept.bytes.saturating_add(piece.len()) <= MAX_KEPT_BYTES
+            && kept.pieces.len() < MAX_KEPT_PIECES
+        {
+            kept.bytes += piece.len();
+            kept.pieces.push(piece);
+            kept.repeated = kept.pieces.len();
+        } else {
+            *kept = Kept::default();
+            self.keeping.store(LOST, Ordering::Release);
+        }
+    }
+
+    /// The next piece that leaves once more; `None` when the body goes on where it was.
+    fn repeat(&self) -> Option<Frame<Bytes>> {
+        let mut kept = self.kept();
+        let Some(piece) = kept.pieces.get(kept.repeated).cloned() else {
+            self.keeping.store(KEEPING, Ordering::Release);
+            return None;
+        };
+        kept.repeated += 1;
+        kept.waiting -= piece.len();
+        Some(piece.into_frame())
+    }
+
+    /// Pieces, and bytes of them, that are still to leave once more.
+    fn waiting(&self) -> (usize, usize) {
+        if self.keeping.load(Ordering::Acquire) != AGAIN {
+            return (0, 0);
+        }
+        let kept = self.kept();
+        (kept.pieces.len() - kept.repeated, kept.waiting)
     }
 
     /// When the body last moved.
@@ -93,6 +217,8 @@ pub(crate) async fn until_head<T>(
 
 struct Watched {
     inner: Body,
+    /// Whether `inner` has come to its end.
+    ended: bool,
     progress: Arc<Progress>,
 }
 
@@ -104,26 +230,55 @@ impl http_body::Body for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        let this = &mut *self;
+        if this.progress.keeping.load(Ordering::Acquire) == AGAIN
+            && let Some(frame) = this.progress.repeat()
+        {
+            this.progress.note();
+            if this.is_end_stream() {
+                this.progress.done.store(true, Ordering::Release);
+            }
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if this.ended {
+            this.progress.done.store(true, Ordering::Release);
+            return Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
         match &polled {
-            Poll::Ready(Some(Ok(_))) => {
-                self.progress.note();
-                if self.inner.is_end_stream() {
-                    self.progress.done.store(true, Ordering::Release);
+            Poll::Ready(Some(Ok(frame))) => {
+                this.progress.note();
+                if this.progress.keeping.load(Ordering::Acquire) != LOST {
+                    this.progress.note_piece(frame);
+                }
+                if this.inner.is_end_stream() {
+                    this.ended = true;
+                    this.progress.done.store(true, Ordering::Release);
                 }
             }
-            Poll::Ready(None) => self.progress.done.store(true, Ordering::Release),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+            Poll::Ready(None) => {
+                this.ended = true;
+                this.progress.done.store(true, Ordering::Release);
+            }
+            Poll::Ready(Some(Err(_))) => this.progress.let_go(),
+            Poll::Pending => {}
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        (self.ended || self.inner.is_end_stream()) && self.progress.waiting().0 == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let inner = self.inner.size_hint();
+        let again = self.progress.waiting().1 as u64;
+        let mut whole = SizeHint::new();
+        whole.set_lower(inner.lower().saturating_add(again));
+        if let Some(upper) = inner.upper() {
+            whole.set_upper(upper.saturating_add(again));
+        }
+        whole
     }
 }
 
@@ -176,5 +331,82 @@ mod tests {
         assert_eq!(error.kind(), UpstreamErrorKind::Timeout);
         assert!(!error.certainly_not_sent());
         assert_eq!(start.elapsed().as_secs(), 300);
+    }
+
+    async fn rest(body: &mut Body) -> (Vec<u8>, bool) {
+        let mut text = Vec::new();
+        let mut trailers = false;
+        while let Some(frame) = body.frame().await {
+            match frame.unwrap().into_data() {
+                Ok(data) => text.extend_from_slice(&data),
+                Err(_) => trailers = true,
+            }
+        }
+        (text, trailers)
+    }
+
+    fn in_pieces(pieces: Vec<Frame<Bytes>>) -> Request<Body> {
+        let pieces = pieces.into_iter().map(Ok::<_, BodyError>);
+        Request::new(StreamBody::new(futures_util::stream::iter(pieces)).boxed_unsync())
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_leaves_once_more_wherever_the_body_was() {
+        let pieces = || {
+            vec![
+                Frame::data(Bytes::from_static(b"one ")),
+                Frame::data(Bytes::from_static(b"two ")),
+                Frame::data(Bytes::from_static(b"three")),
+                Frame::trailers(HeaderMap::new()),
+            ]
+        };
+        for taken in 0..=5 {
+            let (request, progress) = Progress::watch(in_pieces(pieces()));
+            let progress = progress.unwrap();
+            progress.keep();
+            let mut body = request.into_body();
+            // Twice, the second time one piece further.
+            for taken in [taken, taken + 1] {
+                for _ in 0..taken {
+                    body.frame().await;
+                }
+                assert!(progress.rewind());
+                assert!(!progress.is_done());
+            }
+            assert_eq!(rest(&mut body).await, (b"one two three".to_vec(), true));
+            assert!(progress.is_done() && body.is_end_stream());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_length_counts_what_leaves_once_more() {
+        let body = http_body_util::Full::new(Bytes::from_static(b"whole"));
+        let body = body.map_err(|never| match never {}).boxed_unsync();
+        let (request, progress) = Progress::watch(Request::new(body));
+        let progress = progress.unwrap();
+        progress.keep();
+        let mut body = request.into_body();
+        body.frame().await;
+        assert!(body.is_end_stream());
+        assert!(progress.rewind());
+        assert!(!body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(5));
+        assert_eq!(rest(&mut body).await.0, b"whole");
+    }
+
+    #[tokio::test]
+    async fn much_is_not_kept() {
+        let large = vec![Frame::data(Bytes::from(vec![b'x'; MAX_KEPT_BYTES + 1]))];
+        let many = (0..=MAX_KEPT_PIECES)
+            .map(|_| Frame::data(Bytes::from_static(b"x")))
+            .collect();
+        for pieces in [large, many] {
+            let (request, progress) = Progress::watch(in_pieces(pieces));
+            let progress = progress.unwrap();
+            progress.keep();
+            rest(&mut request.into_body()).await;
+            assert!(!progress.rewind());
+            assert!(progress.kept().pieces.is_empty());
+        }
     }
 }

@@ -16,7 +16,6 @@ use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,7 +26,7 @@ use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
 use crate::http2::{self, Duplex, Failure, Http2, Stream, Upload};
 use crate::incoming::Incoming;
 use crate::interim::Interim;
-use crate::outgoing::{Again, failed, for_http1, for_http2};
+use crate::outgoing::{failed, for_http1, for_http2};
 use crate::pool::{
     Body, Http1, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, Pooled, Route, Speaks,
 };
@@ -50,7 +49,7 @@ pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often idle connections are looked over.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
-/// How long a fresh h2 connection may take to say whether it allows extended CONNECT.
+/// How long a fresh h2 connection may take to say how many streams it takes, and whether it allows extended CONNECT.
 const SETTINGS_WAIT: Duration = Duration::from_secs(10);
 /// Attempts on connections that turn out to be closed before anything was sent.
 const MAX_UNSENT_ATTEMPTS: usize = 4;
@@ -119,7 +118,7 @@ enum Held {
         progress: Option<Arc<Progress>>,
     },
     Http2 {
-        _stream: Stream,
+        stream: Stream,
         /// The request body, when it was not whole before the answer began.
         upload: Option<Upload>,
     },
@@ -142,9 +141,9 @@ impl Lease {
                     pool.put_back(&lane, *connection);
                 }
             }
-            Held::Http2 { upload, .. } => {
+            Held::Http2 { stream, upload } => {
                 if let Some(upload) = upload {
-                    upload.release();
+                    upload.release(stream);
                 }
             }
             Held::Dedicated { .. } => {}
@@ -353,12 +352,11 @@ impl Upstream {
         if dialed.negotiated != Some(Negotiated::Http2) {
             return Err(unfit());
         }
-        let (settled, has_settled) = oneshot::channel();
-        let connection = self.handshake_http2(dialed, place, Some(settled)).await?;
+        let connection = self.handshake_http2(dialed, place).await?;
         lane.set_speaks(Speaks::Http2);
         let stream = lane.share(&connection).ok_or_else(unfit)?;
-        let answered = tokio::time::timeout(SETTINGS_WAIT, has_settled).await;
-        if !matches!(answered, Ok(Ok(()))) || !connection.allows_extended_connect() {
+        let settled = tokio::time::timeout(SETTINGS_WAIT, connection.settled()).await;
+        if settled.is_err() || !connection.allows_extended_connect() {
             return Err(unfit());
         }
         match extended_connect_on(stream, route, request).await {
@@ -409,7 +407,6 @@ impl Upstream {
             }
             Pooled::Http2(stream) => {
                 let request = for_http2(request, route).map_err(Failure::Failed)?;
-                let again = progress.is_none().then(|| Again::of(&request));
                 let sent = stream
                     .send(request, progress.as_ref(), interim, &self.tasks)
                     .await;
@@ -417,14 +414,11 @@ impl Upstream {
                     Ok((response, upload)) => Ok(Answer {
                         response,
                         lease: Lease::from(Held::Http2 {
-                            _stream: stream,
+                            stream,
                             upload,
                         }),
                         tunnel: None,
                     }),
-                    Err(Failure::Unsent(None)) => Err(Failure::Unsent(
-                        again.map(|again| Box::new(again.into_request())),
-                    )),
                     Err(failure) => Err(failure),
                 }
             }
@@ -444,10 +438,19 @@ impl Upstream {
         // Where connections may be shared, one request dials and the others wait for what it finds.
         let asked = Instant::now();
         let mut dialing = lane.dialing.lock().await;
-        if attempt < MAX_POOLED_ATTEMPTS
-            && let Some(pooled) = lane.take()
-        {
-            return Ok(pooled);
+        if attempt < MAX_POOLED_ATTEMPTS {
+            if let Some(pooled) = lane.take() {
+                return Ok(pooled);
+            }
+            // A connection that was opened a moment ago takes more as soon as its peer has said how many.
+            if let Some(fresh) = lane.unsettled() {
+                let settled = tokio::time::timeout(SETTINGS_WAIT, fresh.settled()).await;
+                if settled.is_ok()
+                    && let Some(pooled) = lane.take()
+                {
+                    return Ok(pooled);
+                }
+            }
         }
         if lane.speaks() == Speaks::Http1 {
             drop(dialing);
@@ -485,7 +488,7 @@ impl Upstream {
             }
             Some(Negotiated::Http2) => {
                 lane.set_speaks(Speaks::Http2);
-                let connection = self.handshake_http2(dialed, place, None).await?;
+                let connection = self.handshake_http2(dialed, place).await?;
                 match lane.share(&connection) {
                     Some(stream) => Pooled::Http2(stream),
                     None => {
@@ -543,9 +546,8 @@ impl Upstream {
         &self,
         dialed: Dialed,
         place: Place,
-        settled: Option<oneshot::Sender<()>>,
     ) -> Result<Arc<Http2>, UpstreamError> {
-        http2::connect(dialed.io, place, &self.tasks, &self.closing, settled)
+        http2::connect(dialed.io, place, &self.tasks, &self.closing)
             .await
             .map(Arc::new)
     }
@@ -561,7 +563,7 @@ async fn extended_connect_on(
         Ok((response, duplex)) => Ok(Answer {
             response,
             lease: Lease::from(Held::Http2 {
-                _stream: stream,
+                stream,
                 upload: None,
             }),
             tunnel: duplex.map(Tunnel::Http2),

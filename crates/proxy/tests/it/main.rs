@@ -19,5 +19,6 @@ mod paths;
 mod pool;
 mod refusals;
 mod revocation;
+mod streams;
 mod stress;
 mod upgrades;

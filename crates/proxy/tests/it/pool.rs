@@ -380,17 +380,20 @@ fn reset(id: u32, code: u8) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_h2_peer_says_it_did_not_process_is_sent_again_and_nothing_else() {
-    type Case = (&'static str, fn(u32) -> Vec<u8>, &'static str, u16);
-    let cases: [Case; 4] = [
-        ("goaway", go_away, "", 200),
-        // A body cannot be had twice.
-        ("goaway", go_away, "body", 502),
+    type Case = (&'static str, fn(u32) -> Vec<u8>, usize, u16);
+    let cases: [Case; 7] = [
+        ("goaway", go_away, 0, 200),
+        ("goaway", go_away, 4, 200),
+        ("goaway", go_away, 64 * 1024, 200),
+        // So much of a body is not kept.
+        ("goaway", go_away, 1024 * 1024, 502),
         // INTERNAL_ERROR: it may have been acted upon.
-        ("internal error", |id| reset(id, 2), "", 502),
+        ("internal error", |id| reset(id, 2), 0, 502),
         // REFUSED_STREAM again and again: another connection is opened.
-        ("refused", |id| reset(id, 7), "", 200),
+        ("refused", |id| reset(id, 7), 0, 200),
+        ("refused", |id| reset(id, 7), 4, 200),
     ];
-    for (name, then, body, status) in cases {
+    for (name, then, length, status) in cases {
         let requests = Arc::new(AtomicUsize::new(0));
         let upstream = moody(then, &requests);
         let stage = Stage::builder().trusting(&upstream).start().await;
@@ -401,15 +404,16 @@ async fn what_an_h2_peer_says_it_did_not_process_is_sent_again_and_nothing_else(
                 "POST",
                 "/",
                 &[],
-                if body.is_empty() {
-                    client::empty()
-                } else {
-                    client::full(body)
-                },
+                client::full(vec![b'x'; length]),
             )
             .await
             .unwrap();
-        assert_eq!(answer.status, status, "{name} {body} {}", answer.received());
+        assert_eq!(
+            answer.status,
+            status,
+            "{name} {length} {}",
+            answer.received()
+        );
         assert!(requests.load(Ordering::SeqCst) <= 5, "{name} {requests:?}");
     }
 }

@@ -52,20 +52,11 @@ impl KeepAlive {
         }
     }
 
-    /// Pings now. The peer's SETTINGS, which it sends first, have come when the answer has.
-    pub(crate) fn ping(&mut self) {
+    fn ping(&mut self) {
         if let Some(pings) = &mut self.pings {
             // A connection that has failed says so to its driver.
             self.unanswered = pings.send_ping(Ping::opaque()).is_ok();
             self.since = Instant::now();
-        }
-    }
-
-    /// Ready when the last ping was answered.
-    pub(crate) fn poll_answered(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.pings {
-            Some(pings) if self.unanswered => pings.poll_pong(cx).map(|_| self.unanswered = false),
-            _ => Poll::Ready(()),
         }
     }
 }

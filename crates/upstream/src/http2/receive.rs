@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
@@ -56,14 +56,6 @@ impl Received {
         self.first = Some(Box::new(first));
         self
     }
-
-    /// A peer that wants no more of our side resets the stream with `NO_ERROR`, after the whole of its own (RFC 9113
-    /// section 8.1).
-    fn is_clean_end(&self, error: &h2::Error) -> bool {
-        error.reason() == Some(Reason::NO_ERROR)
-            && !error.is_go_away()
-            && self.remaining.is_none_or(|remaining| remaining == 0)
-    }
 }
 
 impl Body for Received {
@@ -88,14 +80,14 @@ impl Body for Received {
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Some(Err(error)) if this.is_clean_end(&error) => return Poll::Ready(None),
+                // Whatever its code: a reset after the whole body, with which a peer says that it wants no more of ours
+                // (RFC 9113 section 8.1), is none for h2, which tells that end from a missing one.
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => this.data_ended = true,
             }
         }
         match ready!(this.stream.poll_trailers(cx)) {
             Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
-            Err(error) if this.is_clean_end(&error) => Poll::Ready(None),
             Err(error) => Poll::Ready(Some(Err(error))),
         }
     }

@@ -46,6 +46,11 @@ impl<B> SendBody<B> {
         }
     }
 
+    /// The body, for what is left of it.
+    pub fn into_body(self) -> B {
+        self.body
+    }
+
     /// Ends the stream for `reason`.
     pub fn reset(&mut self, reason: Reason) {
         self.stream.send_reset(reason);
@@ -146,13 +151,16 @@ where
 }
 
 /// The reason to reset a stream for when its body failed with `error`: what the other side's stream was reset for, so
-/// that a cancellation stays one on its way through.
+/// that a cancellation stays one on its way through. Never `NO_ERROR`, which says that nothing is missing.
 #[must_use]
 pub fn reset_reason(error: &(dyn StdError + 'static)) -> Reason {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<h2::Error>() {
-            return error.reason().unwrap_or(Reason::INTERNAL_ERROR);
+            return match error.reason() {
+                None | Some(Reason::NO_ERROR) => Reason::INTERNAL_ERROR,
+                Some(reason) => reason,
+            };
         }
         cause = error.source();
     }
