@@ -130,23 +130,27 @@ impl Watch {
         }
     }
 
-    fn state(&self) -> State {
+    /// `unsent` says that something of the last answers waits for a client that reads slowly.
+    fn state(&self, unsent: bool) -> State {
+        let now = self.now();
+        let since = |start: u64| Duration::from_millis(now.saturating_sub(start));
         let blocked = self.blocked_since.load(Ordering::Relaxed);
-        if blocked > 0
-            && Duration::from_millis(self.now().saturating_sub(blocked - 1)) > STALL_TIMEOUT
-        {
+        if blocked > 0 && since(blocked - 1) > STALL_TIMEOUT {
             return State::Overdue;
         }
         if self.exchanges.load(Ordering::Relaxed) > 0 {
             return State::Busy;
         }
-        let now = self.now();
-        let since = |start: u64| Duration::from_millis(now.saturating_sub(start));
         let head = self.head_since.load(Ordering::Relaxed);
         if head > 0 && since(head - 1) > HEAD_TIMEOUT {
             return State::Overdue;
         }
-        if since(self.idle_since.load(Ordering::Relaxed)) > KEEP_ALIVE {
+        let patience = if unsent || blocked > 0 {
+            STALL_TIMEOUT
+        } else {
+            KEEP_ALIVE
+        };
+        if since(self.idle_since.load(Ordering::Relaxed)) > patience {
             return State::Idle;
         }
         State::Busy
@@ -176,6 +180,11 @@ pub(crate) trait Serving: Future<Output = Result<(), Self::Error>> {
 
     /// No new exchange shall begin.
     fn finish_soon(self: Pin<&mut Self>) -> Drained;
+
+    /// Whether something of an answer whose exchange is over still waits for the client to take it.
+    fn has_unsent(&self) -> bool {
+        false
+    }
 
     /// Looks after a peer that may be gone without a word; asked every few seconds.
     fn is_alive(self: Pin<&mut Self>) -> bool {
@@ -269,7 +278,7 @@ pub(crate) async fn drive<C: Serving>(shared: &Shared, watch: &Arc<Watch>, conne
             }
         };
         match signal {
-            Signal::Tick => match watch.state() {
+            Signal::Tick => match watch.state(connection.has_unsent()) {
                 State::Busy if connection.as_mut().is_alive() => {}
                 State::Busy => {
                     tracing::debug!(peer = %watch.peer, "connection closed: its client answers no pings");
@@ -340,4 +349,27 @@ fn is_revoked(shared: &Shared, watch: &Watch) -> bool {
         .principal()
         .as_ref()
         .is_some_and(|principal| shared.broker.admit(principal, shared.now()).is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    /// What the last answer left in buffers of ours is not cut off because no exchange is in progress any more.
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_is_not_idle() {
+        let watch = Watch::new(Ipv4Addr::LOCALHOST.into(), None);
+        drop(watch.busy());
+        tokio::time::advance(KEEP_ALIVE + WATCH_INTERVAL).await;
+        assert!(matches!(watch.state(false), State::Idle));
+        assert!(matches!(watch.state(true), State::Busy));
+        watch.note_blocked();
+        assert!(matches!(watch.state(false), State::Busy));
+        // Not for ever.
+        tokio::time::advance(STALL_TIMEOUT + WATCH_INTERVAL).await;
+        assert!(matches!(watch.state(false), State::Overdue));
+        watch.note_written();
+        assert!(matches!(watch.state(true), State::Idle));
+    }
 }

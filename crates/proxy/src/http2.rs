@@ -25,7 +25,8 @@ use crate::exchange::{Caller, Client, exchange, expects_continue};
 use crate::interim::Hints;
 use crate::limits::{
     CONNECTION_WINDOW, MAX_HEAD_BYTES, MAX_INTERIM_BYTES, MAX_LOCAL_RESETS, MAX_PENDING_RESETS,
-    MAX_SEND_BUFFER, MAX_STREAMS, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW,
+    MAX_REMEMBERED_RESETS, MAX_SEND_BUFFER, MAX_STREAMS, PING_INTERVAL, PING_TIMEOUT,
+    RESETS_REMEMBERED, STREAM_WINDOW,
 };
 use crate::relay::ResponseBody;
 use crate::upgrade::ClientTunnel;
@@ -38,6 +39,8 @@ pub(crate) fn builder() -> Builder {
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
+        .max_concurrent_reset_streams(MAX_REMEMBERED_RESETS)
+        .reset_stream_duration(RESETS_REMEMBERED)
         // Twice what is let through: what lies between gets an answer of ours, with a body and a log record.
         .max_header_list_size(u32::try_from(MAX_HEAD_BYTES.saturating_mul(2)).unwrap_or(u32::MAX))
         .initial_window_size(STREAM_WINDOW)
@@ -121,6 +124,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving for Streams<T> {
                 connection.graceful_shutdown();
                 Drained::Soon
             }
+        }
+    }
+
+    fn has_unsent(&self) -> bool {
+        match &self.state {
+            State::Greeting(_) => false,
+            State::Open { connection, .. } => connection.has_streams(),
         }
     }
 

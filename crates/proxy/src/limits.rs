@@ -45,6 +45,11 @@ pub(crate) const MAX_PENDING_RESETS: usize = 20;
 /// Streams we may reset ourselves before the connection is given up (MadeYouReset, CVE-2025-8671); above the
 /// overshoot of a client that has not yet seen our SETTINGS.
 pub(crate) const MAX_LOCAL_RESETS: usize = 1024;
+/// Streams that we ended before their uploads did and that are remembered, so that what was on its way is ignored and
+/// does not count as [`MAX_LOCAL_RESETS`]; and for how long.
+pub(crate) const MAX_REMEMBERED_RESETS: usize = 1024;
+/// See [`MAX_REMEMBERED_RESETS`].
+pub(crate) const RESETS_REMEMBERED: Duration = Duration::from_secs(5);
 /// Flow-control window of one h2 stream from a client, in bytes.
 pub(crate) const STREAM_WINDOW: u32 = 512 * 1024;
 /// That of a connection: room for every stream's, so that uploads that an upstream does not read stop no others.

@@ -14,7 +14,9 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -173,6 +175,60 @@ async fn an_eager_client_keeps_its_connection() {
     })
     .await;
     assert!(answered >= 100, "{answered} answered, {refused} refused");
+}
+
+/// Many uploads are refused while they arrive. What of them was on its way does not cost the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_uploads_cost_no_connection() {
+    const UPLOADS: u32 = 120;
+    let upstream = Far::H2.start();
+    let stage = Stage::builder()
+        .trusting(&upstream)
+        .deny_unmatched()
+        .start()
+        .await;
+    let authority = upstream.authority_of(HOST);
+    let mut stream = h2(&stage, &authority).await;
+    let room = frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 20).to_be_bytes());
+    stream.write_all(&room).await.unwrap();
+    for index in 0..UPLOADS {
+        let request = head("POST", &authority, "/");
+        let upload = frame(HEADERS, 0x4, 2 * index + 1, &request);
+        stream.write_all(&upload).await.unwrap();
+    }
+    stream.flush().await.unwrap();
+    ends(&mut stream, RST_STREAM, UPLOADS).await;
+    for _ in 0..20 {
+        for index in 0..UPLOADS {
+            let late = frame(DATA, 0, 2 * index + 1, b"late");
+            stream.write_all(&late).await.unwrap();
+        }
+        stream.write_all(&frame(PING, 0, 0, &[0; 8])).await.unwrap();
+        stream.flush().await.unwrap();
+        ends(&mut stream, PING, 1).await;
+    }
+    let request = head("GET", &authority, "/");
+    let last = frame(HEADERS, 0x5, 2 * UPLOADS + 1, &request);
+    stream.write_all(&last).await.unwrap();
+    stream.flush().await.unwrap();
+    ends(&mut stream, HEADERS, 1).await;
+}
+
+/// Reads `count` frames of this kind.
+async fn ends(stream: &mut Stream, kind: u8, count: u32) {
+    let mut seen = 0;
+    within("frames", async {
+        while seen < count {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+            assert_ne!(head[3], GOAWAY, "{payload:?}");
+            seen += u32::from(head[3] == kind);
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
