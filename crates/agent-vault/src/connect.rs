@@ -17,7 +17,7 @@ use crate::client::{ApiError, Call, Client, Reply, Transport};
 use crate::config::ServerConfig;
 use crate::env_vars;
 use crate::error::{CliError, Result};
-use crate::home::{Home, Session};
+use crate::home::{Home, OWN_ROOT, Session, read_if_there};
 use crate::lock;
 use crate::server::Local;
 
@@ -421,10 +421,44 @@ fn http(app: &App, address: &Address) -> Result<Transport> {
         .env
         .get(&env_vars::ADDR)?
         .and_then(|text| Address::parse(text).ok());
-    Transport::http(
-        address,
-        own.as_ref().is_some_and(|own| own.host() == address.host()),
-    )
+    let direct = own.as_ref().is_some_and(|own| own.host() == address.host());
+    transport(app, &Home::locate(&app.env)?, address, direct)
+}
+
+/// A transport that trusts, besides the system's roots, those that [`env_vars::CA`] names and, on this machine, that of the
+/// server of `home`.
+///
+/// # Errors
+/// The file that was named cannot be read, or holds no certificate.
+pub(crate) fn transport(
+    app: &App,
+    home: &Home,
+    address: &Address,
+    direct: bool,
+) -> Result<Transport> {
+    let mut roots = Vec::new();
+    if address.is_https() {
+        if let Some(file) = app.env.get(&env_vars::CA)? {
+            let path = app.env.cwd().join(file);
+            let bad = |why: &dyn fmt::Display| {
+                CliError::new(format!("{}: {}: {why}", env_vars::CA.name, path.display()))
+            };
+            let pem = read_if_there(&path)?.ok_or_else(|| bad(&"there is no such file"))?;
+            let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| bad(&e))?;
+            if found.is_empty() {
+                return Err(bad(&"there is no certificate in it"));
+            }
+            roots.extend(found);
+        }
+        // Whoever can write there can read everything anyway.
+        if address.is_loopback()
+            && let Ok(Some(pem)) = read_if_there(&home.path(OWN_ROOT))
+            && let Ok(found) = reqwest::Certificate::from_pem_bundle(&pem)
+        {
+            roots.extend(found);
+        }
+    }
+    Transport::http(address, direct, roots)
 }
 
 #[cfg(test)]

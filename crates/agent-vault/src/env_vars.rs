@@ -50,6 +50,10 @@ variables! {
     UPSTREAM_PROXY = "AGENT_VAULT_UPSTREAM_PROXY", "server", "`http://[user:password@]host:port` of a proxy that outbound connections go through.";
     UPSTREAM_NO_PROXY = "AGENT_VAULT_UPSTREAM_NO_PROXY", "server", "Comma-separated hosts, suffixes or CIDRs that are reached without the upstream proxy.";
     UPSTREAM_CA = "AGENT_VAULT_UPSTREAM_CA", "server", "PEM file with roots to trust for upstreams besides the system's.";
+    TLS = "AGENT_VAULT_TLS", "server", "`optional` (default): both ports take TLS and plain HTTP; `required`: TLS alone.";
+    TLS_CERT = "AGENT_VAULT_TLS_CERT", "server", "PEM file with the certificate chain that both ports show (default: one of Agent Vault's own CA); read again when it changes.";
+    TLS_KEY = "AGENT_VAULT_TLS_KEY", "server", "PEM file with the private key of `AGENT_VAULT_TLS_CERT`.";
+    CA = "AGENT_VAULT_CA", "client", "PEM file with roots to trust for an `https://` server address besides the system's.";
     RATELIMIT_PROFILE = "AGENT_VAULT_RATELIMIT_PROFILE", "server", "`default`, `strict`, `loose` or `off`.";
     RATELIMIT_LOCK = "AGENT_VAULT_RATELIMIT_LOCK", "server", "Reserved: no effect yet, as rate limits come from the environment and `config.toml` only.";
     RATELIMIT_KNOB = "AGENT_VAULT_RATELIMIT_<TIER>_<KNOB>", "server", "One limit: `AUTH_MAX`, `AUTH_WINDOW` (as `5m`, at most 24h), `PROXY_`, `AUTHED_` or `GLOBAL_` with `RATE` per second or `BURST`, `PROXY_` or `GLOBAL_CONCURRENCY`, `VERIFY_FAIL_MAX`; whole numbers, 0 = as the profile says.";

@@ -16,6 +16,9 @@ use crate::env::Env;
 use crate::env_vars;
 use crate::error::{CliError, Result};
 
+/// The root certificate of the server of this folder, for commands that speak TLS to it on this machine.
+pub(crate) const OWN_ROOT: &str = "ca.pem";
+
 /// The data folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {

@@ -13,6 +13,7 @@ mod knobs;
 mod listen;
 mod log_sink;
 mod outbound;
+mod own_tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use agent_vault_seal::SecretBytes;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{DEFAULT_API_PORT, ServerConfig};
+use crate::config::{DEFAULT_API_PORT, ServerConfig, TlsMode};
 use crate::error::CliError;
 
 use engine::Engine;
@@ -78,6 +79,14 @@ impl From<CliError> for StartError {
     }
 }
 
+/// The scheme under which a server is reached for certain.
+pub(crate) fn scheme(config: &ServerConfig) -> &'static str {
+    match config.tls.value {
+        TlsMode::Optional => "http",
+        TlsMode::Required => "https",
+    }
+}
+
 /// The addresses that a built server is bound to.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoints {
@@ -119,7 +128,7 @@ impl Server {
                 .base_url
                 .value
                 .clone()
-                .unwrap_or_else(|| format!("http://{}", endpoints.api)),
+                .unwrap_or_else(|| format!("{}://{}", scheme(&config), endpoints.api)),
             ..endpoints
         };
         let engine = Arc::new(Engine::open(&config, unlock).await?);
@@ -134,6 +143,11 @@ impl Server {
     /// Where it listens.
     pub(crate) fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// Our root certificate, in PEM.
+    pub(crate) fn ca_pem(&self) -> &str {
+        self.engine.ca_pem()
     }
 
     /// The token with which the first owner may be registered from another machine, while there is no owner.

@@ -15,6 +15,10 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// What reverse proxies add; any of them means that the peer is not the client.
 const FORWARDING_HEADERS: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
 
+/// Marks a request that came over TLS that ended here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OverTls;
+
 /// The client of one request.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -22,6 +26,8 @@ pub(crate) struct Client {
     pub(crate) address: Option<IpAddr>,
     /// What it calls itself.
     pub(crate) user_agent: Option<String>,
+    /// Whether it speaks TLS to us, or to what stands before us: a cookie is for such connections only then.
+    pub(crate) secure: bool,
     /// How near it is, for the registration of the first owner.
     pub(crate) setup: SetupPeer,
 }
@@ -36,6 +42,7 @@ impl Client {
                 .get(USER_AGENT)
                 .and_then(|value| value.to_str().ok())
                 .and_then(label::user_agent),
+            secure: info.is_https() || parts.extensions.get::<OverTls>().is_some(),
             setup: setup_peer(peer, &parts.headers, info),
         }
     }

@@ -35,5 +35,5 @@ mod state;
 pub use limits::{BucketKnobs, Profile, RateLimits, SettingsError, WindowKnobs};
 pub use resources::catalog::catalog_document;
 pub use router::{openapi_document, router};
-pub use serve::serve;
-pub use state::{ApiState, FlushLogs, ServerInfo};
+pub use serve::{Accepting, Duplex, Tls, TlsDoor, serve};
+pub use state::{ApiState, FlushLogs, OwnTls, ServerInfo};

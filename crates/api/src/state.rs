@@ -17,6 +17,17 @@ use crate::limits::{Limits, RateLimits};
 /// Waits until every finished request is in the log.
 pub type FlushLogs = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
+/// Whether TLS is spoken on the server's own ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnTls {
+    /// Not at all.
+    Off,
+    /// Beside HTTP in clear.
+    Optional,
+    /// Alone: what comes in clear is refused.
+    Required,
+}
+
 /// What the composition knows about the running server.
 #[derive(Clone)]
 pub struct ServerInfo {
@@ -30,6 +41,8 @@ pub struct ServerInfo {
     pub proxy_port: u16,
     /// Whether the proxy is listening now.
     pub proxy_listening: Arc<AtomicBool>,
+    /// Whether TLS is spoken on both ports.
+    pub own_tls: OwnTls,
     /// Our root certificate in PEM.
     pub ca_pem: Arc<str>,
     /// Called before logs are read, so that they show every finished request.

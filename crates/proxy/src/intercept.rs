@@ -12,12 +12,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::Shared;
 use crate::connection::{Watch, drive};
+use crate::door::ClientSocket;
 use crate::exchange::{Client, exchange_http1};
 use crate::head::Tunnel;
 use crate::http2::Streams;
@@ -26,7 +26,7 @@ use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::socket::{Prefixed, Speaks, Watched};
 use crate::tunnel::settled;
 
-type Socket = Prefixed<TcpStream>;
+type Socket = Prefixed<ClientSocket>;
 
 /// Why a client's handshake led to nothing.
 #[derive(Debug, thiserror::Error)]

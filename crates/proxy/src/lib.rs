@@ -2,7 +2,7 @@
 //!
 //! The stages, in order; [`exchange`](mod@exchange) runs those of one request:
 //!
-//! 1. [`listener`] accepts connections on one port, within bounds; [`addresses`] counts each client's.
+//! 1. [`listener`] accepts connections on one port, within bounds; [`addresses`] counts each client's; [`door`] terminates TLS to the port itself.
 //! 2. [`authenticate`] finds the principal behind `Proxy-Authorization`.
 //! 3. [`tunnel`] answers `CONNECT` and keeps what the client sent early.
 //! 4. [`intercept`] reads the ClientHello, compares its name, terminates TLS.
@@ -19,6 +19,7 @@
 mod addresses;
 mod authenticate;
 mod connection;
+mod door;
 mod exchange;
 mod head;
 mod http2;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_vault_broker::Broker;
-use agent_vault_ca::LeafIssuer;
+use agent_vault_ca::{LeafIssuer, OwnIdentity, Protocols};
 use agent_vault_upstream::Upstream;
 use hyper::server::conn::http1;
 use jiff::Timestamp;
@@ -50,6 +51,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use door::{Door, DoorError};
 pub use journal::{Journal, LogDecision, LogRecord, LogSink};
 
 use addresses::Addresses;
@@ -73,6 +75,10 @@ pub struct ProxyOptions {
     pub max_auth_failures: Option<u32>,
     /// The window of `max_auth_failures`.
     pub auth_failure_window: Duration,
+    /// TLS on the port itself, beside HTTP in clear; without it there is only the latter.
+    pub own_identity: Option<Arc<OwnIdentity>>,
+    /// What is sent in clear is refused, before anybody looks at the token that it carries.
+    pub require_tls: bool,
     /// The time.
     pub clock: Clock,
 }
@@ -83,6 +89,7 @@ impl fmt::Debug for ProxyOptions {
             .field("base_url", &self.base_url)
             .field("max_request_bytes", &self.max_request_bytes)
             .field("max_response_bytes", &self.max_response_bytes)
+            .field("require_tls", &self.require_tls)
             .finish_non_exhaustive()
     }
 }
@@ -99,6 +106,7 @@ pub(crate) struct Shared {
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) handshakes: Semaphore,
+    pub(crate) door: Option<Door>,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: h2::server::Builder,
     pub(crate) tasks: TaskTracker,
@@ -129,6 +137,10 @@ impl Proxy {
         closing: CancellationToken,
     ) -> Self {
         let tasks = TaskTracker::new();
+        let door = options.own_identity.clone().map(|identity| {
+            // CONNECT over HTTP/2 is not spoken.
+            Door::new(identity, Protocols::Http1, Arc::clone(&options.clock))
+        });
         Self(Arc::new(Shared {
             broker,
             issuer,
@@ -139,6 +151,7 @@ impl Proxy {
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             addresses: Addresses::new(MAX_CONNECTIONS_PER_ADDRESS),
             handshakes: Semaphore::new(MAX_HANDSHAKES),
+            door,
             http1: serve_http1(),
             http2: http2::builder(),
             options,

@@ -16,7 +16,7 @@ use crate::exchange::{Client, exchange_http1};
 use crate::limits::DRAIN;
 use crate::relay::ResponseBody;
 use crate::socket::{Speaks, Watched};
-use crate::tunnel;
+use crate::{door, tunnel};
 
 /// How long accepting pauses when the system is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -71,21 +71,39 @@ async fn serve_connection(shared: Arc<Shared>, watch: Arc<Watch>, socket: TcpStr
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    let Some(socket) = door::enter(&shared, watch.peer(), socket).await else {
+        return;
+    };
+    let watch = if socket.is_clear() {
+        watch
+    } else {
+        // The handshake took time that the head is not to lack.
+        let watch = Watch::new(watch.peer(), None);
+        watch.expect_head();
+        watch
+    };
+    let is_refused = shared.options.require_tls && socket.is_clear();
     let client = Arc::new(Client {
         shared: Arc::clone(&shared),
         watch: Arc::clone(&watch),
         tunnel: None,
     });
     let io = TokioIo::new(Watched::new(socket, Arc::clone(&client), Speaks::Http1));
-    let service = service_fn(move |request| dispatch(Arc::clone(&client), request));
+    let service = service_fn(move |request| dispatch(Arc::clone(&client), is_refused, request));
     let connection = shared.http1.serve_connection(io, service).with_upgrades();
     drive(&shared, &watch, connection).await;
 }
 
 async fn dispatch(
     client: Arc<Client>,
+    is_refused: bool,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
+    if is_refused {
+        let _head_is_complete = client.watch.busy();
+        let refusal = door::clear_refused();
+        return Ok(refusal.into_response(client.shared.options.base_url.as_ref()));
+    }
     if request.method() == Method::CONNECT {
         return Ok(tunnel::open(&client.shared, &client.watch, request));
     }

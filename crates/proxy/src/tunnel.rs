@@ -13,13 +13,13 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 
 use agent_vault_broker::Principal;
 
 use crate::Shared;
 use crate::authenticate::authenticate;
 use crate::connection::Watch;
+use crate::door::{ClientSocket, HANDSHAKE_RECORD};
 use crate::exchange::InTunnel;
 use crate::head::{Tunnel, connect_target, fits};
 use crate::intercept;
@@ -122,8 +122,6 @@ impl Opened {
         } else {
             early
         };
-        /// First byte of a TLS handshake record (RFC 8446 section 5.1).
-        const HANDSHAKE_RECORD: u8 = 0x16;
         let is_tls = first.first() == Some(&HANDSHAKE_RECORD);
         let is_http2 = first.starts_with(b"PRI ");
         let io = Prefixed::new(first, socket);
@@ -144,8 +142,8 @@ impl Opened {
     }
 }
 
-fn take_apart(upgraded: Upgraded) -> Option<(Bytes, TcpStream)> {
-    let parts = upgraded.downcast::<TokioIo<Watched<TcpStream>>>().ok()?;
+fn take_apart(upgraded: Upgraded) -> Option<(Bytes, ClientSocket)> {
+    let parts = upgraded.downcast::<TokioIo<Watched<ClientSocket>>>().ok()?;
     Some((parts.read_buf, parts.io.into_inner().into_inner()))
 }
 

@@ -320,8 +320,21 @@ impl Http {
         proxy_authorization: Option<&str>,
         config: &Arc<ClientConfig>,
     ) -> Result<Self, BoxError> {
+        Self::through_stream(dial(proxy).await?, authority, proxy_authorization, config).await
+    }
+
+    /// The same over a stream to the proxy that is there already.
+    ///
+    /// # Errors
+    /// As [`Http::through`].
+    pub async fn through_stream(
+        proxy: impl ByteStream + 'static,
+        authority: &str,
+        proxy_authorization: Option<&str>,
+        config: &Arc<ClientConfig>,
+    ) -> Result<Self, BoxError> {
         let tasks = Tasks::new();
-        let mut connection = ProxyConnection::open(proxy, &tasks.spawner()).await?;
+        let mut connection = ProxyConnection::over(proxy, &tasks.spawner()).await?;
         let tunnel = match connection.connect(authority, proxy_authorization).await? {
             Tunnel::Open(stream) => stream,
             Tunnel::Refused(refusal) => {

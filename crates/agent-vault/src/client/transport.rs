@@ -31,11 +31,16 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// A transport to a server. `direct` keeps it off the proxies that the environment names: they may be our own.
+    /// A transport to a server. `direct` keeps it off the proxies that the environment names: they may be our own. `roots`
+    /// are trusted besides the system's.
     ///
     /// # Errors
     /// The TLS trust store cannot be loaded.
-    pub(crate) fn http(address: &Address, direct: bool) -> Result<Transport> {
+    pub(crate) fn http(
+        address: &Address,
+        direct: bool,
+        roots: Vec<reqwest::Certificate>,
+    ) -> Result<Transport> {
         let mut builder = reqwest::Client::builder()
             .timeout(TIMEOUT)
             // A redirect would carry the token to wherever the answer says.
@@ -45,6 +50,7 @@ impl Transport {
         }
         if address.is_https() {
             install_provider();
+            builder = builder.tls_certs_merge(roots);
         } else {
             // Loading the system's roots costs more than the whole call.
             builder = builder.tls_backend_preconfigured(no_tls()?);
@@ -131,7 +137,14 @@ fn unreachable_error(address: &Address, error: &reqwest::Error) -> CliError {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
+    let cause = cause.to_string();
     let out = CliError::new(format!("cannot reach {address}: {cause}"));
+    if cause.contains("UnknownIssuer") {
+        return out.hint(format!(
+            "if its certificate is of Agent Vault's own CA, get the root from whoever runs it (`agent-vault ca fetch` there) and name the file in {}",
+            crate::env_vars::CA.name
+        ));
+    }
     if address.is_loopback() {
         out.hint("start it with `agent-vault server`; without a server, `agent-vault auth logout` (and no AGENT_VAULT_ADDR) leads to the local vault")
     } else {

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use layers::{FileLayer, Layers, Spec};
 pub(crate) use layers::{Origin, Setting};
-pub(crate) use values::{LogFormat, LogLevel, RateLimits, RateProfile, UpstreamProxyUrl};
+pub(crate) use values::{LogFormat, LogLevel, RateLimits, RateProfile, TlsMode, UpstreamProxyUrl};
 
 use crate::env::Env;
 use crate::env_vars as vars;
@@ -61,6 +61,15 @@ pub(crate) struct ServerFlags {
     /// PEM file with roots to trust for upstreams besides the system's
     #[arg(long, value_name = "FILE")]
     pub(crate) upstream_ca: Option<String>,
+    /// `optional`: both ports take TLS and plain HTTP; `required`: TLS alone [default: optional]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) tls: Option<String>,
+    /// PEM file with the certificate chain that both ports show [default: one of Agent Vault's own CA]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<String>,
+    /// PEM file with the private key of `--tls-cert`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<String>,
 }
 
 /// Everything that a server needs to know before it starts. Secrets are not in it.
@@ -100,6 +109,12 @@ pub(crate) struct ServerConfig {
     pub(crate) upstream_no_proxy: Setting<Option<String>>,
     /// Extra roots for upstreams.
     pub(crate) upstream_ca: Setting<Option<PathBuf>>,
+    /// What both ports take.
+    pub(crate) tls: Setting<TlsMode>,
+    /// The certificate chain that both ports show.
+    pub(crate) tls_cert: Setting<Option<PathBuf>>,
+    /// Its private key.
+    pub(crate) tls_key: Setting<Option<PathBuf>>,
     /// Rate limits.
     pub(crate) rate_limits: RateLimits,
     /// Age limit of request log rows in hours; 0 = none. Beats the stored setting unless it is the default.
@@ -257,6 +272,36 @@ impl ServerConfig {
                 |text| Ok(Some(env.cwd().join(text))),
                 || None,
             )?,
+            tls: layers.read(
+                Spec {
+                    key: "tls",
+                    flag: Some("--tls"),
+                    vars: &[&vars::TLS],
+                },
+                flags.tls.as_deref(),
+                values::tls_mode,
+                || TlsMode::Optional,
+            )?,
+            tls_cert: layers.read(
+                Spec {
+                    key: "tls_cert",
+                    flag: Some("--tls-cert"),
+                    vars: &[&vars::TLS_CERT],
+                },
+                flags.tls_cert.as_deref(),
+                |text| Ok(Some(env.cwd().join(text))),
+                || None,
+            )?,
+            tls_key: layers.read(
+                Spec {
+                    key: "tls_key",
+                    flag: Some("--tls-key"),
+                    vars: &[&vars::TLS_KEY],
+                },
+                flags.tls_key.as_deref(),
+                |text| Ok(Some(env.cwd().join(text))),
+                || None,
+            )?,
             rate_limits: rate_limits(&layers)?,
             logs_max_age_hours: layers.plain(
                 "logs_max_age_hours",
@@ -278,6 +323,17 @@ impl ServerConfig {
             )?,
         };
         file.refuse_unknown()?;
+        let alone = match (&config.tls_cert.value, &config.tls_key.value) {
+            (Some(_), None) => Some((&config.tls_cert.origin, "--tls-key", &vars::TLS_KEY)),
+            (None, Some(_)) => Some((&config.tls_key.origin, "--tls-cert", &vars::TLS_CERT)),
+            _ => None,
+        };
+        if let Some((origin, flag, variable)) = alone {
+            return Err(CliError::new(format!(
+                "a TLS certificate and its key go together: {origin} is set alone"
+            ))
+            .hint(format!("set `{flag}` or {} too", variable.name)));
+        }
         if config.proxy_port.value == Some(config.api_port.value) {
             return Err(CliError::new(format!(
                 "the management API ({}) and the proxy ({}) cannot share port {}",
@@ -294,6 +350,10 @@ impl ServerConfig {
         config.api_port = Setting::default_of(0);
         config.proxy_port = Setting::default_of(Some(0));
         config.base_url = Setting::default_of(None);
+        // Nothing of it leaves this machine.
+        config.tls = Setting::default_of(TlsMode::Optional);
+        config.tls_cert = Setting::default_of(None);
+        config.tls_key = Setting::default_of(None);
         Ok(config)
     }
 
@@ -385,6 +445,25 @@ impl ServerConfig {
                     .map(|p| p.display().to_string())
                     .unwrap_or_default(),
                 &self.upstream_ca.origin,
+            ),
+            row("tls", self.tls.value, &self.tls.origin),
+            row(
+                "tls_cert",
+                self.tls_cert
+                    .value
+                    .as_ref()
+                    .map(|p| p.display().to_string())
+                    .unwrap_or_default(),
+                &self.tls_cert.origin,
+            ),
+            row(
+                "tls_key",
+                self.tls_key
+                    .value
+                    .as_ref()
+                    .map(|p| p.display().to_string())
+                    .unwrap_or_default(),
+                &self.tls_key.origin,
             ),
             row(
                 "logs_max_age_hours",

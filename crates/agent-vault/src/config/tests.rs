@@ -136,3 +136,31 @@ fn ipv6_hosts_come_with_and_without_brackets() {
         assert!(load(&flags, &[], dir.path()).unwrap().host.value.is_ipv6());
     }
 }
+
+#[test]
+fn a_certificate_and_its_key_go_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = |vars: &[(&str, &str)]| load(&ServerFlags::default(), vars, dir.path());
+    let both = load(&[("AGENT_VAULT_TLS_CERT", "a"), ("AGENT_VAULT_TLS_KEY", "/b")]).unwrap();
+    assert_eq!(both.tls_cert.value, Some(dir.path().join("a")));
+    assert_eq!(both.tls_key.value.as_deref(), Some(Path::new("/b")));
+    for (alone, other) in [
+        ("AGENT_VAULT_TLS_CERT", "AGENT_VAULT_TLS_KEY"),
+        ("AGENT_VAULT_TLS_KEY", "AGENT_VAULT_TLS_CERT"),
+    ] {
+        let error = load(&[(alone, "a")]).unwrap_err();
+        assert!(error.message().contains(alone), "{error}");
+        assert!(error.hints().join("").contains(other));
+    }
+    let error = load(&[("AGENT_VAULT_TLS", "on")]).unwrap_err();
+    assert!(
+        error
+            .message()
+            .contains("`on` is neither `optional` nor `required`")
+    );
+    // A local vault is on this machine only, whatever the server's settings are.
+    let env = Env::of(&[("AGENT_VAULT_TLS", "required")], dir.path())
+        .with("AGENT_VAULT_HOME", dir.path().to_str().unwrap());
+    let local = ServerConfig::for_local(&env).unwrap();
+    assert_eq!(local.tls.value, super::TlsMode::Optional);
+}

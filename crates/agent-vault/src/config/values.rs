@@ -26,6 +26,24 @@ impl fmt::Display for LogLevel {
     }
 }
 
+/// What both ports take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsMode {
+    /// TLS and HTTP in clear.
+    Optional,
+    /// TLS alone.
+    Required,
+}
+
+impl fmt::Display for TlsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TlsMode::Optional => "optional",
+            TlsMode::Required => "required",
+        })
+    }
+}
+
 /// Shape of the process log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -170,6 +188,14 @@ pub(super) fn log_level(text: &str) -> Parsed<LogLevel> {
         "info" => Ok(LogLevel::Info),
         "debug" => Ok(LogLevel::Debug),
         _ => Err(format!("`{text}` is neither `info` nor `debug`")),
+    }
+}
+
+pub(super) fn tls_mode(text: &str) -> Parsed<TlsMode> {
+    match text.to_ascii_lowercase().as_str() {
+        "optional" => Ok(TlsMode::Optional),
+        "required" => Ok(TlsMode::Required),
+        _ => Err(format!("`{text}` is neither `optional` nor `required`")),
     }
 }
 

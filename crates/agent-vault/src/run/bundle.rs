@@ -20,6 +20,7 @@ const INHERITED: &[&str] = &[
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
+    "AGENT_VAULT_CA",
 ];
 /// Largest inherited file that is merged, in bytes.
 const MAX_INHERITED_BYTES: u64 = 4 * 1024 * 1024;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent_vault_api::{ApiState, FlushLogs, RateLimits, ServerInfo};
-use agent_vault_ca::{LeafIssuer, RootCa};
+use agent_vault_ca::{LeafIssuer, OwnIdentity, RootCa};
 use agent_vault_control::{Clock, Control, ControlOptions};
 use agent_vault_proxy::{Journal, Proxy, ProxyOptions};
 use agent_vault_seal::{Keyring, SecretBytes, Token, TokenKind};
@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::log_sink::StoreSink;
-use super::{Endpoints, KeyState, StartError, StoreState, Unlock, knobs, outbound};
-use crate::config::ServerConfig;
+use super::{Endpoints, KeyState, StartError, StoreState, Unlock, knobs, outbound, own_tls};
+use crate::config::{ServerConfig, TlsMode};
 use crate::error::CliError;
 
 /// An opened data folder, and the parts that work on it.
@@ -29,6 +29,7 @@ pub(super) struct Engine {
     store: Store,
     control: Control,
     issuer: Arc<LeafIssuer>,
+    identity: Arc<OwnIdentity>,
     ca_pem: Arc<str>,
     upstream: Arc<Upstream>,
     journal: Journal,
@@ -77,6 +78,7 @@ impl Engine {
         let clock = Clock::system();
         let limits = config.rate_limits.limits;
         let extra_roots = outbound::extra_roots(config)?;
+        let given = own_tls::given(config)?;
         let store = open_store(config, clock.now()).await?;
         let keyring = Arc::new(unlocked(&store, unlock, clock.now()).await?);
         let control = Control::open(
@@ -95,8 +97,13 @@ impl Engine {
         let upstream = outbound::upstream(config, extra_roots, &ca_pem)?;
         let issuer = LeafIssuer::new(root)
             .map_err(|error| CliError::new(format!("certificates cannot be issued: {error}")))?;
+        let issuer = Arc::new(issuer);
+        let (identity, renewal) = own_tls::identity(config, &issuer, given)?;
         let tasks = TaskTracker::new();
         let closing = CancellationToken::new();
+        if let Some(renewal) = renewal {
+            tasks.spawn(renewal.run(closing.clone()));
+        }
         let journal = Journal::start(
             Arc::new(StoreSink(control.log_writer())),
             &tasks,
@@ -105,7 +112,8 @@ impl Engine {
         let engine = Engine {
             store,
             control,
-            issuer: Arc::new(issuer),
+            issuer,
+            identity,
             ca_pem,
             upstream: Arc::new(upstream),
             journal,
@@ -186,7 +194,12 @@ impl Engine {
         // Bound is as good as listening, and said before the API can be asked for it.
         self.proxy_listening
             .store(proxy.is_some(), Ordering::Release);
-        let api = agent_vault_api::serve(api, router, shutdown.clone());
+        let api = agent_vault_api::serve(
+            api,
+            router,
+            Some(own_tls::for_api(&self.config, &self.identity)),
+            shutdown.clone(),
+        );
         let proxy = async {
             let Some(listener) = proxy else {
                 return;
@@ -212,6 +225,8 @@ impl Engine {
                 max_response_bytes: cap(self.config.max_response_bytes.value),
                 max_auth_failures: self.limits.auth.map(|auth| auth.max),
                 auth_failure_window: self.limits.auth.map_or(Duration::ZERO, |auth| auth.window),
+                own_identity: Some(Arc::clone(&self.identity)),
+                require_tls: self.config.tls.value == TlsMode::Required,
                 clock: Arc::new(Timestamp::now),
             },
             shutdown,
@@ -232,6 +247,7 @@ impl Engine {
                 .proxy
                 .map_or(0, |address: SocketAddr| address.port()),
             proxy_listening: Arc::clone(&self.proxy_listening),
+            own_tls: own_tls::mode(&self.config),
             ca_pem: Arc::clone(&self.ca_pem),
             flush_logs: Some(flush),
             trusted_proxies: self.config.trusted_proxies.value.clone(),

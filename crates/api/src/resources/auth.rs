@@ -66,7 +66,7 @@ pub(crate) async fn register(
         )
         .await?;
     let token = registered.login.token.expose().to_owned();
-    let cookie = cookie::keep(&token, state.info());
+    let cookie = cookie::keep(&token, &client);
     let answer = Answer::created(Registered {
         email: registered.email,
         role: InstanceRole::Owner.as_str(),
@@ -119,7 +119,7 @@ pub(crate) async fn login(
         .sessions()
         .login(&body.email, body.password.0, login)
         .await?;
-    Ok(session(&state, &login))
+    Ok(session(&client, &login))
 }
 
 /// Drops the presented login or vault token, and the cookie.
@@ -127,6 +127,7 @@ pub(crate) async fn login(
     responses((status = 200, description = "done", body = Status), Refusals))]
 pub(crate) async fn logout(
     State(state): State<ApiState>,
+    client: Client,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if let Some((token, _)) = principal::presented(&headers) {
@@ -134,7 +135,7 @@ pub(crate) async fn logout(
     }
     Ok(with_cookie(
         Answer::ok(Status::new("ok")),
-        cookie::clear(state.info()),
+        cookie::clear(&client),
     ))
 }
 
@@ -206,7 +207,7 @@ pub(crate) async fn change_password(
             seen(caller.client()),
         )
         .await?;
-    Ok(session(&state, &login))
+    Ok(session(caller.client(), &login))
 }
 
 /// An account that is gone.
@@ -228,7 +229,7 @@ pub(crate) async fn delete_account(
         status: "deleted",
         email,
     });
-    Ok(with_cookie(answer, cookie::clear(state.info())))
+    Ok(with_cookie(answer, cookie::clear(caller.client())))
 }
 
 /// One login.
@@ -302,16 +303,16 @@ pub(crate) async fn revoke_session(
         current,
     });
     let cookie = if current {
-        cookie::clear(state.info())
+        cookie::clear(caller.client())
     } else {
         None
     };
     Ok(with_cookie(answer, cookie))
 }
 
-fn session(state: &ApiState, login: &Login) -> Response {
+fn session(client: &Client, login: &Login) -> Response {
     let token = login.token.expose().to_owned();
-    let cookie = cookie::keep(&token, state.info());
+    let cookie = cookie::keep(&token, client);
     with_cookie(
         Answer::ok(SessionToken {
             token,

@@ -134,6 +134,7 @@ async fn the_root_certificate() {
     assert_eq!(reply.status, StatusCode::OK);
     assert_eq!(reply.header("content-type"), Some("application/x-pem-file"));
     assert_eq!(reply.header("x-mitm-port"), Some("14322"));
+    assert_eq!(reply.header("x-mitm-tls"), Some("optional"));
     assert_eq!(
         reply.header("content-disposition"),
         Some("attachment; filename=\"agent-vault-ca.pem\"")

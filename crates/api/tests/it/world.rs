@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use agent_vault_api::{ApiState, RateLimits, ServerInfo, router};
+use agent_vault_api::{ApiState, OwnTls, RateLimits, ServerInfo, router};
 use agent_vault_broker::LimitSettings;
 use agent_vault_control::{Clock, Control, ControlOptions};
 use agent_vault_seal::{Keyring, PasswordHash, Token, TokenKind, public_id};
@@ -90,6 +90,7 @@ impl World {
             base_url_is_explicit: false,
             proxy_port: 14322,
             proxy_listening: Arc::new(AtomicBool::new(true)),
+            own_tls: OwnTls::Optional,
             ca_pem: Arc::from("-----BEGIN CERTIFICATE-----\n"),
             flush_logs: None,
             trusted_proxies: Vec::new(),

@@ -11,7 +11,7 @@ use agent_vault_broker::{
     Actor, ActorKind, AgentRecord, Broker, BrokerOptions, Image, LimitSettings, SealedCredential,
     SessionKind, SessionRecord, VaultRecord, VaultRole, credential_context,
 };
-use agent_vault_ca::{LeafIssuer, RootCa};
+use agent_vault_ca::{LeafIssuer, OwnIdentity, RootCa};
 use agent_vault_policy::{
     CredentialKey, EgressPolicy, Host, Service, ServiceDraft, UnmatchedPolicy, ValidationOptions,
 };
@@ -37,6 +37,9 @@ use uuid::Uuid;
 
 /// The host that every upstream answers for.
 pub(crate) const HOST: &str = "api.example.test";
+
+/// What the proxy itself is called.
+pub(crate) const PROXY_NAME: &str = "vault.example.test";
 
 /// Names that lead to loopback, and whatever a test scripts beside them.
 #[derive(Debug)]
@@ -132,6 +135,7 @@ pub(crate) struct StageBuilder {
     max_response_bytes: Option<u64>,
     egress: EgressPolicy,
     broken: bool,
+    require_tls: bool,
 }
 
 impl StageBuilder {
@@ -166,6 +170,12 @@ impl StageBuilder {
 
     pub(crate) fn broken_rules(mut self) -> Self {
         self.broken = true;
+        self
+    }
+
+    /// Nothing in clear on the proxy port.
+    pub(crate) fn require_tls(mut self) -> Self {
+        self.require_tls = true;
         self
     }
 
@@ -255,6 +265,7 @@ impl StageBuilder {
             CancellationToken::new(),
         );
         let proxy_clock = clock.clone();
+        let own = OwnIdentity::new(Arc::clone(&issuer), [PROXY_NAME], None).unwrap();
         let proxy = Proxy::new(
             Arc::clone(&broker),
             issuer,
@@ -266,6 +277,8 @@ impl StageBuilder {
                 max_response_bytes: self.max_response_bytes,
                 max_auth_failures: Some(50),
                 auth_failure_window: Duration::from_secs(300),
+                own_identity: Some(Arc::new(own)),
+                require_tls: self.require_tls,
                 clock: Arc::new(move || proxy_clock.now()),
             },
             closing.clone(),
@@ -396,6 +409,7 @@ impl Stage {
                 allow: vec!["127.0.0.1/32".parse().unwrap()],
             },
             broken: false,
+            require_tls: false,
         }
     }
 
@@ -442,6 +456,19 @@ impl Stage {
 
     pub(crate) fn tls(&self, alpn: &[&str]) -> Arc<ClientConfig> {
         Arc::new(agent_vault_testing::pki::client_config(&self.ca_pem, alpn))
+    }
+
+    /// A connection to the proxy port.
+    pub(crate) async fn dial(&self, door: Door) -> Result<client::Stream, BoxError> {
+        let socket = client::dial(self.addr).await?;
+        match door {
+            Door::Clear => Ok(Box::new(socket)),
+            Door::Tls => Ok(
+                client::tls(socket, PROXY_NAME, &self.tls(&["h2", "http/1.1"]))
+                    .await?
+                    .0,
+            ),
+        }
     }
 
     /// Everything that was logged, once `count` records are there.
@@ -518,9 +545,18 @@ pub(crate) async fn inside(stage: &Stage, authority: &str, alpn: &str) -> client
     // The upgraded stream needs no driver any more.
     drop(tasks);
     let host = authority.rsplit_once(':').unwrap().0;
-    let (stream, is_h2) = client::tls(stream, host, &stage.tls(&[alpn])).await.unwrap();
+    let (stream, is_h2) = client::tls(stream, host, &stage.tls(&[alpn]))
+        .await
+        .unwrap();
     assert_eq!(is_h2, alpn == "h2");
     stream
+}
+
+/// What is spoken to the proxy port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Clear,
+    Tls,
 }
 
 /// How the agent speaks to the proxy.
@@ -601,6 +637,16 @@ impl Agent {
         authority: &str,
         auth: &str,
     ) -> Result<Self, BoxError> {
+        Self::by(stage, Door::Clear, way, authority, auth).await
+    }
+
+    pub(crate) async fn by(
+        stage: &Stage,
+        door: Door,
+        way: Way,
+        authority: &str,
+        auth: &str,
+    ) -> Result<Self, BoxError> {
         let below = agent_vault_testing::tasks::Tasks::new();
         let http = match way {
             Way::H1 | Way::H2 => {
@@ -609,12 +655,13 @@ impl Agent {
                 } else {
                     &["http/1.1"]
                 };
-                Http::through(stage.addr, authority, Some(auth), &stage.tls(alpn)).await?
+                let proxy = stage.dial(door).await?;
+                Http::through_stream(proxy, authority, Some(auth), &stage.tls(alpn)).await?
             }
-            Way::Absolute => Http::begin(client::dial(stage.addr).await?, false).await?,
+            Way::Absolute => Http::begin(stage.dial(door).await?, false).await?,
             Way::Clear | Way::ClearH2 => {
-                let mut connection =
-                    client::ProxyConnection::open(stage.addr, &below.spawner()).await?;
+                let proxy = stage.dial(door).await?;
+                let mut connection = client::ProxyConnection::over(proxy, &below.spawner()).await?;
                 let stream = connection.connect(authority, Some(auth)).await?.opened();
                 Http::begin(stream, way == Way::ClearH2).await?
             }

@@ -19,6 +19,7 @@ mod paths;
 mod pool;
 mod refusals;
 mod revocation;
+mod secure;
 mod streams;
 mod stress;
 mod upgrades;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::Owner;
 use super::unlock::Plan;
 use crate::cli::App;
-use crate::client::{Call, Client, Transport};
+use crate::client::{Call, Client};
 use crate::config::{ServerConfig, ServerFlags};
-use crate::connect::Address;
+use crate::connect::{Address, transport};
 use crate::env_vars;
 use crate::error::{CliError, Result};
 use crate::home::Home;
@@ -99,6 +99,9 @@ fn forwarded(flags: &ServerFlags, config: &ServerConfig) -> Vec<std::ffi::OsStri
         ("--max-request-bytes", &flags.max_request_bytes),
         ("--max-response-bytes", &flags.max_response_bytes),
         ("--upstream-ca", &flags.upstream_ca),
+        ("--tls", &flags.tls),
+        ("--tls-cert", &flags.tls_cert),
+        ("--tls-key", &flags.tls_key),
     ];
     for (name, value) in given {
         if let Some(value) = value {
@@ -121,7 +124,7 @@ async fn wait(app: &App, home: &Home, child: &mut Child, log: &str) -> Result<St
         }
         if let Some(running) = lock::running(home)?.filter(|r| r.pid == child.id()) {
             let address = Address::parse(&running.address)?;
-            let client = Client::new(Transport::http(&address, true)?, None);
+            let client = Client::new(transport(app, home, &address, true)?, None);
             if client.send(&Call::get("/health")).await.is_ok() {
                 return Ok(running.address);
             }

@@ -20,13 +20,13 @@ pub(crate) use unlock::open_local;
 use super::{check_password, new_password, password_text};
 use crate::cli::App;
 use crate::client::{Call, Client, Transport};
-use crate::config::{ServerConfig, ServerFlags};
+use crate::config::{ServerConfig, ServerFlags, TlsMode};
 use crate::connect::Address;
 use crate::env_vars;
 use crate::error::{CliError, Result};
-use crate::home::Home;
+use crate::home::{Home, OWN_ROOT, write_atomically};
 use crate::lock::{self, ServerLock};
-use crate::server::{Local, Server, StartError};
+use crate::server::{self, Local, Server, StartError};
 use crate::signals::is_ignored;
 
 /// How long `server stop` waits.
@@ -144,7 +144,12 @@ async fn foreground(
         .create(app, &server.local().map_err(|e| e.error)?)
         .await?;
     let endpoints = server.endpoints().clone();
-    if let Err(e) = held.announce(&local_url(endpoints.api)) {
+    let scheme = server::scheme(&config);
+    // By it commands of this machine know the server when they speak TLS to it.
+    if let Err(e) = write_atomically(&home.path(OWN_ROOT), server.ca_pem().as_bytes(), 0o644) {
+        app.ui.warn(e.message());
+    }
+    if let Err(e) = held.announce(&local_url(scheme, endpoints.api)) {
         app.ui.warn(e.message());
     }
     // Whoever started us may not listen any more: that is no reason not to serve.
@@ -160,8 +165,8 @@ async fn foreground(
         Some(proxy) => tell(&format!("proxy at {proxy}")),
         None => tell("proxy switched off"),
     }
-    if !endpoints.api.ip().is_loopback() {
-        app.ui.note("both listeners speak plain HTTP: put TLS in front before they leave a network that you trust");
+    if !endpoints.api.ip().is_loopback() && config.tls.value == TlsMode::Optional {
+        app.ui.note("both listeners take plain HTTP besides TLS: whoever uses http:// sends tokens in clear; `--tls required` refuses it");
     }
     if matches!(owner, Owner::Later) {
         let token = match config.allow_remote_setup.value {
@@ -169,6 +174,7 @@ async fn foreground(
             false => server.setup_token().await,
         };
         let lines = how_to_register(
+            scheme,
             endpoints.api,
             config.base_url.value.as_deref(),
             token.as_deref(),
@@ -232,17 +238,22 @@ impl Signals {
 }
 
 /// A base URL that reaches a listener from this machine, even one that is bound to every address.
-fn local_url(address: SocketAddr) -> String {
+fn local_url(scheme: &str, address: SocketAddr) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// How the first owner comes to be. `token` is what a request needs that may have come from another machine.
-fn how_to_register(api: SocketAddr, base_url: Option<&str>, token: Option<&str>) -> Vec<String> {
+fn how_to_register(
+    scheme: &str,
+    api: SocketAddr,
+    base_url: Option<&str>,
+    token: Option<&str>,
+) -> Vec<String> {
     let public = base_url.filter(|url| is_public(url));
     let token = token.map(|token| format!(" --setup-token {token}"));
     let token = token.as_deref().unwrap_or_default();
@@ -253,7 +264,7 @@ fn how_to_register(api: SocketAddr, base_url: Option<&str>, token: Option<&str>)
     let here = if public.is_some() { token } else { "" };
     let mut lines = vec![format!(
         "no owner yet: run {}",
-        register(&local_url(api), here)
+        register(&local_url(scheme, api), here)
     )];
     match public {
         Some(url) => lines.push(format!("from another machine: {}", register(url, token))),
@@ -370,7 +381,7 @@ mod tests {
     #[test]
     fn whoever_may_register_is_told_how() {
         let lines = |api: &str, base, token| {
-            super::how_to_register(api.parse().unwrap(), base, token).join("\n")
+            super::how_to_register("http", api.parse().unwrap(), base, token).join("\n")
         };
         let here = "no owner yet: run `agent-vault auth register --address http://127.0.0.1:1`";
         assert_eq!(lines("127.0.0.1:1", None, Some("T")), here);
@@ -403,7 +414,7 @@ mod tests {
             ("[fd00::1]:1", "http://[fd00::1]:1"),
             ("10.0.0.1:1", "http://10.0.0.1:1"),
         ] {
-            assert_eq!(super::local_url(bound.parse().unwrap()), url);
+            assert_eq!(super::local_url("http", bound.parse().unwrap()), url);
         }
     }
 }
