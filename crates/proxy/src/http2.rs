@@ -24,9 +24,9 @@ use crate::connection::{Drained, Serving};
 use crate::exchange::{Caller, Client, exchange, expects_continue};
 use crate::interim::Hints;
 use crate::limits::{
-    CONNECTION_WINDOW, MAX_HEAD_BYTES, MAX_INTERIM_BYTES, MAX_LOCAL_RESETS, MAX_PENDING_RESETS,
-    MAX_REMEMBERED_RESETS, MAX_SEND_BUFFER, MAX_STREAMS, PING_INTERVAL, PING_TIMEOUT,
-    RESETS_REMEMBERED, STREAM_WINDOW,
+    CONNECTION_WINDOW, LINGER, MAX_HEAD_BYTES, MAX_INTERIM_BYTES, MAX_LOCAL_RESETS,
+    MAX_PENDING_RESETS, MAX_REMEMBERED_RESETS, MAX_SEND_BUFFER, MAX_STREAMS, PING_INTERVAL,
+    PING_TIMEOUT, RESETS_REMEMBERED, STREAM_WINDOW,
 };
 use crate::relay::ResponseBody;
 use crate::upgrade::ClientTunnel;
@@ -191,7 +191,8 @@ async fn serve_stream(
         let waiting = Some((fulfil, stream));
         (Incoming::Empty, Some(ClientTunnel::Http2(tunnel)), waiting)
     } else {
-        let mut body = Received::new(stream, &parts.headers);
+        let mut body =
+            Received::new(stream, &parts.headers).lingering(&client.shared.tasks, LINGER);
         if expects_continue(&parts.headers) && !body.is_end_stream() {
             let reply = Arc::clone(&reply);
             body = body.when_asked_for(move || {

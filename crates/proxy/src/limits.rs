@@ -27,7 +27,8 @@ pub(crate) const HELD_BODY_GRACE: Duration = Duration::from_secs(10 * 60);
 pub(crate) const HELD_BODY_RATE: u64 = 8 * 1024;
 /// A WebSocket without a byte in either direction.
 pub(crate) const WEBSOCKET_IDLE: Duration = Duration::from_secs(10 * 60);
-/// How long a client may go on sending after our end of its connection is closed, and how many bytes.
+/// How long a client may go on sending after our end of its connection or stream is closed, and how many bytes on a
+/// connection.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// See [`LINGER`].
 pub(crate) const MAX_LINGER_BYTES: usize = 1024 * 1024;

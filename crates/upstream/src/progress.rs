@@ -19,7 +19,7 @@ use crate::pool::{Body, BodyError};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Largest part of a body that is kept until its request is known to be processed, in bytes. They are not copied.
-const MAX_KEPT_BYTES: usize = 64 * 1024;
+const MAX_KEPT_BYTES: usize = 256 * 1024;
 /// Most pieces that it may have come in.
 const MAX_KEPT_PIECES: usize = 64;
 

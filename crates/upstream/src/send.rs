@@ -413,10 +413,7 @@ impl Upstream {
                 match sent {
                     Ok((response, upload)) => Ok(Answer {
                         response,
-                        lease: Lease::from(Held::Http2 {
-                            stream,
-                            upload,
-                        }),
+                        lease: Lease::from(Held::Http2 { stream, upload }),
                         tunnel: None,
                     }),
                     Err(failure) => Err(failure),

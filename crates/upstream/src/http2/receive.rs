@@ -3,12 +3,15 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 
 /// The body of a request or response on one HTTP/2 stream. Dropped before its end, it cancels the stream once nobody
 /// sends on it either.
@@ -17,8 +20,11 @@ pub struct Received {
     /// Bytes still to come, when the head said how many.
     remaining: Option<u64>,
     data_ended: bool,
+    /// Nothing more can come: it has ended, or was reset.
+    over: bool,
     /// Called when the body is first asked for.
     first: Option<Box<dyn FnOnce() + Send>>,
+    lingering: Option<(TaskTracker, Duration)>,
 }
 
 impl fmt::Debug for Received {
@@ -46,8 +52,20 @@ impl Received {
             stream,
             remaining,
             data_ended: false,
+            over: false,
             first: None,
+            lingering: None,
         }
+    }
+
+    /// Keeps the stream open for `time`, on a task of `tasks`, when the body is dropped before its end. A client that is
+    /// told at once that no more of its request is wanted may miss the answer before that; some versions of curl do.
+    #[must_use]
+    pub fn lingering(mut self, tasks: &TaskTracker, time: Duration) -> Self {
+        if !self.stream.is_end_stream() {
+            self.lingering = Some((tasks.clone(), time));
+        }
+        self
     }
 
     /// Calls `first` when the body is first asked for: the moment to tell a peer that waits for `100 Continue`.
@@ -82,8 +100,14 @@ impl Body for Received {
                 }
                 // Whatever its code: a reset after the whole body, with which a peer says that it wants no more of ours
                 // (RFC 9113 section 8.1), is none for h2, which tells that end from a missing one.
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => this.data_ended = true,
+                Some(Err(error)) => {
+                    this.over = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    this.data_ended = true;
+                    this.over = true;
+                }
             }
         }
         match ready!(this.stream.poll_trailers(cx)) {
@@ -99,5 +123,22 @@ impl Body for Received {
     fn size_hint(&self) -> SizeHint {
         self.remaining
             .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if let Some((tasks, time)) = self.lingering.take()
+            && !self.over
+            && !self.stream.is_end_stream()
+            && Handle::try_current().is_ok()
+        {
+            // What holds the flow control holds the stream. More than its window allows does not come.
+            let stream = self.stream.flow_control().clone();
+            tasks.spawn(async move {
+                tokio::time::sleep(time).await;
+                drop(stream);
+            });
+        }
     }
 }

@@ -11,5 +11,6 @@ mod config;
 mod direct;
 mod fixture;
 mod resolving;
+mod streams;
 mod tls;
 mod trust;
