@@ -316,3 +316,32 @@ fn settings_that_cannot_be_read_are_named_with_their_origin() {
     assert!(!stray.stderr.contains("panicked"), "{stray:?}");
     assert!(!home.join(".agent-vault/agent-vault.db").exists());
 }
+
+#[test]
+fn a_broken_certificate_is_told_before_anything_is_made() {
+    let home = Home::new();
+    let ca = agent_vault_testing::pki::TestCa::new();
+    let pair = |name: &str| {
+        let validity = agent_vault_testing::pki::Validity::CURRENT;
+        ca.issue(&[name.to_owned()], validity).to_pem()
+    };
+    let ((certificate, key), (_, other)) = (pair("one.example"), pair("two.example"));
+    let write = |name: &str, content: &str| {
+        let file = home.write(name, content);
+        file.to_string_lossy().into_owned()
+    };
+    let (good, good_key) = (write("good.crt", &certificate), write("good.key", &key));
+    let (other, empty) = (write("other.key", &other), write("empty", ""));
+    for (certificate, key, says) in [
+        ("/nonexistent", good_key.as_str(), "/nonexistent"),
+        (&good, "/nonexistent", "/nonexistent"),
+        (&empty, &good_key, "holds no certificate"),
+        (&good, &empty, "holds no unencrypted private key"),
+        (&good, &other, "does not belong"),
+    ] {
+        refused(&home, &["--tls-cert", certificate, "--tls-key", key])
+            .says(&["the TLS certificate (--tls-cert, --tls-key)", says]);
+    }
+    refused(&home, &["--tls-cert", &good]).says(&["go together", "--tls-key"]);
+    assert!(!home.join(".agent-vault/agent-vault.db").exists());
+}

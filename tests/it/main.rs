@@ -26,3 +26,4 @@ mod run_terminal;
 mod server_command;
 mod several_accounts;
 mod stage;
+mod tls;

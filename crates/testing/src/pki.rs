@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use rcgen::{
@@ -119,6 +121,13 @@ impl Identity {
         }
     }
 
+    /// Chain and key as PEM, for programs that read files.
+    #[must_use]
+    pub fn to_pem(&self) -> (String, String) {
+        let chain = self.chain.iter().map(|der| pem("CERTIFICATE", der));
+        (chain.collect(), pem("PRIVATE KEY", self.key.secret_der()))
+    }
+
     /// A server configuration that offers `alpn`, best first.
     ///
     /// # Panics
@@ -135,6 +144,17 @@ impl Identity {
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
     }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut out = format!("-----BEGIN {label}-----\n");
+    for line in text.as_bytes().chunks(64) {
+        out.push_str(&String::from_utf8_lossy(line));
+        out.push('\n');
+    }
+    out.push_str(&format!("-----END {label}-----\n"));
+    out
 }
 
 /// A client configuration that trusts exactly the roots in `pem` and offers `alpn`, best first.

@@ -2,7 +2,8 @@
 //!
 //! Whatever leaves (proxied requests, OAuth, external stores, mail) leaves through here: resolve → guard → connect →
 //! verify → pool. The order cannot be changed from outside: a socket is opened to a [`GuardedAddr`] only, which only the
-//! [`Guard`] makes, and names are never looked up a second time, so what was checked is what is dialled.
+//! [`Guard`] makes, and names are never looked up a second time, so what was checked is what is dialled. [`OwnProxy`] is the way of a command to
+//! the server that a person named.
 
 mod chain;
 mod connect;
@@ -14,6 +15,7 @@ pub mod http2;
 mod incoming;
 mod interim;
 mod outgoing;
+mod own_proxy;
 mod pool;
 mod progress;
 mod resolve;
@@ -32,6 +34,7 @@ pub use expect::Continue;
 pub use guard::{Guard, GuardedAddr};
 pub use incoming::Incoming;
 pub use interim::Interim;
+pub use own_proxy::{OwnProxy, OwnProxyError};
 pub use pool::{Body, BodyError, Route};
 pub use resolve::{CachingResolver, ResolveError, Resolver, Resolving, SystemResolver};
 pub use send::{Answer, Lease, NoTunnel, Tunnel, Upstream, Wire};

@@ -241,7 +241,9 @@ impl Instance {
 
     /// The base URL of the management API.
     pub(crate) fn address(&self) -> String {
-        format!("http://{}", self.api_addr())
+        let tls_only = self.flags.iter().any(|flag| flag == "--tls=required");
+        let scheme = if tls_only { "https" } else { "http" };
+        format!("{scheme}://{}", self.api_addr())
     }
 
     pub(crate) fn api_addr(&self) -> SocketAddr {
@@ -346,7 +348,8 @@ fn wait_for_addresses(stdout: &Output, child: &mut Child) -> Option<(SocketAddr,
             let (line, _) = rest.split_once('\n')?;
             line.trim().parse::<SocketAddr>().ok()
         };
-        if let (Some(api), Some(proxy)) = (after(" at http://"), after("proxy at ")) {
+        let api = after(" at http://").or_else(|| after(" at https://"));
+        if let (Some(api), Some(proxy)) = (api, after("proxy at ")) {
             return Some((api, proxy));
         }
         if !matches!(child.try_wait(), Ok(None)) {

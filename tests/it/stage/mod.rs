@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use agent_vault_testing::{Canary, Home, Recorded, Upstream, UpstreamBuilder};
 
-use instance::Instance;
+use instance::{Instance, InstanceBuilder};
 use process::{Outcome, Run};
 
 /// The key of the credential that every stage has.
@@ -68,8 +68,13 @@ impl Stage {
 
     /// The same with a given value.
     pub(crate) fn with_secret(secret: Canary, upstream: UpstreamBuilder) -> Self {
+        Self::on(Instance::builder(), secret, upstream)
+    }
+
+    /// The same on a server that is told more.
+    pub(crate) fn on(instance: InstanceBuilder, secret: Canary, upstream: UpstreamBuilder) -> Self {
         let upstream = upstream.start();
-        let instance = Instance::builder().upstream_ca(upstream.ca_pem()).start();
+        let instance = instance.upstream_ca(upstream.ca_pem()).start();
         instance.register();
         instance
             .person(&["vault", "credential", "set", KEY, "--stdin"])
@@ -89,8 +94,8 @@ impl Stage {
             .trim()
             .to_owned();
         let agent = Home::new();
-        let ca = http::call(instance.api_addr(), "GET", "/v1/mitm/ca.pem", &[], b"");
-        let root = agent.write("root.pem", ca.body);
+        let ca = instance.person(&["ca", "fetch"]).succeed().stdout;
+        let root = agent.write("root.pem", ca);
         Self {
             instance,
             upstream,

@@ -56,6 +56,18 @@ pub(crate) async fn run(app: &App, args: CaArgs) -> Result {
 pub(crate) struct Ca {
     pub(crate) pem: String,
     pub(crate) proxy_port: u16,
+    pub(crate) tls: ProxyTls,
+}
+
+/// Whether the proxy speaks TLS on its port, as the server tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProxyTls {
+    /// An older server, which does not.
+    No,
+    /// Beside plain HTTP.
+    Optional,
+    /// Alone.
+    Required,
 }
 
 /// Fetches the root; it also tells where the proxy listens.
@@ -80,5 +92,14 @@ pub(crate) async fn fetch(app: &App, connection: &Connection) -> Result<Ca> {
         .header("x-mitm-port")
         .and_then(|port| port.parse().ok())
         .unwrap_or(crate::config::DEFAULT_PROXY_PORT);
-    Ok(Ca { pem, proxy_port })
+    let tls = match reply.header("x-mitm-tls") {
+        Some("required") => ProxyTls::Required,
+        Some(_) => ProxyTls::Optional,
+        None => ProxyTls::No,
+    };
+    Ok(Ca {
+        pem,
+        proxy_port,
+        tls,
+    })
 }

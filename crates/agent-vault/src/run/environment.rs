@@ -88,7 +88,9 @@ pub(super) struct Wiring<'a> {
     pub(super) token: &'a str,
     pub(super) address: &'a str,
     pub(super) vault: &'a str,
-    /// As it stands in a URL: an IPv6 address in brackets.
+    /// Host of the management API; as it stands in a URL: an IPv6 address in brackets.
+    pub(super) server_host: &'a str,
+    /// The same of the proxy.
     pub(super) proxy_host: &'a str,
     pub(super) proxy_port: u16,
     pub(super) bundle: &'a Path,
@@ -167,11 +169,12 @@ fn proxy_url(wiring: &Wiring<'_>) -> String {
 /// Ours first, then the caller's own entries, without those that would take a brokered host past the proxy; of the caller's
 /// it is told which.
 fn no_proxy(wiring: &Wiring<'_>, theirs: &[String]) -> (String, Vec<String>) {
-    let host = wiring.proxy_host.trim_matches(['[', ']']);
+    let [host, server] =
+        [wiring.proxy_host, wiring.server_host].map(|host| host.trim_matches(['[', ']']));
     let mut seen = BTreeSet::new();
     let mut entries: Vec<&str> = Vec::new();
     let mut bypassing = Vec::new();
-    let all = ["localhost", "127.0.0.1", host]
+    let all = ["localhost", "127.0.0.1", host, server]
         .into_iter()
         .map(|e| (e, true))
         .chain(
@@ -249,6 +252,7 @@ mod tests {
                 token: "av_sess_t/x",
                 address: "http://vault.example:14321",
                 vault: "work",
+                server_host: "vault.example",
                 proxy_host: "vault.example",
                 proxy_port: 14322,
                 bundle: Path::new("/b/ca.pem"),
@@ -337,6 +341,7 @@ mod tests {
                 token: "t",
                 address: "http://127.0.0.1:1",
                 vault: "work",
+                server_host: "127.0.0.1",
                 proxy_host: "127.0.0.1",
                 proxy_port: 2,
                 bundle: Path::new("/b"),

@@ -6,19 +6,23 @@
 mod bundle;
 mod child;
 mod environment;
+mod forward;
 mod program;
 mod report;
 mod token;
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use agent_vault_ca::LOCAL_NAME;
+use agent_vault_upstream::{OwnProxy, OwnProxyError};
 use clap::Args;
 
 use crate::cli::{App, Target};
 use crate::client::Call;
 use crate::client::types::{Discovery, Services};
-use crate::commands::ca;
+use crate::commands::ca::{self, Ca, ProxyTls};
 use crate::connect::{Address, Connection, Identity};
 use crate::diagnose::ServiceKeys;
 use crate::env_vars;
@@ -27,6 +31,7 @@ use crate::server::LocalServer;
 use crate::vault_choice::{self, Choice};
 
 use environment::Wiring;
+use forward::Forwarder;
 use report::Reporter;
 use token::RunToken;
 
@@ -46,6 +51,9 @@ pub(crate) struct RunArgs {
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
+    /// Speak plain HTTP to a proxy on another machine: the token then crosses the network in clear
+    #[arg(long)]
+    plain_proxy: bool,
     /// `host`; `container` is not in this version
     #[arg(long, value_name = "MODE")]
     isolation: Option<String>,
@@ -76,7 +84,9 @@ pub(crate) struct RunArgs {
 struct Endpoint {
     /// The management API, as the child is told.
     address: Address,
-    /// Host of the proxy as it stands in a URL.
+    /// Takes what the child sends, and sends it on over TLS, where the proxy is on another machine.
+    forwarder: Option<Forwarder>,
+    /// Host of the proxy, as the child is told and as it stands in a URL.
     proxy_host: String,
     proxy_port: u16,
     ca_pem: String,
@@ -100,7 +110,7 @@ pub(crate) async fn run(app: &App, target: &Target, args: RunArgs) -> Result<u8>
             (vault, Some(local.serve().await.map_err(|e| e.error)?))
         }
     };
-    let endpoint = endpoint(app, &connection, server.as_ref()).await?;
+    let endpoint = endpoint(app, &connection, server.as_ref(), args.plain_proxy).await?;
     let token = RunToken::obtain(app, &connection, &vault.name, &args, &program.name).await?;
     // From here on there is a token to end, whatever happens.
     let outcome = supervised(app, &connection, &vault, &endpoint, &token, &args, &program).await;
@@ -109,6 +119,9 @@ pub(crate) async fn run(app: &App, target: &Target, args: RunArgs) -> Result<u8>
             reporter.after(app, &connection, &token).await;
         }
         token.end(app, &connection).await;
+        if let Some(forwarder) = endpoint.forwarder {
+            forwarder.stop().await;
+        }
         if let Some(server) = server {
             server.stop().await;
         }
@@ -143,6 +156,7 @@ async fn supervised(
             token: secret,
             address: &endpoint.address.to_string(),
             vault: &vault.name,
+            server_host: endpoint.address.host(),
             proxy_host: &endpoint.proxy_host,
             proxy_port: endpoint.proxy_port,
             bundle: bundle.path(),
@@ -255,27 +269,73 @@ async fn endpoint(
     app: &App,
     connection: &Connection,
     server: Option<&LocalServer>,
+    plain: bool,
 ) -> Result<Endpoint> {
     match (&connection.address, server) {
         (_, Some(server)) => Ok(Endpoint {
             address: Address::parse(&format!("http://{}", server.api_addr))?,
-            proxy_host: match server.proxy_addr.ip() {
-                std::net::IpAddr::V4(ip) => ip.to_string(),
-                std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-            },
+            forwarder: None,
+            proxy_host: url_host(server.proxy_addr.ip()),
             proxy_port: server.proxy_addr.port(),
             ca_pem: server.ca_pem.clone(),
         }),
         (Some(address), None) => {
             let ca = ca::fetch(app, connection).await?;
+            let forwarder = match (ca.tls, plain) {
+                (ProxyTls::Required, true) => {
+                    return Err(CliError::usage(
+                        "`--plain-proxy`: this server is spoken to over TLS only",
+                    ));
+                }
+                (ProxyTls::Required, false) => Some(forwarder(address, &ca).await?),
+                (ProxyTls::Optional, false) if !address.is_loopback() => {
+                    Some(forwarder(address, &ca).await?)
+                }
+                (ProxyTls::Optional | ProxyTls::No, _) => None,
+            };
+            let (proxy_host, proxy_port) = match &forwarder {
+                Some(forwarder) => {
+                    let here = forwarder.address();
+                    (url_host(here.ip()), here.port())
+                }
+                None => (address.host().to_owned(), ca.proxy_port),
+            };
             Ok(Endpoint {
                 address: address.clone(),
-                proxy_host: address.host().to_owned(),
-                proxy_port: ca.proxy_port,
+                forwarder,
+                proxy_host,
+                proxy_port,
                 ca_pem: ca.pem,
             })
         }
         (None, None) => Err(CliError::new("there is neither a server nor a local vault")),
+    }
+}
+
+/// The way to a proxy that is spoken to over TLS.
+async fn forwarder(address: &Address, ca: &Ca) -> Result<Forwarder> {
+    let (host, port) = (address.host(), ca.proxy_port);
+    let failed = |error: OwnProxyError| {
+        let failed = CliError::new(format!(
+            "cannot reach the proxy at {host}:{port} over TLS: {error}"
+        ));
+        match (error, ca.tls) {
+            (OwnProxyError::Tls(_), ProxyTls::Optional) => failed.hint(
+                "its port must be reachable as it is, without TLS of something else in front; `--plain-proxy` speaks plain HTTP to it, and the token then crosses the network in clear",
+            ),
+            _ => failed,
+        }
+    };
+    let proxy = OwnProxy::new(host, port, &ca.pem, LOCAL_NAME).map_err(failed)?;
+    // What is wrong is told now, and not by each request of the child.
+    drop(proxy.connect().await.map_err(failed)?);
+    Forwarder::listen(proxy).await
+}
+
+fn url_host(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }
 

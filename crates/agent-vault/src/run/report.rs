@@ -93,10 +93,16 @@ impl Reporter {
                 clean(&bypassing.join(", "))
             ));
         }
-        if !endpoint.address.is_loopback() {
+        let remote = !endpoint.address.is_loopback();
+        if remote && endpoint.forwarder.is_none() {
             app.ui.progress(&format!(
-                "agent-vault: the proxy at {}:{} speaks plain HTTP: the run's token crosses the network in clear",
+                "agent-vault: plain HTTP to the proxy at {}:{}: the run's token crosses the network in clear",
                 endpoint.proxy_host, endpoint.proxy_port
+            ));
+        } else if remote && !endpoint.address.is_https() {
+            app.ui.progress(&format!(
+                "agent-vault: {} is plain HTTP: the run's token crosses the network in clear once, when it is made; the server takes https:// as well",
+                endpoint.address
             ));
         }
     }

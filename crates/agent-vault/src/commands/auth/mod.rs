@@ -62,6 +62,11 @@ fn connect(app: &App, address: Option<&str>) -> Result<Connection> {
         Err(_) if home.session().is_err() => here(&home)?,
         Err(e) => return Err(e),
     };
+    if !address.is_https() && !address.is_loopback() {
+        app.ui.warn(&format!(
+            "{address} is plain HTTP: the password and the login cross the network in clear; the server takes https:// as well"
+        ));
+    }
     Connection::nobody(app, address, home)
 }
 

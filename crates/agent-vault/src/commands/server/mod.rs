@@ -146,7 +146,7 @@ async fn foreground(
     let endpoints = server.endpoints().clone();
     let scheme = server::scheme(&config);
     // By it commands of this machine know the server when they speak TLS to it.
-    if let Err(e) = write_atomically(&home.path(OWN_ROOT), server.ca_pem().as_bytes(), 0o644) {
+    if let Err(e) = write_atomically(&home.path(OWN_ROOT), server.ca_pem().as_bytes(), 0o600) {
         app.ui.warn(e.message());
     }
     if let Err(e) = held.announce(&local_url(scheme, endpoints.api)) {
