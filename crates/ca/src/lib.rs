@@ -2,8 +2,8 @@
 //!
 //! To read and rewrite a request inside TLS, the proxy answers for the host that the agent asked for, with a certificate
 //! that it makes on the spot. This crate owns that: the root ([`RootCa`]), leaf certificates and the server side TLS
-//! configuration that goes with each ([`LeafIssuer`]), what the server shows on its own ports ([`OwnIdentity`]), and the bundle of roots that an agent's environment is told to
-//! trust ([`bundle`]).
+//! configuration that goes with each ([`LeafIssuer`]), what the server shows on its own ports ([`OwnIdentity`]), and the
+//! bundle of roots that an agent's environment is told to trust ([`bundle`]).
 //!
 //! It reads no clock, opens no socket and stores nothing. The root's private key comes in, and goes out once when it is
 //! generated, as [`agent_vault_seal::SecretBytes`]; sealing and keeping it is the caller's work.

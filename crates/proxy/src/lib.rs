@@ -2,7 +2,8 @@
 //!
 //! The stages, in order; [`exchange`](mod@exchange) runs those of one request:
 //!
-//! 1. [`listener`] accepts connections on one port, within bounds; [`addresses`] counts each client's; [`door`] terminates TLS to the port itself.
+//! 1. [`listener`] accepts connections on one port, within bounds; [`addresses`] counts each client's; [`door`] terminates TLS
+//!    that is spoken to the port itself.
 //! 2. [`authenticate`] finds the principal behind `Proxy-Authorization`.
 //! 3. [`tunnel`] answers `CONNECT` and keeps what the client sent early.
 //! 4. [`intercept`] reads the ClientHello, compares its name, terminates TLS.
