@@ -454,7 +454,15 @@ fn relay(
     if is_long_lived(&parts.headers) {
         held.slot.release();
     }
-    let body = RelayBody::new(source, cap, fate, lease, held);
+    let mut body = RelayBody::new(source, cap, fate, lease, held);
+    if *method == Method::HEAD
+        || matches!(
+            parts.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
+    {
+        body = body.without_content();
+    }
     Ok(Response::from_parts(parts, ResponseBody::Relayed(body)))
 }
 

@@ -327,6 +327,12 @@ impl RelayBody {
         }
     }
 
+    /// The answer has no content, whatever its head says (RFC 9110 section 6.4.1): nobody may ask for it.
+    pub(crate) fn without_content(mut self) -> Self {
+        self.announced = Some(0);
+        self
+    }
+
     fn end(&mut self, code: &'static str) {
         if let Some(lease) = self.lease.take()
             && code.is_empty()

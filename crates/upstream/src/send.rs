@@ -442,9 +442,15 @@ impl Upstream {
             // A connection that was opened a moment ago takes more as soon as its peer has said how many.
             if let Some(fresh) = lane.unsettled() {
                 let settled = tokio::time::timeout(SETTINGS_WAIT, fresh.settled()).await;
-                if settled.is_ok()
-                    && let Some(pooled) = lane.take()
-                {
+                if settled.is_err() {
+                    let error = UpstreamError::unsent(
+                        ErrorKind::Timeout,
+                        "the upstream does not begin to speak HTTP/2",
+                    );
+                    dialing.failed(&error);
+                    return Err(error);
+                }
+                if let Some(pooled) = lane.take() {
                     return Ok(pooled);
                 }
             }

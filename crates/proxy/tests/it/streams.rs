@@ -302,3 +302,28 @@ async fn an_upload_takes_its_place_until_it_has_left() {
     upload.send_data("rest".into(), true).unwrap();
     gate.close();
 }
+
+/// An answer to HEAD may announce a length and end in a frame of its own. It is whole without content.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_head_may_end_later() {
+    let (opened, gate) = (Arc::default(), Arc::new(Semaphore::new(0)));
+    let upstream = taking(10, &opened, &gate, |_, mut respond, gate| {
+        let response = Response::builder().header("content-length", "10");
+        let mut stream = respond
+            .send_response(response.body(()).unwrap(), false)
+            .unwrap();
+        tokio::spawn(async move {
+            gate.acquire().await.unwrap().forget();
+            stream.send_data(Bytes::new(), true).unwrap_or_default();
+        });
+    });
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    for way in [Way::H1, Way::H2] {
+        let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
+        let answer = agent.send("HEAD", "/", &[], client::empty()).await.unwrap();
+        gate.add_permits(1);
+        let answer = client::Answer::read(answer).await.unwrap();
+        assert_eq!(answer.headers["content-length"], "10", "{way:?}");
+        assert_eq!(stage.last_logged(1).await.error_code, "", "{way:?}");
+    }
+}
