@@ -30,6 +30,8 @@ pub(crate) struct Watch {
     head_since: AtomicU64,
     /// Milliseconds since `epoch` at which the client stopped taking bytes, plus one; zero while it takes them.
     blocked_since: AtomicU64,
+    /// The client has sent something, or has taken something after it had not for a while.
+    stirred: AtomicBool,
     /// Whose connection it is: fixed for a tunnel, the latest for a connection of absolute-form requests.
     principal: Mutex<Option<Principal>>,
     /// A head was read whose answer may not have been written yet.
@@ -57,6 +59,7 @@ impl Watch {
             idle_since: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
+            stirred: AtomicBool::new(false),
             principal: Mutex::new(principal),
             answering: AtomicBool::new(false),
             interim: Interim::default(),
@@ -107,6 +110,10 @@ impl Watch {
         }
     }
 
+    pub(crate) fn note_stirred(&self) {
+        self.stirred.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn note_blocked(&self) {
         if self.blocked_since.load(Ordering::Relaxed) == 0 {
             self.blocked_since.store(self.now() + 1, Ordering::Relaxed);
@@ -127,6 +134,7 @@ impl Watch {
     pub(crate) fn note_written(&self) {
         if self.blocked_since.load(Ordering::Relaxed) != 0 {
             self.blocked_since.store(0, Ordering::Relaxed);
+            self.note_stirred();
         }
     }
 
@@ -186,8 +194,9 @@ pub(crate) trait Serving: Future<Output = Result<(), Self::Error>> {
         false
     }
 
-    /// Looks after a peer that may be gone without a word; asked every few seconds.
-    fn is_alive(self: Pin<&mut Self>) -> bool {
+    /// Looks after a peer that may be gone without a word; asked every few seconds. `stirred` says that it has sent or
+    /// taken something since.
+    fn is_alive(self: Pin<&mut Self>, _stirred: bool) -> bool {
         true
     }
 }
@@ -279,7 +288,10 @@ pub(crate) async fn drive<C: Serving>(shared: &Shared, watch: &Arc<Watch>, conne
         };
         match signal {
             Signal::Tick => match watch.state(connection.has_unsent()) {
-                State::Busy if connection.as_mut().is_alive() => {}
+                State::Busy
+                    if connection
+                        .as_mut()
+                        .is_alive(watch.stirred.swap(false, Ordering::Relaxed)) => {}
                 State::Busy => {
                     tracing::debug!(peer = %watch.peer, "connection closed: its client answers no pings");
                     return;

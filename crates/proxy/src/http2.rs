@@ -134,10 +134,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Serving for Streams<T> {
         }
     }
 
-    fn is_alive(mut self: Pin<&mut Self>) -> bool {
+    fn is_alive(mut self: Pin<&mut Self>, stirred: bool) -> bool {
         match &mut self.state {
             State::Greeting(_) => true,
-            State::Open { keep_alive, .. } => keep_alive.is_alive(true),
+            State::Open { keep_alive, .. } => keep_alive.is_alive(true, stirred),
         }
     }
 }

@@ -214,8 +214,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if self.speaks == Speaks::Http1 && buf.filled().len() > before {
-            self.watch().note_read();
+        if buf.filled().len() > before {
+            match self.speaks {
+                Speaks::Http1 => self.watch().note_read(),
+                Speaks::Http2 => self.watch().note_stirred(),
+            }
         }
         polled
     }

@@ -10,6 +10,7 @@ mod duplex;
 mod keep_alive;
 mod receive;
 mod send;
+mod stirring;
 
 pub use duplex::Duplex;
 pub use keep_alive::KeepAlive;

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::keep_alive::KeepAlive;
 use super::send::{SendBody, SendBodyError};
+use super::stirring::{Stirred, Stirring};
 use super::{Duplex, Received};
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
 use crate::incoming::Incoming;
@@ -136,6 +137,7 @@ pub(crate) async fn connect(
     tasks: &TaskTracker,
     closing: &CancellationToken,
 ) -> Result<Http2, UpstreamError> {
+    let stirred = Stirred::default();
     let (sender, mut connection) = Builder::new()
         .enable_push(false)
         .initial_max_send_streams(UNSETTLED)
@@ -148,7 +150,7 @@ pub(crate) async fn connect(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(MAX_SEND_BUFFER)
         .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
-        .handshake::<_, Bytes>(io)
+        .handshake::<_, Bytes>(Stirring::new(io, stirred.clone()))
         .await
         .map_err(|error| failed_http2(error, Sent::NotSent))?;
     let keep_alive = KeepAlive::new(connection.ping_pong(), PING_INTERVAL, PING_TIMEOUT);
@@ -164,6 +166,7 @@ pub(crate) async fn connect(
     let driver = Driver {
         connection,
         keep_alive,
+        stirred,
         settled: false,
         state: Arc::clone(&state),
     };
@@ -499,8 +502,9 @@ async fn finish_upload(
 
 /// Reads and writes a connection's frames until it ends.
 struct Driver {
-    connection: Connection<Io, Bytes>,
+    connection: Connection<Stirring<Io>, Bytes>,
     keep_alive: KeepAlive,
+    stirred: Stirred,
     settled: bool,
     state: Arc<State>,
 }
@@ -526,7 +530,7 @@ impl Driver {
             match signal {
                 Signal::Tick => {
                     let busy = self.state.in_flight.load(Ordering::Relaxed) > 0;
-                    if !self.keep_alive.is_alive(busy) {
+                    if !self.keep_alive.is_alive(busy, self.stirred.take()) {
                         tracing::debug!("upstream connection closed: its peer answers no pings");
                         self.state.dead.store(true, Ordering::Relaxed);
                         break;

@@ -30,11 +30,17 @@ impl KeepAlive {
     }
 
     /// Looks at the clock, some seconds after the last time. False once the peer is known to be gone.
-    pub fn is_alive(&mut self, wanted: bool) -> bool {
+    ///
+    /// `wanted` says that it is worth a ping, and `stirred` that it has taken or sent bytes since the last look: a ping
+    /// waits behind what a slow peer has yet to read.
+    pub fn is_alive(&mut self, wanted: bool, stirred: bool) -> bool {
         let Some(pings) = &mut self.pings else {
             return true;
         };
         if self.unanswered {
+            if stirred {
+                self.since = Instant::now();
+            }
             match pings.poll_pong(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Ok(_)) => {
                     self.unanswered = false;
@@ -64,5 +70,32 @@ impl KeepAlive {
 impl std::fmt::Debug for KeepAlive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeepAlive").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ping waits behind what a slow peer has yet to read, so one that takes bytes is not gone.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_bytes_is_not_gone() {
+        let (near, _far) = tokio::io::duplex(1024);
+        let (_sender, mut connection) = h2::client::handshake(near).await.unwrap();
+        let pings = connection.ping_pong();
+        let (interval, patience) = (Duration::from_secs(60), Duration::from_secs(20));
+        let mut keep_alive = KeepAlive::new(pings, interval, patience);
+        let look = Duration::from_secs(15);
+        tokio::time::advance(interval).await;
+        // The ping leaves; nobody answers.
+        assert!(keep_alive.is_alive(true, false));
+        for _ in 0..10 {
+            tokio::time::advance(look).await;
+            assert!(keep_alive.is_alive(true, true));
+        }
+        tokio::time::advance(look).await;
+        assert!(keep_alive.is_alive(true, false));
+        tokio::time::advance(look).await;
+        assert!(!keep_alive.is_alive(true, false));
     }
 }
