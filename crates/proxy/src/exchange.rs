@@ -302,7 +302,7 @@ async fn stages(
             Some(Lost::TooLarge) => {
                 Refusal::request_too_large(shared.options.max_request_bytes.unwrap_or_default())
             }
-            Some(Lost::Broken) => Refusal::unreadable_body(),
+            Some(Lost::Broken | Lost::Left) => Refusal::unreadable_body(),
             Some(Lost::Stalled) => Refusal::stalled_body(),
             None => Refusal::upstream(&error, &head.authority.to_string()),
         }
@@ -497,15 +497,20 @@ fn refuse(
     entry: Entry,
     refusal: Refusal,
 ) -> Response<ResponseBody> {
-    let mut entry = entry;
-    entry.answered(refusal.status);
-    entry.note(|record| {
-        if !matches!(refusal.fault, Fault::Upstream) {
-            record.decision = LogDecision::Refused;
-        }
-    });
     tracing::debug!(code = refusal.code, message = %refusal.message, "request refused");
-    entry.complete(refusal.code);
+    if entry.has_client_left() {
+        // Nobody was refused anything, and most likely nobody hears the answer. The record says so by itself.
+        drop(entry);
+    } else {
+        let mut entry = entry;
+        entry.answered(refusal.status);
+        entry.note(|record| {
+            if !matches!(refusal.fault, Fault::Upstream) {
+                record.decision = LogDecision::Refused;
+            }
+        });
+        entry.complete(refusal.code);
+    }
     let response = refusal.into_response(shared.options.base_url.as_ref());
     if *method == Method::HEAD {
         without_body(response)

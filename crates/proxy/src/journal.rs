@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::limits::{JOURNAL_BATCH, JOURNAL_DELAY, JOURNAL_QUEUE, MAX_LOGGED_PATH};
-use crate::relay::Fate;
+use crate::relay::{Fate, Lost};
 
 /// nginx's number for a client that left before the answer; nothing was sent then.
 pub(crate) const CLIENT_CLOSED: u16 = 499;
@@ -262,6 +262,11 @@ impl Entry {
     /// Adds what is known of the request body by the time that the exchange ends.
     pub(crate) fn follow(&mut self, request: Option<Arc<Fate>>) {
         self.request = request;
+    }
+
+    /// Whether the client left while it sent its body.
+    pub(crate) fn has_client_left(&self) -> bool {
+        self.request.as_ref().and_then(|fate| fate.get()) == Some(Lost::Left)
     }
 
     /// Changes what will be recorded.

@@ -1,5 +1,7 @@
 //! Bodies on their way through: counted, timed by progress, and tied to the exchange that they belong to.
 
+use std::error::Error as StdError;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -135,10 +137,33 @@ pub(crate) struct Fate {
 pub(crate) enum Lost {
     /// It grew over the cap.
     TooLarge = 1,
-    /// The client sent something malformed or left.
+    /// The client sent something malformed.
     Broken = 2,
     /// The client stopped sending.
     Stalled = 3,
+    /// The client left, or took its request back.
+    Left = 4,
+}
+
+/// Whether a client's body ended because nobody sends it any more.
+fn has_left(error: &BodyError) -> bool {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error.as_ref());
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_remote() || error.is_io();
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof
+                    | ErrorKind::ConnectionReset
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::BrokenPipe
+            );
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl Fate {
@@ -147,7 +172,7 @@ impl Fate {
     }
 
     pub(crate) fn get(&self) -> Option<Lost> {
-        [Lost::TooLarge, Lost::Broken, Lost::Stalled]
+        [Lost::TooLarge, Lost::Broken, Lost::Stalled, Lost::Left]
             .into_iter()
             .find(|lost| *lost as u8 == self.lost.load(Ordering::Relaxed))
     }
@@ -215,7 +240,11 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Ok(with_trailers(frame, strip_request_trailers))))
             }
             Poll::Ready(Some(Err(error))) => {
-                self.fate.set(Lost::Broken);
+                self.fate.set(if has_left(&error) {
+                    Lost::Left
+                } else {
+                    Lost::Broken
+                });
                 Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => Poll::Ready(None),
@@ -369,7 +398,7 @@ impl Body for RelayBody {
             Poll::Ready(Some(Err(error))) => {
                 this.end(match this.request.as_ref().and_then(|fate| fate.get()) {
                     None => "upstream_truncated",
-                    Some(Lost::Broken) => "client_closed",
+                    Some(Lost::Broken | Lost::Left) => "client_closed",
                     Some(Lost::TooLarge) => "request_too_large",
                     Some(Lost::Stalled) => "request_read_error",
                 });

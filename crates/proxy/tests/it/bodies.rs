@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use agent_vault_proxy::LogDecision;
 use agent_vault_testing::client::{self, Answer, RequestBody};
 use agent_vault_testing::recording::Ending;
 use agent_vault_testing::{Alpn, BoxError, Upstream, within};
@@ -676,6 +677,29 @@ async fn a_client_that_leaves_ends_the_exchange_upstream_and_is_on_record() {
             );
             drop(feeder);
         }
+    }
+}
+
+/// An agent that leaves in the middle of its upload was not refused anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_its_agent_leaves_is_on_record_as_such() {
+    for (way, far) in PATHS {
+        let upstream = far.start();
+        let stage = stage_for(&upstream).await;
+        let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
+        let (feeder, body) = fed();
+        feeder.data("some").await;
+        let request = agent.request("POST", "/x", &[], body);
+        let asking = tokio::spawn(async move { agent.http.send(request).await.map(drop) });
+        let seen = upstream.wait_for_path("/x").await;
+        seen.body_reached(4).await;
+        asking.abort();
+        let record = stage.last_logged(1).await;
+        let what = format!("{way:?} {far:?} {record:?}");
+        assert_eq!(record.error_code, "client_closed", "{what}");
+        assert_eq!(record.status, 499, "{what}");
+        assert_eq!(record.decision, LogDecision::Brokered, "{what}");
+        drop(feeder);
     }
 }
 
