@@ -4,8 +4,11 @@ use std::sync::{Arc, Mutex, Weak};
 
 use rustix::process::Signal;
 
+use agent_vault_testing::{Canary, Upstream};
+
+use crate::stage::instance::Instance;
 use crate::stage::process::Run;
-use crate::stage::{Slot, Stage};
+use crate::stage::{KEY, Slot, Stage};
 
 fn stage() -> Arc<Stage> {
     static SLOT: Slot = Mutex::new(Weak::new());
@@ -285,4 +288,38 @@ fn a_revoked_token_ends_what_is_open() {
         let ended = stream.finish();
         assert!(!ended.status.success(), "{ended:?}");
     }
+}
+
+/// An operator closes every vault that has not been opened; a vault's own setting, either way, is heeded before.
+#[test]
+fn s7_the_operators_policy_holds_where_a_vault_has_none() {
+    let stage = Stage::on(
+        Instance::builder().env("AGENT_VAULT_UNMATCHED_HOST_POLICY", "deny"),
+        Canary::new("sk-canary-"),
+        Upstream::builder(),
+    );
+    stage.add_service(&["--auth-type", "bearer", "--token-key", KEY]);
+    let person = |arguments: &[&str]| stage.instance.person(arguments).succeed();
+    person(&["vault", "create", "other"]);
+    let token = |vault: &str| {
+        let minted = person(&["vault", "token", "--vault", vault, "--json"]).json();
+        minted["token"].as_str().expect("a token").to_owned()
+    };
+    let (default, other) = (token("default"), token("other"));
+    let shown = person(&["vault", "settings", "--vault", "other", "--json"]).json();
+    assert_eq!(shown["unmatched_host_policy"], "deny");
+    assert_eq!(fetch(&stage, &other, "other", "/closed"), "403 200");
+    assert!(stage.upstream.latest("/closed").is_none());
+    person(&[
+        "vault",
+        "settings",
+        "--vault",
+        "other",
+        "--unmatched-host-policy",
+        "passthrough",
+    ]);
+    assert_eq!(fetch(&stage, &other, "other", "/opened"), "200 200");
+    // A service is what opens a vault without such a setting.
+    assert_eq!(fetch(&stage, &default, "default", "/served"), "200 200");
+    stage.saw_bearer("/served");
 }

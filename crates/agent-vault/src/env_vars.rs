@@ -42,6 +42,7 @@ variables! {
     MAX_RESPONSE_BYTES = "AGENT_VAULT_MAX_RESPONSE_BYTES", "server", "Largest response body through the proxy, 0 = no limit (default).";
     ALLOW_PRIVATE_RANGES = "AGENT_VAULT_ALLOW_PRIVATE_RANGES", "server", "`true` lets the proxy reach private addresses (default false).";
     NETWORK_ALLOWLIST = "AGENT_VAULT_NETWORK_ALLOWLIST", "server", "Comma-separated addresses or CIDRs that the proxy may reach although they are private.";
+    UNMATCHED_HOST_POLICY = "AGENT_VAULT_UNMATCHED_HOST_POLICY", "server", "What vaults without a setting of their own do with hosts that no service matches: `passthrough` (default) or `deny`.";
     TRUSTED_PROXIES = "AGENT_VAULT_TRUSTED_PROXIES", "server", "Comma-separated CIDRs whose `X-Forwarded-For` counts.";
     DEV_MODE = "AGENT_VAULT_DEV_MODE", "server", "`true` allows services on internal host names such as `localhost` (default false).";
     ALLOW_REMOTE_SETUP = "AGENT_VAULT_ALLOW_REMOTE_SETUP", "server", "`true` lets the first owner register from another machine (default false).";

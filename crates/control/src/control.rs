@@ -303,8 +303,13 @@ impl Control {
     }
 
     async fn load_everything(&self, gate: &mut i64) -> Result<(), ControlError> {
-        let (image, version) =
-            publish::image(&self.0.store, &self.0.instance_id, self.now()).await?;
+        let (image, version) = publish::image(
+            &self.0.store,
+            &self.0.instance_id,
+            self.0.options.unmatched,
+            self.now(),
+        )
+        .await?;
         self.0.broker.replace_all(image);
         *gate = version;
         Ok(())

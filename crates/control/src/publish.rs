@@ -111,6 +111,7 @@ pub(crate) fn vault(
 pub(crate) async fn image(
     store: &Store,
     instance_id: &[u8],
+    default: UnmatchedPolicy,
     now: Timestamp,
 ) -> Result<(broker::Image, i64), ControlError> {
     let image = store.image(now).await?;
@@ -133,7 +134,7 @@ pub(crate) async fn image(
             unmatched_policy,
             credentials,
         } = row;
-        let unmatched = settings::unmatched(unmatched_policy.as_deref());
+        let unmatched = settings::unmatched(unmatched_policy.as_deref(), default);
         let credentials = credentials
             .into_iter()
             .map(
@@ -171,6 +172,7 @@ pub(crate) async fn vault_record(
     tx: &mut Tx,
     id: Uuid,
     instance_id: &[u8],
+    default: UnmatchedPolicy,
 ) -> Result<broker::VaultRecord, ControlError> {
     let gone = || ControlError::not_found("the vault is gone");
     let row = tx.vault(id).await?.ok_or_else(gone)?;
@@ -179,6 +181,7 @@ pub(crate) async fn vault_record(
         tx.vault_setting(id, settings::UNMATCHED_KEY)
             .await?
             .as_deref(),
+        default,
     );
     let credentials = tx.credentials(id).await?.into_iter().map(sealed).collect();
     Ok(vault(

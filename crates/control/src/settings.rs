@@ -11,10 +11,11 @@ use crate::write::Write;
 /// Name of the stored setting.
 pub(crate) const UNMATCHED_KEY: &str = "unmatched_host_policy";
 
-/// Reads the stored policy; nothing stored is the default, and a word that nobody wrote here refuses.
-pub(crate) fn unmatched(stored: Option<&str>) -> UnmatchedPolicy {
+/// Reads the stored policy; nothing stored is the instance's default, and a word that nobody wrote here refuses.
+pub(crate) fn unmatched(stored: Option<&str>, default: UnmatchedPolicy) -> UnmatchedPolicy {
     match stored {
-        None | Some("" | "passthrough") => UnmatchedPolicy::Passthrough,
+        None | Some("") => default,
+        Some("passthrough") => UnmatchedPolicy::Passthrough,
         Some(_) => UnmatchedPolicy::Deny,
     }
 }
@@ -54,6 +55,7 @@ impl Settings<'_> {
         };
         Ok(unmatched(
             rows.vault_setting(id, UNMATCHED_KEY).await?.as_deref(),
+            self.0.options().unmatched,
         ))
     }
 
@@ -73,10 +75,11 @@ impl Settings<'_> {
             .id;
         Ok(unmatched(
             rows.vault_setting(id, UNMATCHED_KEY).await?.as_deref(),
+            self.0.options().unmatched,
         ))
     }
 
-    /// Changes it; `None` goes back to the default.
+    /// Changes it; `None` goes back to the instance's default.
     ///
     /// # Errors
     /// Unless the actor is vault admin or instance owner.
@@ -90,7 +93,8 @@ impl Settings<'_> {
             .0
             .begin(actor, "vault.settings", format!("vault:{vault}"))
             .await?;
-        let outcome = set_unmatched(&mut write, actor, vault, policy).await;
+        let default = self.0.options().unmatched;
+        let outcome = set_unmatched(&mut write, actor, vault, policy, default).await;
         write.finish(outcome).await
     }
 }
@@ -100,6 +104,7 @@ async fn set_unmatched(
     actor: &Actor,
     vault: &str,
     policy: Option<UnmatchedPolicy>,
+    default: UnmatchedPolicy,
 ) -> Result<UnmatchedPolicy, ControlError> {
     let control = access::vault_control(write.tx(), actor, vault).await?;
     let (id, now) = (control.vault().id, write.now());
@@ -109,12 +114,13 @@ async fn set_unmatched(
             .vault_setting(id, UNMATCHED_KEY)
             .await?
             .as_deref(),
+        default,
     );
     write
         .tx()
         .put_vault_setting(id, UNMATCHED_KEY, policy.map(unmatched_name), now)
         .await?;
-    let after = policy.unwrap_or(UnmatchedPolicy::Passthrough);
+    let after = policy.unwrap_or(default);
     write.note("unmatched_host_policy", unmatched_name(after));
     write.note("before", unmatched_name(before));
     write.publish_vault(id).await?;

@@ -191,7 +191,9 @@ impl Write {
 
     /// Publishes a vault as this transaction leaves it. Call after the last change to it.
     pub(crate) async fn publish_vault(&mut self, id: Uuid) -> Result<(), ControlError> {
-        let record = publish::vault_record(&mut self.tx, id, self.control.instance_id()).await?;
+        let default = self.control.options().unmatched;
+        let record =
+            publish::vault_record(&mut self.tx, id, self.control.instance_id(), default).await?;
         self.publications.push(Publication::Vault(Box::new(record)));
         Ok(())
     }

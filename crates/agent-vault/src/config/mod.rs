@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use agent_vault_control::UnmatchedPolicy;
 use ipnet::IpNet;
 
 use layers::{FileLayer, Layers, Spec};
@@ -101,6 +102,8 @@ pub(crate) struct ServerConfig {
     pub(crate) trusted_proxies: Setting<Vec<IpNet>>,
     /// Services on internal host names are allowed.
     pub(crate) dev_mode: Setting<bool>,
+    /// For vaults without a setting of their own.
+    pub(crate) unmatched_host_policy: Setting<UnmatchedPolicy>,
     /// The first owner may register from another machine.
     pub(crate) allow_remote_setup: Setting<bool>,
     /// A corporate proxy on the way out.
@@ -240,6 +243,12 @@ impl ServerConfig {
                 Vec::new,
             )?,
             dev_mode: layers.plain("dev_mode", &vars::DEV_MODE, values::boolean, || false)?,
+            unmatched_host_policy: layers.plain(
+                "unmatched_host_policy",
+                &vars::UNMATCHED_HOST_POLICY,
+                values::unmatched_policy,
+                || UnmatchedPolicy::Passthrough,
+            )?,
             allow_remote_setup: layers.plain(
                 "allow_remote_setup",
                 &vars::ALLOW_REMOTE_SETUP,
@@ -418,6 +427,11 @@ impl ServerConfig {
                 &self.trusted_proxies.origin,
             ),
             row("dev_mode", self.dev_mode.value, &self.dev_mode.origin),
+            row(
+                "unmatched_host_policy",
+                agent_vault_control::unmatched_name(self.unmatched_host_policy.value),
+                &self.unmatched_host_policy.origin,
+            ),
             row(
                 "allow_remote_setup",
                 self.allow_remote_setup.value,

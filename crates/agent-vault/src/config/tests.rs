@@ -72,6 +72,7 @@ fn malformed_values_name_their_place() {
         ("AGENT_VAULT_MAX_RESPONSE_BYTES", "-1"),
         ("AGENT_VAULT_ALLOW_PRIVATE_RANGES", "maybe"),
         ("AGENT_VAULT_NETWORK_ALLOWLIST", "10.0.0.0/8,x"),
+        ("AGENT_VAULT_UNMATCHED_HOST_POLICY", "maybe"),
         ("AGENT_VAULT_RATELIMIT_PROFILE", "huge"),
         ("AGENT_VAULT_RATELIMIT_AUTH_MAX", "many"),
         ("AGENT_VAULT_RATELIMIT_AUTH_WINDOW", "5 parsecs"),

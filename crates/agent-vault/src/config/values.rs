@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use agent_vault_control::{UnmatchedPolicy, unmatched_name};
 use ipnet::IpNet;
 use url::Url;
 
@@ -189,6 +190,13 @@ pub(super) fn log_level(text: &str) -> Parsed<LogLevel> {
         "debug" => Ok(LogLevel::Debug),
         _ => Err(format!("`{text}` is neither `info` nor `debug`")),
     }
+}
+
+pub(super) fn unmatched_policy(text: &str) -> Parsed<UnmatchedPolicy> {
+    [UnmatchedPolicy::Passthrough, UnmatchedPolicy::Deny]
+        .into_iter()
+        .find(|policy| text.eq_ignore_ascii_case(unmatched_name(*policy)))
+        .ok_or_else(|| format!("`{text}` is neither `passthrough` nor `deny`"))
 }
 
 pub(super) fn tls_mode(text: &str) -> Parsed<TlsMode> {

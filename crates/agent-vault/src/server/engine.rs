@@ -88,6 +88,7 @@ impl Engine {
             ControlOptions {
                 proxy_limits: limits.proxy,
                 dev_mode: config.dev_mode.value,
+                unmatched: config.unmatched_host_policy.value,
             },
         )
         .await

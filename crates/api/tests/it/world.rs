@@ -80,6 +80,7 @@ impl World {
                     concurrency: None,
                 },
                 dev_mode: false,
+                unmatched: agent_vault_control::UnmatchedPolicy::Passthrough,
             },
         )
         .await

@@ -132,6 +132,7 @@ async fn open(folder: &Path, now: &Arc<Mutex<Timestamp>>) -> (Control, Store) {
             concurrency: None,
         },
         dev_mode: false,
+        unmatched: agent_vault_control::UnmatchedPolicy::Passthrough,
     };
     let keyring = Arc::new(Keyring::from_dek(SecretBytes::new(vec![7; 32])).unwrap());
     let clock = Clock::new(move || *shown.lock().unwrap());
