@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use agent_vault_upstream::Incoming;
-use agent_vault_upstream::http2::{Duplex, KeepAlive, Received, SendBody};
+use agent_vault_upstream::http2::{Duplex, KeepAlive, Lingering, Received, SendBody};
 use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::server::{Builder, Connection, Handshake, SendResponse};
@@ -18,7 +18,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::connection::{Drained, Serving};
 use crate::exchange::{Caller, Client, exchange, expects_continue};
@@ -54,6 +54,8 @@ pub(crate) struct Streams<T> {
     client: Arc<Client>,
     state: State<T>,
     draining: bool,
+    /// For uploads that are answered before their end.
+    lingering: Arc<Lingering>,
 }
 
 enum State<T> {
@@ -67,7 +69,13 @@ enum State<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> Streams<T> {
     pub(crate) fn new(client: Arc<Client>, io: T) -> Self {
         let handshake = client.shared.http2.handshake(io);
+        let lingering = Arc::new(Lingering {
+            tasks: client.shared.tasks.clone(),
+            time: LINGER,
+            places: Arc::new(Semaphore::new(MAX_STREAMS as usize)),
+        });
         Self {
+            lingering,
             client,
             state: State::Greeting(handshake),
             draining: false,
@@ -100,10 +108,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Streams<T> {
                         Some(Err(error)) => return Poll::Ready(Err(error)),
                         Some(Ok((request, respond))) => {
                             let client = Arc::clone(&this.client);
+                            let lingering = Arc::clone(&this.lingering);
                             this.client
                                 .shared
                                 .tasks
-                                .spawn(serve_stream(client, request, respond));
+                                .spawn(serve_stream(client, request, respond, lingering));
                         }
                     }
                 }
@@ -181,6 +190,7 @@ async fn serve_stream(
     client: Arc<Client>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
+    lingering: Arc<Lingering>,
 ) {
     let (parts, stream) = request.into_parts();
     let reply = Arc::new(Mutex::new(Reply { respond, hinted: 0 }));
@@ -191,8 +201,8 @@ async fn serve_stream(
         let waiting = Some((fulfil, stream));
         (Incoming::Empty, Some(ClientTunnel::Http2(tunnel)), waiting)
     } else {
-        let mut body =
-            Received::new(stream, &parts.headers).lingering(&client.shared.tasks, LINGER);
+        let mut body = Received::new(stream, &parts.headers).lingering(&lingering);
+        drop(lingering);
         if expects_continue(&parts.headers) && !body.is_end_stream() {
             let reply = Arc::clone(&reply);
             body = body.when_asked_for(move || {

@@ -14,7 +14,7 @@ mod stirring;
 
 pub use duplex::Duplex;
 pub use keep_alive::KeepAlive;
-pub use receive::Received;
+pub use receive::{Lingering, Received};
 pub use send::{SendBody, SendBodyError, reset_reason};
 
 pub(crate) use client::{Failure, Http2, Stream, Upload, connect};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,7 +12,19 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+
+/// How the streams of bodies that were dropped before their end are kept open for a while.
+#[derive(Debug, Clone)]
+pub struct Lingering {
+    /// Runs what waits.
+    pub tasks: TaskTracker,
+    /// How long.
+    pub time: Duration,
+    /// How many at once; others end at once.
+    pub places: Arc<Semaphore>,
+}
 
 /// The body of a request or response on one HTTP/2 stream. Dropped before its end, it cancels the stream once nobody
 /// sends on it either.
@@ -24,7 +37,7 @@ pub struct Received {
     over: bool,
     /// Called when the body is first asked for.
     first: Option<Box<dyn FnOnce() + Send>>,
-    lingering: Option<(TaskTracker, Duration)>,
+    lingering: Option<Lingering>,
 }
 
 impl fmt::Debug for Received {
@@ -58,12 +71,12 @@ impl Received {
         }
     }
 
-    /// Keeps the stream open for `time`, on a task of `tasks`, when the body is dropped before its end. A client that is
-    /// told at once that no more of its request is wanted may miss the answer before that; some versions of curl do.
+    /// Keeps the stream open for a while when the body is dropped before its end. A client that is told at once that no
+    /// more of its request is wanted may miss the answer before that; some versions of curl do.
     #[must_use]
-    pub fn lingering(mut self, tasks: &TaskTracker, time: Duration) -> Self {
+    pub fn lingering(mut self, lingering: &Lingering) -> Self {
         if !self.stream.is_end_stream() {
-            self.lingering = Some((tasks.clone(), time));
+            self.lingering = Some(lingering.clone());
         }
         self
     }
@@ -128,16 +141,17 @@ impl Body for Received {
 
 impl Drop for Received {
     fn drop(&mut self) {
-        if let Some((tasks, time)) = self.lingering.take()
+        if let Some(lingering) = self.lingering.take()
             && !self.over
             && !self.stream.is_end_stream()
             && Handle::try_current().is_ok()
+            && let Ok(place) = lingering.places.try_acquire_owned()
         {
             // What holds the flow control holds the stream. More than its window allows does not come.
             let stream = self.stream.flow_control().clone();
-            tasks.spawn(async move {
-                tokio::time::sleep(time).await;
-                drop(stream);
+            lingering.tasks.spawn(async move {
+                tokio::time::sleep(lingering.time).await;
+                drop((stream, place));
             });
         }
     }

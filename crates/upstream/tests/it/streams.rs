@@ -1,30 +1,33 @@
 //! Bodies on HTTP/2 streams.
 
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use agent_vault_upstream::http2::Received;
+use agent_vault_upstream::http2::{Lingering, Received};
 use bytes::Bytes;
 use h2::Reason;
 use http::{Request, Response};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 /// A client that is answered in the middle of its upload: with a body that lingers it is not told at once to stop.
 #[tokio::test]
 async fn a_body_that_lingers_resets_nothing_when_it_is_dropped() {
-    for lingers in [false, true] {
+    for places in [0, 1] {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let mut peers = JoinSet::new();
         peers.spawn(async move {
-            let tasks = TaskTracker::new();
+            let lingering = Lingering {
+                tasks: TaskTracker::new(),
+                time: Duration::from_secs(3600),
+                places: Arc::new(Semaphore::new(places)),
+            };
             let mut server = h2::server::handshake(far).await.unwrap();
             while let Some(Ok((request, mut respond))) = server.accept().await {
                 let (parts, stream) = request.into_parts();
-                let mut body = Received::new(stream, &parts.headers);
-                if lingers {
-                    body = body.lingering(&tasks, Duration::from_secs(3600));
-                }
+                let body = Received::new(stream, &parts.headers).lingering(&lingering);
                 respond.send_response(Response::new(()), true).unwrap();
                 drop(body);
             }
@@ -43,9 +46,9 @@ async fn a_body_that_lingers_resets_nothing_when_it_is_dropped() {
         pings.ping(h2::Ping::opaque()).await.unwrap();
         let reset = std::future::poll_fn(|cx| Poll::Ready(upload.poll_reset(cx))).await;
         match reset {
-            Poll::Pending => assert!(lingers),
+            Poll::Pending => assert_eq!(places, 1),
             Poll::Ready(reason) => {
-                assert!(!lingers);
+                assert_eq!(places, 0);
                 assert_eq!(reason.unwrap(), Reason::NO_ERROR);
             }
         }
