@@ -40,6 +40,7 @@ variables! {
     LOG_FORMAT = "AGENT_VAULT_LOG_FORMAT", "server", "`text` (default) or `json`.";
     MAX_REQUEST_BYTES = "AGENT_VAULT_MAX_REQUEST_BYTES", "server", "Largest request body through the proxy, 0 = no limit (default).";
     MAX_RESPONSE_BYTES = "AGENT_VAULT_MAX_RESPONSE_BYTES", "server", "Largest response body through the proxy, 0 = no limit (default).";
+    LOG_PATHS = "AGENT_VAULT_LOG_PATHS", "server", "`false` leaves the path out of request log rows (default true).";
     ALLOW_PRIVATE_RANGES = "AGENT_VAULT_ALLOW_PRIVATE_RANGES", "server", "`true` lets the proxy reach private addresses (default false).";
     NETWORK_ALLOWLIST = "AGENT_VAULT_NETWORK_ALLOWLIST", "server", "Comma-separated addresses or CIDRs that the proxy may reach although they are private.";
     UNMATCHED_HOST_POLICY = "AGENT_VAULT_UNMATCHED_HOST_POLICY", "server", "What vaults without a setting of their own do with hosts that no service matches: `passthrough` (default) or `deny`.";

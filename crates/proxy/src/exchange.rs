@@ -215,7 +215,9 @@ async fn stages(
     let (parts, body) = request.into_parts();
     fits(&parts)?;
     let head = client.head(&parts)?;
-    entry.set_path(head.target.decoded_path());
+    if shared.options.log_paths {
+        entry.set_path(head.target.decoded_path());
+    }
     note_client(entry, &head, client, &parts.headers);
     let slot = principal.limits().admit().await.map_err(Refusal::limited)?;
 

@@ -72,6 +72,8 @@ pub struct ProxyOptions {
     pub max_request_bytes: Option<u64>,
     /// Cap on a response body in bytes; `None` for none.
     pub max_response_bytes: Option<u64>,
+    /// Whether log records have the path. It is the client's own, and clients put secrets even there.
+    pub log_paths: bool,
     /// Failed authentications per address and token within the window; `None` for no limit.
     pub max_auth_failures: Option<u32>,
     /// The window of `max_auth_failures`.

@@ -101,6 +101,8 @@ pub(crate) struct ServerConfig {
     /// Peers whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Setting<Vec<IpNet>>,
     /// Services on internal host names are allowed.
+    /// Whether rows of the request log have the path.
+    pub(crate) log_paths: Setting<bool>,
     pub(crate) dev_mode: Setting<bool>,
     /// For vaults without a setting of their own.
     pub(crate) unmatched_host_policy: Setting<UnmatchedPolicy>,
@@ -242,6 +244,7 @@ impl ServerConfig {
                 values::networks,
                 Vec::new,
             )?,
+            log_paths: layers.plain("log_paths", &vars::LOG_PATHS, values::boolean, || true)?,
             dev_mode: layers.plain("dev_mode", &vars::DEV_MODE, values::boolean, || false)?,
             unmatched_host_policy: layers.plain(
                 "unmatched_host_policy",
@@ -426,6 +429,7 @@ impl ServerConfig {
                 list(&self.trusted_proxies.value),
                 &self.trusted_proxies.origin,
             ),
+            row("log_paths", self.log_paths.value, &self.log_paths.origin),
             row("dev_mode", self.dev_mode.value, &self.dev_mode.origin),
             row(
                 "unmatched_host_policy",

@@ -224,6 +224,7 @@ impl Engine {
                 base_url: Some(Arc::from(endpoints.base_url.as_str())),
                 max_request_bytes: cap(self.config.max_request_bytes.value),
                 max_response_bytes: cap(self.config.max_response_bytes.value),
+                log_paths: self.config.log_paths.value,
                 max_auth_failures: self.limits.auth.map(|auth| auth.max),
                 auth_failure_window: self.limits.auth.map_or(Duration::ZERO, |auth| auth.window),
                 own_identity: Some(Arc::clone(&self.identity)),

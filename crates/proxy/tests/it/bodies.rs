@@ -816,3 +816,22 @@ mod grpc {
         assert_eq!(answer.body.len(), 18);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s19_paths_can_be_left_out_of_the_log() {
+    for (way, far) in PATHS {
+        let upstream = far.start();
+        let stage = Stage::builder()
+            .trusting(&upstream)
+            .without_log_paths()
+            .start()
+            .await;
+        let mut agent = Agent::open(&stage, way, &upstream.authority_of(HOST)).await;
+        let secret = "/bot123:own-secret/send";
+        assert_eq!(agent.get(secret, &[]).await.status, 200);
+        assert!(upstream.latest(secret).is_some());
+        let record = stage.last_logged(1).await;
+        assert_eq!(record.path, "", "{way:?} {far:?}");
+        assert_eq!(record.status, 200);
+    }
+}

@@ -136,6 +136,7 @@ pub(crate) struct StageBuilder {
     egress: EgressPolicy,
     broken: bool,
     require_tls: bool,
+    log_paths: bool,
 }
 
 impl StageBuilder {
@@ -190,6 +191,11 @@ impl StageBuilder {
     pub(crate) fn caps(mut self, request: Option<u64>, response: Option<u64>) -> Self {
         self.max_request_bytes = request;
         self.max_response_bytes = response;
+        self
+    }
+
+    pub(crate) fn without_log_paths(mut self) -> Self {
+        self.log_paths = false;
         self
     }
 
@@ -279,6 +285,7 @@ impl StageBuilder {
                 auth_failure_window: Duration::from_secs(300),
                 own_identity: Some(Arc::new(own)),
                 require_tls: self.require_tls,
+                log_paths: self.log_paths,
                 clock: Arc::new(move || proxy_clock.now()),
             },
             closing.clone(),
@@ -410,6 +417,7 @@ impl Stage {
             },
             broken: false,
             require_tls: false,
+            log_paths: true,
         }
     }
 
