@@ -62,7 +62,10 @@ pub(crate) fn authenticate(
     now: Timestamp,
 ) -> Result<Principal, Refusal> {
     let Some(presented) = Presented::read(headers) else {
-        failures.check_and_record(peer, None)?;
+        // Who presents nothing guesses nothing: git and curl ask so first, each time, and wait for the 407.
+        if headers.contains_key(PROXY_AUTHORIZATION) {
+            failures.check_and_record(peer, None)?;
+        }
         return Err(Refusal::credentials_required());
     };
     broker
@@ -174,6 +177,40 @@ mod tests {
         headers.append(PROXY_AUTHORIZATION, HeaderValue::from_static("Bearer a"));
         headers.append(PROXY_AUTHORIZATION, HeaderValue::from_static("Bearer b"));
         assert!(Presented::read(&headers).is_none());
+    }
+
+    #[tokio::test]
+    async fn s18_asking_without_a_token_is_no_failure() {
+        let keyring = agent_vault_seal::Keyring::generate().unwrap();
+        let limits = agent_vault_broker::LimitSettings {
+            rate: None,
+            concurrency: None,
+        };
+        let broker = Broker::new(
+            std::sync::Arc::new(keyring),
+            agent_vault_broker::BrokerOptions { limits },
+        );
+        let budget = FailureBudget::new(Some(3), Duration::from_secs(300));
+        let far: IpAddr = "192.0.2.7".parse().unwrap();
+        let status = |value: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            }
+            authenticate(&broker, &budget, &headers, far, Timestamp::UNIX_EPOCH)
+                .unwrap_err()
+                .status
+                .as_u16()
+        };
+        for _ in 0..50 {
+            assert_eq!(status(None), 407);
+        }
+        // What is no token, and one that is not known, are each counted for themselves.
+        for value in ["Basic !!!", "Bearer av_agt_unknown"] {
+            let answers: Vec<u16> = (0..4).map(|_| status(Some(value))).collect();
+            assert_eq!(answers, [407, 407, 407, 429], "{value}");
+        }
+        assert_eq!(status(None), 407);
     }
 
     #[tokio::test]
