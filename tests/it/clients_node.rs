@@ -112,3 +112,31 @@ console.log(received);
         "the placeholder in the message was not replaced"
     );
 }
+
+/// As Node's own documentation opens a tunnel: without a `Host` of its own, so that Node names the proxy in it.
+#[test]
+fn connect_as_nodes_documentation_has_it() {
+    let stage = stage();
+    run(
+        &stage,
+        r#"
+const http = require("node:http"), https = require("node:https");
+const proxy = new URL(process.env.HTTPS_PROXY), target = new URL(url);
+const login = Buffer.from(`${proxy.username}:${decodeURIComponent(proxy.password)}`).toString("base64");
+const socket = await new Promise((resolve, reject) => {
+    http.request({
+        host: proxy.hostname, port: proxy.port, method: "CONNECT", path: target.host,
+        headers: { "proxy-authorization": `Basic ${login}` },
+    }).on("connect", (answer, socket) => answer.statusCode === 200 ? resolve(socket) : reject(new Error(`CONNECT: ${answer.statusCode}`)))
+        .on("error", reject).end();
+});
+const status = await new Promise((resolve, reject) => {
+    https.get(`${url}/echo?case=node-connect`, { socket, agent: false, servername: target.hostname }, answer => {
+        answer.resume().on("end", () => resolve(answer.statusCode));
+    }).on("error", reject);
+});
+assert.equal(status, 200);
+"#,
+    );
+    stage.saw_bearer("/echo?case=node-connect");
+}

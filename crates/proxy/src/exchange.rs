@@ -35,6 +35,8 @@ pub(crate) struct Client {
     pub(crate) shared: Arc<Shared>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) tunnel: Option<InTunnel>,
+    /// The port of ours that it connected to, if this is the outermost connection.
+    pub(crate) own_port: Option<u16>,
 }
 
 /// What was settled when a tunnel was opened. The principal is presented again by each request.

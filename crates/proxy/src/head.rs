@@ -93,8 +93,9 @@ pub(crate) fn fits(parts: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Reads the target of a CONNECT request (RFC 9112 section 3.2.3): host and port, nothing else.
-pub(crate) fn connect_target(parts: &Parts) -> Result<Authority, Refusal> {
+/// Reads the target of a CONNECT request (RFC 9112 section 3.2.3): host and port, nothing else. `own_port` is the one
+/// that the client connected to.
+pub(crate) fn connect_target(parts: &Parts, own_port: Option<u16>) -> Result<Authority, Refusal> {
     let hint = "CONNECT takes host:port, with a port from 1 to 65535";
     let target = parts
         .uri
@@ -106,7 +107,11 @@ pub(crate) fn connect_target(parts: &Parts) -> Result<Authority, Refusal> {
     let authority = Authority::parse(target.as_str()).map_err(|error| {
         Refusal::bad_request("bad_target", format!("the CONNECT target: {error}"), hint)
     })?;
-    // Clients send a Host of their own with CONNECT; where they do, it may not name another place.
+    // Clients send a Host of their own with CONNECT; where they do, it may not name another place. Node's `http.request`
+    // names the proxy.
+    if own_port.is_some_and(|port| port != authority.port() && names_port(&parts.headers, port)) {
+        return Ok(authority);
+    }
     agree(
         &parts.headers,
         &authority,
@@ -274,6 +279,17 @@ fn agree(
     } else {
         Err(confused("Host", &named, authority))
     }
+}
+
+/// Whether there is one `Host` and it names `port`.
+fn names_port(headers: &HeaderMap, port: u16) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    hosts
+        .next()
+        .and_then(|host| host.to_str().ok())
+        .and_then(|host| Authority::parse(host).ok())
+        .is_some_and(|named| named.port() == port)
+        && hosts.next().is_none()
 }
 
 fn confused(field: &str, named: &Authority, meant: &Authority) -> Refusal {
@@ -521,9 +537,32 @@ mod tests {
             ("a.example", false),
             ("u@a.example:443", false),
         ] {
-            let made = connect_target(&parts("CONNECT", uri, Version::HTTP_11, &[]));
+            let made = connect_target(&parts("CONNECT", uri, Version::HTTP_11, &[]), Some(14322));
             assert_eq!(made.is_ok(), good, "{uri}: {made:?}");
         }
+        for (hosts, good) in [
+            (&["a.example:443"][..], true),
+            (&["a.example"], true),
+            // The proxy itself, under whatever name it was reached.
+            (&["127.0.0.1:14322"], true),
+            (&["proxy.example:14322"], true),
+            (&["b.example:443"], false),
+            (&["b.example"], false),
+            (&["a.example:443", "proxy.example:14322"], false),
+            (&["proxy.example:14322", "proxy.example:14322"], false),
+        ] {
+            let head = parts("CONNECT", "a.example:443", Version::HTTP_11, hosts);
+            let made = connect_target(&head, Some(14322));
+            assert_eq!(made.is_ok(), good, "{hosts:?}: {made:?}");
+        }
+        // Where the target's port is the proxy's, a name is needed to tell them apart.
+        let head = parts(
+            "CONNECT",
+            "a.example:443",
+            Version::HTTP_11,
+            &["b.example:443"],
+        );
+        assert!(connect_target(&head, Some(443)).is_err());
     }
 
     #[test]

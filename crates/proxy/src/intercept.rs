@@ -137,6 +137,7 @@ async fn serve<S>(
         shared: Arc::clone(&shared),
         watch: Arc::clone(&watch),
         tunnel: Some(settled),
+        own_port: None,
     });
     let io = Watched::new(stream, Arc::clone(&client), speaks);
     if http2 {

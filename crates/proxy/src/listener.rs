@@ -71,6 +71,7 @@ async fn serve_connection(shared: Arc<Shared>, watch: Arc<Watch>, socket: TcpStr
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    let own_port = socket.local_addr().ok().map(|own| own.port());
     let Some(socket) = door::enter(&shared, watch.peer(), socket).await else {
         return;
     };
@@ -87,6 +88,7 @@ async fn serve_connection(shared: Arc<Shared>, watch: Arc<Watch>, socket: TcpStr
         shared: Arc::clone(&shared),
         watch: Arc::clone(&watch),
         tunnel: None,
+        own_port,
     });
     let io = TokioIo::new(Watched::new(socket, Arc::clone(&client), Speaks::Http1));
     let service = service_fn(move |request| dispatch(Arc::clone(&client), is_refused, request));
@@ -105,7 +107,7 @@ async fn dispatch(
         return Ok(refusal.into_response(client.shared.options.base_url.as_ref()));
     }
     if request.method() == Method::CONNECT {
-        return Ok(tunnel::open(&client.shared, &client.watch, request));
+        return Ok(tunnel::open(&client, request));
     }
     // What can never be forwarded is told so before anyone is asked for credentials.
     if let Err(refusal) = crate::head::is_forwardable(request.uri()) {

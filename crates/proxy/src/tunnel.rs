@@ -20,7 +20,7 @@ use crate::Shared;
 use crate::authenticate::authenticate;
 use crate::connection::Watch;
 use crate::door::{ClientSocket, HANDSHAKE_RECORD};
-use crate::exchange::InTunnel;
+use crate::exchange::{Client, InTunnel};
 use crate::head::{Tunnel, connect_target, fits};
 use crate::intercept;
 use crate::journal::Entry;
@@ -30,23 +30,16 @@ use crate::respond::Refusal;
 use crate::socket::{Prefixed, Watched};
 
 /// Answers a CONNECT request and, when it is good, serves the tunnel on a task of its own.
-pub(crate) fn open(
-    shared: &Arc<Shared>,
-    watch: &Arc<Watch>,
-    request: Request<Incoming>,
-) -> Response<ResponseBody> {
-    let _busy = watch.busy();
-    match admit(shared, watch, request) {
+pub(crate) fn open(client: &Client, request: Request<Incoming>) -> Response<ResponseBody> {
+    let _busy = client.watch.busy();
+    match admit(client, request) {
         Ok(()) => Response::new(ResponseBody::EMPTY),
-        Err(refusal) => refusal.into_response(shared.options.base_url.as_ref()),
+        Err(refusal) => refusal.into_response(client.shared.options.base_url.as_ref()),
     }
 }
 
-fn admit(
-    shared: &Arc<Shared>,
-    watch: &Arc<Watch>,
-    request: Request<Incoming>,
-) -> Result<(), Refusal> {
+fn admit(client: &Client, request: Request<Incoming>) -> Result<(), Refusal> {
+    let (shared, watch) = (&client.shared, &client.watch);
     let now = shared.now();
     let mut request = request;
     let on_upgrade = hyper::upgrade::on(&mut request);
@@ -69,7 +62,7 @@ fn admit(
         refusal
     };
     fits(&parts).map_err(&recorded)?;
-    let authority = connect_target(&parts).map_err(&recorded)?;
+    let authority = connect_target(&parts, client.own_port).map_err(&recorded)?;
     let place = principal
         .limits()
         .tunnel()
