@@ -219,9 +219,18 @@ async fn serve_stream(
     let request = Request::from_parts(parts, body);
     let answered = {
         let mut exchange = pin!(exchange(client, request, caller));
-        poll_fn(|cx| match exchange.as_mut().poll(cx) {
-            Poll::Ready(response) => Poll::Ready(Ok(response)),
-            Poll::Pending => lock(&reply).respond.poll_reset(cx).map(Err),
+        let mut begun = false;
+        poll_fn(|cx| {
+            // What was given up in the same breath goes no further: a flood of resets would become one of the upstream's,
+            // which ends a connection that others share.
+            if !begun && let Poll::Ready(reset) = lock(&reply).respond.poll_reset(cx) {
+                return Poll::Ready(Err(reset));
+            }
+            begun = true;
+            match exchange.as_mut().poll(cx) {
+                Poll::Ready(response) => Poll::Ready(Ok(response)),
+                Poll::Pending => lock(&reply).respond.poll_reset(cx).map(Err),
+            }
         })
         .await
     };
