@@ -23,6 +23,7 @@ mod send;
 mod stream;
 mod tls;
 mod trust;
+mod tunnel;
 
 pub use chain::{
     MAX_NO_PROXY_ENTRIES, NoProxy, ProxyConfigError, ProxyCredentials, TargetNames, UpstreamProxy,
@@ -37,7 +38,8 @@ pub use interim::Interim;
 pub use own_proxy::{OwnProxy, OwnProxyError};
 pub use pool::{Body, BodyError, Route};
 pub use resolve::{CachingResolver, ResolveError, Resolver, Resolving, SystemResolver};
-pub use send::{Answer, Lease, NoTunnel, Tunnel, Upstream, Wire};
+pub use send::{Answer, Lease, Upstream};
 pub use stream::Stream;
 pub use tls::{AlpnOffer, MAX_TLS_PROFILES, Negotiated, TlsProfiles};
 pub use trust::{ExtraRoots, Trust, TrustEnvironment, TrustError, TrustOptions, TrustSource};
+pub use tunnel::{NoTunnel, Tunnel, Wire};

@@ -1,7 +1,6 @@
 //! Sending one request: find or open a connection, speak the version that it speaks, retry only what was not sent.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -13,9 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use http::header::{CONNECTION, HeaderValue, TE};
 use http::{Request, Response};
 use hyper::client::conn::http1;
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +20,7 @@ use uuid::Uuid;
 
 use crate::dial::{DialRequest, Dialed, Dialer};
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
-use crate::http2::{self, Duplex, Failure, Http2, Stream, Upload};
+use crate::http2::{self, Failure, Http2, Stream, Upload};
 use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::outgoing::{failed, for_http1, for_http2};
@@ -32,6 +29,7 @@ use crate::pool::{
 };
 use crate::progress::{Progress, until_head};
 use crate::tls::{AlpnOffer, Negotiated};
+use crate::tunnel::{NoTunnel, Tunnel, is_without_alpn};
 
 /// Largest response head, in bytes (h1) or as an h2 header list.
 pub(crate) const MAX_HEAD_BYTES: usize = 256 * 1024;
@@ -72,35 +70,6 @@ pub struct Answer {
     pub lease: Lease,
     /// What follows an upgrade or an extended CONNECT that the upstream agreed to.
     pub tunnel: Option<Tunnel>,
-}
-
-/// A byte stream that began as an exchange.
-#[derive(Debug)]
-pub enum Tunnel {
-    /// An HTTP/1.1 connection after `101`.
-    Http1(OnUpgrade),
-    /// A stream of an HTTP/2 connection.
-    Http2(Duplex),
-}
-
-/// Bytes in both directions.
-pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
-
-impl Tunnel {
-    /// Waits until the exchange before it is over, and hands the stream on.
-    ///
-    /// # Errors
-    /// [`io::Error`] when the connection ended first.
-    pub async fn open(self) -> io::Result<Box<dyn Wire>> {
-        Ok(match self {
-            Self::Http1(upgrade) => {
-                Box::new(TokioIo::new(upgrade.await.map_err(io::Error::other)?))
-            }
-            Self::Http2(duplex) => Box::new(duplex),
-        })
-    }
 }
 
 /// A connection in use by one exchange. Dropped without [`Lease::finish`], an HTTP/1.1 connection is closed.
@@ -575,37 +544,6 @@ async fn extended_connect_on(
         Err(Failure::Unsent(None)) => Err(went_away().into()),
         Err(Failure::Failed(error)) => Err(error.into()),
     }
-}
-
-/// Why there is no [`Tunnel`].
-#[derive(Debug)]
-pub enum NoTunnel {
-    /// Not in this way; the request comes back unsent.
-    Unavailable(Box<Request<Body>>),
-    /// It was tried and failed.
-    Failed(UpstreamError),
-}
-
-impl From<UpstreamError> for NoTunnel {
-    fn from(error: UpstreamError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// Whether TLS failed because the peer takes no HTTP/1.1 (RFC 7301 section 3.2).
-fn is_without_alpn(error: &UpstreamError) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(|error| error.get_ref())
-            .and_then(|error| error.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::AlertReceived(alert)) = inner.or_else(|| error.downcast_ref()) {
-            return *alert == rustls::AlertDescription::NoApplicationProtocol;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 fn went_away() -> UpstreamError {
