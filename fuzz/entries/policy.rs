@@ -14,13 +14,14 @@ use agent_vault_policy::{
 pub type Entry = fn(&[u8]);
 
 /// Every entry under the name of its corpus.
-pub const ENTRIES: [(&str, Entry); 8] = [
+pub const ENTRIES: [(&str, Entry); 9] = [
     ("host", host),
     ("target", target),
     ("service", service),
     ("pattern", pattern),
     ("decide", decide),
     ("body", body),
+    ("leftover", leftover),
     ("websocket", websocket),
     ("allow_list", allow_list),
 ];
@@ -129,6 +130,33 @@ pub fn decide(data: &[u8]) {
         assert!(target.readings().all(|path| glob.matches(path)));
         assert!(!target.has_bad_escape());
     }
+}
+
+/// First line: the content type; the rest: the body. However it is cut, the same placeholder is told of, once.
+pub fn leftover(data: &[u8]) {
+    let split = data.iter().position(|&b| b == b'\n').unwrap_or(data.len());
+    let (kind, body) = data.split_at(split);
+    let body = body.strip_prefix(b"\n").unwrap_or(body);
+    let mut headers = http::HeaderMap::new();
+    if let Ok(kind) = http::HeaderValue::from_bytes(kind) {
+        headers.insert(http::header::CONTENT_TYPE, kind);
+    }
+    let (Some(mut whole), Some(mut cut)) = (BODY.watch_body(&headers), BODY.watch_body(&headers))
+    else {
+        return;
+    };
+    let told = whole.feed(body, true).map(|known| known.text.clone());
+    let mut again = None;
+    for (index, byte) in body.chunks(1).enumerate() {
+        if let Some(known) = cut.feed(byte, index + 1 == body.len()) {
+            assert!(again.is_none());
+            again = Some(known.text.clone());
+        }
+    }
+    if body.is_empty() {
+        again = cut.feed(b"", true).map(|known| known.text.clone());
+    }
+    assert_eq!(told, again);
 }
 
 /// First line: the content type; the rest: the body. No value brings a placeholder in, and JSON stays JSON.
