@@ -478,3 +478,32 @@ async fn s16_tunnels_of_one_principal_are_bounded() {
     places.pop();
     Agent::open(&stage, Way::H1, &authority).await;
 }
+
+/// What an agent gives up in the same breath never becomes an exchange: it is not sent on, and there is nothing to record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_reset_in_the_same_breath_goes_no_further() {
+    let upstream = Far::H2.start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let authority = upstream.authority_of(HOST);
+    let mut stream = h2(&stage, &authority).await;
+    // Fewer than end the connection, in one write, so that each reset is read with its head.
+    let mut breath = Vec::new();
+    for id in (1..20).step_by(2) {
+        breath.extend(frame(
+            HEADERS,
+            0x5,
+            id,
+            &head("GET", &authority, "/given-up"),
+        ));
+        breath.extend(frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()));
+    }
+    stream.write_all(&breath).await.unwrap();
+    // The same connection serves what comes after.
+    let wanted = frame(HEADERS, 0x5, 21, &head("GET", &authority, "/wanted"));
+    stream.write_all(&wanted).await.unwrap();
+    stage.logged_that(|record| record.path == "/wanted").await;
+    assert!(upstream.latest("/wanted").is_some());
+    assert!(upstream.latest("/given-up").is_none());
+    let records = stage.logged(1).await;
+    assert!(records.iter().all(|record| record.path != "/given-up"));
+}
