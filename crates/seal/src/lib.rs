@@ -7,6 +7,7 @@
 //! * [`Token`] and [`TokenHash`]: bearer tokens, and what the database keeps instead of them.
 //! * [`PasswordHash`]: user passwords.
 //! * [`placeholder`]: what an agent's environment holds instead of a key.
+//! * [`totp`]: codes of authenticator apps, and other short codes.
 //! * [`audit`]: the hash that chains management records.
 //!
 //! Nothing here reads a clock, a file or a socket. Randomness comes from the operating system
@@ -23,6 +24,7 @@ mod random;
 mod sealed;
 mod secret;
 mod token;
+pub mod totp;
 mod wrap;
 
 pub use error::SealError;

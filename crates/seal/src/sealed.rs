@@ -32,16 +32,20 @@ pub enum SealKind {
     Proposal,
     /// The known text that proves that a key belongs to a database.
     Sentinel,
+    /// What lets a person in: a code sent by mail, the secret of an authenticator app. Owner: user id;
+    /// name: which of them.
+    Person,
 }
 
 impl SealKind {
     /// Every kind, in the order of the subkeys.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Credential,
         Self::CaKey,
         Self::OAuth,
         Self::Proposal,
         Self::Sentinel,
+        Self::Person,
     ];
 
     /// The kind's name in associated data and key derivation. Never change one: what it sealed
@@ -53,6 +57,7 @@ impl SealKind {
             Self::OAuth => "oauth",
             Self::Proposal => "proposal",
             Self::Sentinel => "sentinel",
+            Self::Person => "person",
         }
     }
 }

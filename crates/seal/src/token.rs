@@ -24,6 +24,8 @@ pub enum TokenKind {
     Approval,
     /// An invitation, `av_uinv_…`.
     Invite,
+    /// What a device polls with that waits for a person to approve its login, `av_dev_…`.
+    Device,
 }
 
 impl TokenKind {
@@ -34,6 +36,7 @@ impl TokenKind {
             Self::Agent => "av_agt_",
             Self::Approval => "av_appr_",
             Self::Invite => "av_uinv_",
+            Self::Device => "av_dev_",
         }
     }
 }

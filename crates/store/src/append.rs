@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use sqlx::{Connection as _, Row as _};
@@ -18,8 +17,9 @@ use crate::{ActorRef, LogRow, Store, StoreError};
 
 /// Sources that are remembered; all are forgotten when there are more.
 const MAX_SOURCES: usize = 4096;
-/// How long one is used without being stored again; well below the age at which unused ones are deleted.
-const SOURCE_LIFE: Duration = Duration::from_secs(3600);
+/// Number of rows, of all vaults together, after which a source is stored again. So one whose first row lies further back
+/// than this from the oldest row of its vault is named by none.
+pub(crate) const SOURCE_ROWS: i64 = 50_000;
 
 /// Rows per statement, largest first; a batch is cut into these.
 static STATEMENTS: LazyLock<[(usize, &'static str); 4]> =
@@ -42,6 +42,7 @@ pub struct LogAppend<'a> {
     pub path: &'a str,
     pub matched_service: &'a str,
     pub credential_keys: &'a [String],
+    pub credential_versions: &'a [u32],
     pub status: u16,
     pub latency_ms: u32,
     pub error_code: &'a str,
@@ -60,6 +61,7 @@ struct Source {
     texts: [String; 10],
     status: u16,
     credential_keys: Vec<String>,
+    credential_versions: Vec<u32>,
     warnings: Vec<String>,
 }
 
@@ -71,6 +73,7 @@ impl Source {
             texts: row.common().map(str::to_owned),
             status: row.status,
             credential_keys: row.credential_keys.to_vec(),
+            credential_versions: row.credential_versions.to_vec(),
             warnings: row.warnings.to_vec(),
         }
     }
@@ -85,6 +88,7 @@ impl Source {
                 .all(|(own, of)| own == of)
             && self.status == row.status
             && self.credential_keys == row.credential_keys
+            && self.credential_versions == row.credential_versions
             && self.warnings == row.warnings
     }
 }
@@ -97,6 +101,7 @@ impl<'a> LogAppend<'a> {
             && self.common() == other.common()
             && self.status == other.status
             && self.credential_keys == other.credential_keys
+            && self.credential_versions == other.credential_versions
             && self.warnings == other.warnings
     }
 
@@ -121,7 +126,7 @@ impl<'a> LogAppend<'a> {
 struct Stored {
     vault_no: i64,
     id: i64,
-    since: Instant,
+    first_row: i64,
 }
 
 /// The sources that this process has stored, by the hash of what they are compared by.
@@ -132,10 +137,13 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    fn get(&self, row: &LogAppend<'_>) -> Option<Stored> {
+    /// `last` is the highest number that the row may get.
+    fn get(&self, row: &LogAppend<'_>, last: i64) -> Option<Stored> {
         self.lock()
             .get(&self.hash(row))
-            .filter(|(source, stored)| source.is_of(row) && stored.since.elapsed() < SOURCE_LIFE)
+            .filter(|(source, stored)| {
+                source.is_of(row) && last.saturating_sub(stored.first_row) <= SOURCE_ROWS
+            })
             .map(|(_, stored)| *stored)
     }
 
@@ -158,6 +166,7 @@ impl Sources {
             row.common(),
             row.status,
             row.credential_keys,
+            row.credential_versions,
             row.warnings,
         ))
     }
@@ -203,6 +212,10 @@ impl Store {
             .fetch_all(&mut *connection)
             .await?;
         let mut vaults: HashSet<i64> = vaults.into_iter().collect();
+        let first: i64 = sqlx::query_scalar("select next from request_log_sequence")
+            .fetch_one(&mut *connection)
+            .await?;
+        let last = first.saturating_add(i64::try_from(rows.len()).unwrap_or(i64::MAX));
         let mut placed: Vec<(Stored, &LogAppend<'_>)> = Vec::with_capacity(rows.len());
         for row in rows {
             // Requests come in runs: what one agent does in a second.
@@ -210,11 +223,11 @@ impl Store {
                 .last()
                 .filter(|(_, previous)| previous.is_alike(row))
                 .map(|(stored, _)| *stored)
-                .or_else(|| self.log_sources().get(row))
+                .or_else(|| self.log_sources().get(row, last))
                 .filter(|stored| vaults.contains(&stored.vault_no));
             let stored = match known {
                 Some(stored) => stored,
-                None => match store_source(connection, row).await? {
+                None => match store_source(connection, row, first).await? {
                     Some(stored) => {
                         vaults.insert(stored.vault_no);
                         self.log_sources().put(row, stored);
@@ -259,6 +272,7 @@ impl LogRow {
             path: &self.path,
             matched_service: &self.matched_service,
             credential_keys: &self.credential_keys,
+            credential_versions: &self.credential_versions,
             status: self.status,
             latency_ms: self.latency_ms,
             error_code: &self.error_code,
@@ -275,6 +289,7 @@ impl LogRow {
 async fn store_source(
     connection: &mut Connection,
     row: &LogAppend<'_>,
+    first_row: i64,
 ) -> Result<Option<Stored>, StoreError> {
     let vault = row.vault_id.to_string();
     sqlx::query(
@@ -293,9 +308,9 @@ async fn store_source(
     };
     let stored = sqlx::query(
         "insert into request_log_sources (vault_no, actor_type, actor_id, session_id, label, ingress, method, host,
-             matched_service, credential_keys, status, error_code, auth_scheme, auth_header, decision, warnings,
-             created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) returning id",
+             matched_service, credential_keys, credential_versions, status, error_code, auth_scheme, auth_header,
+             decision, warnings, created_at, first_row)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) returning id",
     )
     .bind(vault_no)
     .bind(row.actor.map_or("", |actor| actor.kind.as_str()))
@@ -307,6 +322,7 @@ async fn store_source(
     .bind(cut(row.host, MAX_TEXT_CHARS))
     .bind(cut(row.matched_service, MAX_TEXT_CHARS))
     .bind(list(row.credential_keys))
+    .bind(numbers(row.credential_versions))
     .bind(i64::from(row.status))
     .bind(cut(row.error_code, MAX_TEXT_CHARS))
     .bind(cut(row.auth_scheme, MAX_TEXT_CHARS))
@@ -314,12 +330,13 @@ async fn store_source(
     .bind(cut(row.decision, MAX_TEXT_CHARS))
     .bind(list(row.warnings))
     .bind(row.created_at.as_millisecond())
+    .bind(first_row)
     .fetch_one(connection)
     .await?;
     Ok(Some(Stored {
         vault_no,
         id: stored.try_get("id")?,
-        since: Instant::now(),
+        first_row,
     }))
 }
 
@@ -355,5 +372,10 @@ fn list(texts: &[String]) -> String {
         .take(MAX_KEYS)
         .map(|text| cut(text, MAX_TEXT_CHARS))
         .collect();
+    serde_json::Value::from(kept).to_string()
+}
+
+fn numbers(numbers: &[u32]) -> String {
+    let kept: Vec<u32> = numbers.iter().take(MAX_KEYS).copied().collect();
     serde_json::Value::from(kept).to_string()
 }

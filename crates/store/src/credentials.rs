@@ -42,6 +42,23 @@ pub struct Credential {
     pub created_at: Timestamp,
     /// When it last got a value.
     pub updated_at: Timestamp,
+    /// From when on its value counts as absent.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// One value that a credential has or had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialVersion {
+    /// Its number.
+    pub version: u32,
+    /// The value, sealed for (vault, key, version).
+    pub sealed: Sealed,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// From when on it counts as absent.
+    pub expires_at: Option<Timestamp>,
+    /// The version that it was brought back from.
+    pub restored_from: Option<u32>,
 }
 
 /// A new value for a credential.
@@ -57,6 +74,10 @@ pub struct CredentialWrite<'a> {
     pub version: u32,
     /// The value, sealed for (vault, key, version).
     pub sealed: &'a Sealed,
+    /// From when on it counts as absent.
+    pub expires_at: Option<Timestamp>,
+    /// The version that it is brought back from.
+    pub restored_from: Option<u32>,
     /// Now.
     pub at: Timestamp,
 }
@@ -83,6 +104,20 @@ fn read(row: &Row) -> Result<Credential, StoreError> {
         sealed: row.sealed("sealed")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
+        expires_at: row.opt_time("expires_at")?,
+    })
+}
+
+fn read_version(row: &Row) -> Result<CredentialVersion, StoreError> {
+    Ok(CredentialVersion {
+        version: row.uint("version")?,
+        sealed: row.sealed("sealed")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.opt_time("expires_at")?,
+        restored_from: row
+            .opt_int("restored_from")?
+            .map(|version| u32::try_from(version).map_err(|_| row::unreadable("restored_from")))
+            .transpose()?,
     })
 }
 
@@ -90,7 +125,7 @@ pub(crate) async fn all_credentials(
     connection: &mut Connection,
 ) -> Result<Vec<Credential>, StoreError> {
     let rows = sqlx::query(
-        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at
+        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at, v.expires_at
          from credentials c
          join credential_versions v on v.credential_id = c.id and v.version = c.version",
     )
@@ -104,7 +139,7 @@ async fn credentials(
     vault_id: Uuid,
 ) -> Result<Vec<Credential>, StoreError> {
     let rows = sqlx::query(
-        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at
+        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at, v.expires_at
          from credentials c
          join credential_versions v on v.credential_id = c.id and v.version = c.version
          where c.vault_id = $1 order by c.key",
@@ -121,7 +156,7 @@ async fn credential(
     key: &str,
 ) -> Result<Option<Credential>, StoreError> {
     let row = sqlx::query(
-        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at
+        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at, v.expires_at
          from credentials c
          join credential_versions v on v.credential_id = c.id and v.version = c.version
          where c.vault_id = $1 and c.key = $2",
@@ -145,6 +180,39 @@ async fn credential_keys(
     )
 }
 
+async fn credential_versions(
+    connection: &mut Connection,
+    vault_id: Uuid,
+    key: &str,
+) -> Result<Vec<CredentialVersion>, StoreError> {
+    let rows = sqlx::query(
+        "select v.version, v.sealed, v.created_at, v.expires_at, v.restored_from
+         from credential_versions v join credentials c on c.id = v.credential_id
+         where c.vault_id = $1 and c.key = $2 order by v.version desc",
+    )
+    .bind(vault_id.to_string())
+    .bind(key)
+    .fetch_all(connection)
+    .await?;
+    row::all(rows, read_version)
+}
+
+async fn live_credential_keys(
+    connection: &mut Connection,
+    vault_id: Uuid,
+    now: Timestamp,
+) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "select c.key from credentials c
+         join credential_versions v on v.credential_id = c.id and v.version = c.version
+         where c.vault_id = $1 and (v.expires_at is null or v.expires_at > $2) order by c.key",
+    )
+    .bind(vault_id.to_string())
+    .bind(now.as_millisecond())
+    .fetch_all(connection)
+    .await?)
+}
+
 reads! {
     /// A vault's credentials, by key.
     credentials(vault_id: Uuid) -> Vec<Credential>;
@@ -152,6 +220,10 @@ reads! {
     credential(vault_id: Uuid, key: &str) -> Option<Credential>;
     /// The names of a vault's credentials, sorted.
     credential_keys(vault_id: Uuid) -> Vec<String>;
+    /// The names of those whose value has not ended by `now`, sorted.
+    live_credential_keys(vault_id: Uuid, now: Timestamp) -> Vec<String>;
+    /// The values of a credential that are kept, the newest first; none for an unknown one.
+    credential_versions(vault_id: Uuid, key: &str) -> Vec<CredentialVersion>;
 }
 
 impl Tx {
@@ -220,12 +292,15 @@ impl Tx {
             }
         };
         sqlx::query(
-            "insert into credential_versions (credential_id, version, sealed, created_at) values ($1, $2, $3, $4)",
+            "insert into credential_versions (credential_id, version, sealed, created_at, expires_at, restored_from)
+             values ($1, $2, $3, $4, $5, $6)",
         )
         .bind(&id)
         .bind(i64::from(write.version))
         .bind(write.sealed.as_bytes())
         .bind(at)
+        .bind(write.expires_at.map(Timestamp::as_millisecond))
+        .bind(write.restored_from.map(i64::from))
         .execute(self.connection())
         .await?;
         sqlx::query("delete from credential_versions where credential_id = $1 and version <= $2")
@@ -234,6 +309,50 @@ impl Tx {
             .execute(self.connection())
             .await?;
         Ok(())
+    }
+
+    /// Sets from when on the current value counts as absent, or takes that away. Answers whether the credential exists.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written.
+    pub async fn set_credential_expiry(
+        &mut self,
+        vault_id: Uuid,
+        key: &str,
+        expires_at: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
+        let changed = sqlx::query(
+            "update credential_versions set expires_at = $3
+             where (credential_id, version) = (select id, version from credentials where vault_id = $1 and key = $2)",
+        )
+        .bind(vault_id.to_string())
+        .bind(key)
+        .bind(expires_at.map(Timestamp::as_millisecond))
+        .execute(self.connection())
+        .await?;
+        Ok(changed.rows_affected() > 0)
+    }
+
+    /// Removes one former value. The current one stays whatever is asked. Answers whether one was removed.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written.
+    pub async fn delete_credential_version(
+        &mut self,
+        vault_id: Uuid,
+        key: &str,
+        version: u32,
+    ) -> Result<bool, StoreError> {
+        let deleted = sqlx::query(
+            "delete from credential_versions where version = $3 and credential_id in
+                 (select id from credentials where vault_id = $1 and key = $2 and version <> $3)",
+        )
+        .bind(vault_id.to_string())
+        .bind(key)
+        .bind(i64::from(version))
+        .execute(self.connection())
+        .await?;
+        Ok(deleted.rows_affected() > 0)
     }
 
     /// Removes a credential with all its versions. Answers whether it existed.

@@ -54,6 +54,16 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "0002_small_log_rows",
         include_str!("migrations/sqlite/0002_small_log_rows.sql"),
     ),
+    (
+        10,
+        "0010_people",
+        include_str!("migrations/sqlite/0010_people.sql"),
+    ),
+    (
+        20,
+        "0020_versions",
+        include_str!("migrations/sqlite/0020_versions.sql"),
+    ),
 ];
 
 /// The statement that appends a number of log rows; written once per process for each number.

@@ -60,6 +60,8 @@ pub struct CredentialImage {
     pub version: u32,
     /// Its value, sealed for (vault, key, version).
     pub sealed: Sealed,
+    /// From when on it counts as absent.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// An agent as the data plane needs it.
@@ -127,6 +129,7 @@ async fn load(
                 kind: credential.kind,
                 version: credential.version,
                 sealed: credential.sealed,
+                expires_at: credential.expires_at,
             });
     }
     for vault in &mut vaults {

@@ -41,6 +41,8 @@ pub struct LogRow {
     pub matched_service: String,
     /// Names of the credentials that were injected or were to be.
     pub credential_keys: Vec<String>,
+    /// The version of each, in the same order; empty when none was opened.
+    pub credential_versions: Vec<u32>,
     /// The status that the client got; 0 when it got none.
     pub status: u16,
     /// Milliseconds from the request's head to its end.
@@ -123,6 +125,20 @@ pub struct LogQuery {
     pub ingress: Option<String>,
     /// Only requests of the scoped session with this public id.
     pub session: Option<String>,
+    /// Only requests of the actor with this name or address, its own or those of tokens that it minted.
+    pub actor: Option<String>,
+    /// Only requests of tokens with exactly this label.
+    pub label: Option<String>,
+    /// Only requests to this host, with or without its port.
+    pub host: Option<String>,
+    /// Only requests that were answered with exactly this status.
+    pub exact_status: Option<u16>,
+    /// Only requests about which policy said this.
+    pub decision: Option<String>,
+    /// Only requests that began at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only requests that began before this time.
+    pub until: Option<Timestamp>,
 }
 
 impl LogQuery {
@@ -136,6 +152,13 @@ impl LogQuery {
             service: None,
             ingress: None,
             session: None,
+            actor: None,
+            label: None,
+            host: None,
+            exact_status: None,
+            decision: None,
+            since: None,
+            until: None,
         }
     }
 }
@@ -168,6 +191,14 @@ async fn log_page(connection: &mut Connection, query: &LogQuery) -> Result<LogPa
         ),
         Some(StatusBucket::Error) => (0, i64::MAX, true),
     };
+    let (lowest, highest) = match query.exact_status {
+        Some(status) => (
+            lowest.max(i64::from(status)),
+            highest.min(i64::from(status)),
+        ),
+        None => (lowest, highest),
+    };
+    let time = |bound: Option<Timestamp>, open| bound.map_or(open, Timestamp::as_millisecond);
     let rows = sqlx::query(sql)
         .bind(query.vault_id.to_string())
         .bind(bound)
@@ -177,6 +208,12 @@ async fn log_page(connection: &mut Connection, query: &LogQuery) -> Result<LogPa
         .bind(query.service.as_deref().unwrap_or_default())
         .bind(query.ingress.as_deref().unwrap_or_default())
         .bind(query.session.as_deref().unwrap_or_default())
+        .bind(query.actor.as_deref().unwrap_or_default())
+        .bind(query.label.as_deref().unwrap_or_default())
+        .bind(query.host.as_deref().unwrap_or_default())
+        .bind(query.decision.as_deref().unwrap_or_default())
+        .bind(time(query.since, i64::MIN))
+        .bind(time(query.until, i64::MAX))
         .bind(i64::from(limit))
         .fetch_all(connection)
         .await?;
@@ -244,6 +281,8 @@ fn read(row: &Row) -> Result<LogEntry, StoreError> {
             matched_service: row.text("matched_service")?,
             credential_keys: serde_json::from_str(&row.text("credential_keys")?)
                 .map_err(|_| unreadable("credential_keys"))?,
+            credential_versions: serde_json::from_str(&row.text("credential_versions")?)
+                .map_err(|_| unreadable("credential_versions"))?,
             status: u16::try_from(row.int("status")?).map_err(|_| unreadable("status"))?,
             latency_ms: row.uint("latency_ms")?,
             error_code: row.text("error_code")?,
@@ -258,35 +297,35 @@ fn read(row: &Row) -> Result<LogEntry, StoreError> {
     })
 }
 
-/// A page downwards from an id. An empty text means no filter, so that one prepared statement
+/// A page in one direction from an id. An empty text means no filter, so that one prepared statement
 /// serves every combination.
-const OLDER: &str = "
-    select l.id, l.vault_id, l.actor_type, l.actor_id, l.session_id, l.label, l.ingress, l.method, l.host, l.path,
-        l.matched_service, l.credential_keys, l.status, l.latency_ms, l.error_code, l.auth_scheme, l.auth_header,
-        l.decision, l.warnings, l.created_at, coalesce(u.email, a.name, '') as actor_name
-    from request_log l
-    left join users u on l.actor_type = 'user' and u.id = l.actor_id
-    left join agents a on l.actor_type = 'agent' and a.id = l.actor_id
-    where l.vault_no = (select no from request_log_vaults where vault_id = $1) and l.id < $2
-        and l.status between $3 and $4
-        and ($5 = false or l.error_code <> '' or l.status >= 400)
-        and ($6 = '' or l.matched_service = $6)
-        and ($7 = '' or l.ingress = $7)
-        and ($8 = '' or l.session_id = $8)
-    order by l.id desc limit $9";
+macro_rules! page_sql {
+    ($beyond:literal, $order:literal) => {
+        concat!(
+            "select l.id, l.vault_id, l.actor_type, l.actor_id, l.session_id, l.label, l.ingress, l.method, l.host, l.path,
+                 l.matched_service, l.credential_keys, l.credential_versions, l.status, l.latency_ms, l.error_code,
+                 l.auth_scheme, l.auth_header, l.decision, l.warnings, l.created_at,
+                 coalesce(u.email, a.name, '') as actor_name
+             from request_log l
+             left join users u on l.actor_type = 'user' and u.id = l.actor_id
+             left join agents a on l.actor_type = 'agent' and a.id = l.actor_id
+             where l.vault_no = (select no from request_log_vaults where vault_id = $1) and l.id ", $beyond, " $2
+                 and l.status between $3 and $4
+                 and ($5 = false or l.error_code <> '' or l.status >= 400)
+                 and ($6 = '' or l.matched_service = $6)
+                 and ($7 = '' or l.ingress = $7)
+                 and ($8 = '' or l.session_id = $8)
+                 and ($9 = '' or u.email = $9 or a.name = $9)
+                 and ($10 = '' or l.label = $10)
+                 and ($11 = '' or l.host = $11 or substr(l.host, 1, length($11) + 1) = $11 || ':')
+                 and ($12 = '' or l.decision = $12)
+                 and l.created_at >= $13 and l.created_at < $14
+             order by l.id ", $order, " limit $15"
+        )
+    };
+}
 
-/// A page upwards from an id.
-const NEWER: &str = "
-    select l.id, l.vault_id, l.actor_type, l.actor_id, l.session_id, l.label, l.ingress, l.method, l.host, l.path,
-        l.matched_service, l.credential_keys, l.status, l.latency_ms, l.error_code, l.auth_scheme, l.auth_header,
-        l.decision, l.warnings, l.created_at, coalesce(u.email, a.name, '') as actor_name
-    from request_log l
-    left join users u on l.actor_type = 'user' and u.id = l.actor_id
-    left join agents a on l.actor_type = 'agent' and a.id = l.actor_id
-    where l.vault_no = (select no from request_log_vaults where vault_id = $1) and l.id > $2
-        and l.status between $3 and $4
-        and ($5 = false or l.error_code <> '' or l.status >= 400)
-        and ($6 = '' or l.matched_service = $6)
-        and ($7 = '' or l.ingress = $7)
-        and ($8 = '' or l.session_id = $8)
-    order by l.id limit $9";
+/// Downwards.
+const OLDER: &str = page_sql!("<", "desc");
+/// Upwards.
+const NEWER: &str = page_sql!(">", "asc");

@@ -3,12 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use crate::append::SOURCE_ROWS;
 use crate::{Store, StoreError};
 
 /// Rows that one statement deletes. The writer is free in between.
 const BATCH: i64 = 1000;
-/// Age at which a source that no row names is deleted.
-const UNUSED_SOURCE_HOURS: i64 = 24;
 /// Statements in one pass; what is left waits for the next pass.
 const MAX_BATCHES: u32 = 1000;
 
@@ -77,25 +76,37 @@ impl Store {
                 }
             }
         }
-        self.delete_unused_sources(now).await?;
+        for vault in self.vaults().await? {
+            while batches > 0 {
+                let count = self.delete_unused_sources(vault.id).await?;
+                batches = batches.saturating_sub(1);
+                if count == 0 {
+                    break;
+                }
+            }
+        }
         Ok(deleted)
     }
 
-    /// A source is used from memory for at most an hour, so one that is a day old and named by no row
-    /// will not be named again.
-    async fn delete_unused_sources(&self, now: Timestamp) -> Result<(), StoreError> {
-        let created = now
-            .checked_sub(SignedDuration::from_hours(UNUSED_SOURCE_HOURS))
-            .unwrap_or(Timestamp::MIN);
+    /// Sources that no row of the vault can name, told by numbers alone: no row is looked at but the oldest.
+    async fn delete_unused_sources(&self, vault_id: Uuid) -> Result<u64, StoreError> {
         let mut writer = self.writer().await?;
-        sqlx::query(
-            "delete from request_log_sources where created_at < $1
-                 and id not in (select source_id from request_logs)",
+        let deleted = sqlx::query(
+            "delete from request_log_sources where id in (
+                 select s.id from request_log_sources s
+                 where s.vault_no = (select no from request_log_vaults where vault_id = $1)
+                     and s.first_row < coalesce(
+                         (select min(id) from request_logs
+                          where vault_no = (select no from request_log_vaults where vault_id = $1)),
+                         (select next from request_log_sequence)) - $2
+                 limit $3)",
         )
-        .bind(created.as_millisecond())
+        .bind(vault_id.to_string())
+        .bind(SOURCE_ROWS)
+        .bind(BATCH)
         .execute(&mut *writer)
         .await?;
-        Ok(())
+        Ok(deleted.rows_affected())
     }
 
     async fn delete_logs_before(

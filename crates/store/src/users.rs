@@ -96,6 +96,21 @@ async fn user_count(connection: &mut Connection) -> Result<u64, StoreError> {
     Ok(count.unsigned_abs())
 }
 
+async fn unconfirmed_users(
+    connection: &mut Connection,
+    before: Timestamp,
+) -> Result<Vec<User>, StoreError> {
+    let rows = sqlx::query(
+        "select id, email, password_hash, password_salt, kdf_time, kdf_memory, kdf_threads, role, is_active,
+             created_at, updated_at
+         from users where is_active = false and created_at < $1 order by created_at limit 1000",
+    )
+    .bind(before.as_millisecond())
+    .fetch_all(connection)
+    .await?;
+    row::all(rows, read)
+}
+
 async fn active_owner_users(connection: &mut Connection) -> Result<u64, StoreError> {
     let count: i64 =
         sqlx::query_scalar("select count(*) from users where role = 'owner' and is_active = true")
@@ -113,6 +128,8 @@ reads! {
     user_by_email(email: &str) -> Option<User>;
     /// How many users there are; none means that the instance has no owner yet.
     user_count() -> u64;
+    /// Up to a thousand accounts made before `before` whose address nobody has confirmed.
+    unconfirmed_users(before: Timestamp) -> Vec<User>;
     /// How many owners are people who can log in.
     active_owner_users() -> u64;
 }

@@ -24,6 +24,7 @@ pub(crate) fn row(vault_id: Uuid, seconds: i64) -> LogRow {
         path: "/v1".to_owned(),
         matched_service: "x".to_owned(),
         credential_keys: vec!["KEY".to_owned()],
+        credential_versions: vec![1],
         status: 200,
         latency_ms: 12,
         error_code: String::new(),
@@ -64,6 +65,7 @@ async fn rows_round_trip_with_names() {
         label: "it's \"quoted\" \\ 漢字 \u{1F980}\n".to_owned(),
         path: "/a b/%/\u{7f}'\"\\".to_owned(),
         credential_keys: vec!["A".to_owned(), "B".to_owned()],
+        credential_versions: vec![1],
         status: 0,
         latency_ms: u32::MAX,
         error_code: "client_closed".to_owned(),
@@ -109,6 +111,7 @@ async fn text_is_bounded_and_free_of_nul() {
         path: format!("/\0{}", "é".repeat(5000)),
         host: "h".repeat(5000),
         credential_keys: vec!["K".to_owned(); 100],
+        credential_versions: vec![1],
         ..row(DEFAULT_VAULT_ID, 1)
     };
     assert_eq!(store.append_logs(&[long.as_append()]).await.unwrap(), 1);
