@@ -33,7 +33,10 @@ pub use host_pattern::{HostPattern, HostPatternError};
 pub use merge::{
     ReferenceError, Upserted, find_service, keep_unstated, remove_service, set_enabled, upsert,
 };
-pub use ruleset::{Decision, Denial, Facts, KnownPlaceholder, Rule, RuleSet, UnmatchedPolicy};
+pub use ruleset::{
+    Decision, Denial, Explanation, Facts, KnownPlaceholder, Rule, RuleSet, Standing,
+    UnmatchedPolicy,
+};
 pub use service::{
     Auth, AuthDraft, MAX_PLACEHOLDER_BYTES, MAX_SERVICES, MAX_SUBSTITUTIONS, Placeholder, Select,
     SelectDraft, Service, ServiceDraft, ServiceError, Substitution, SubstitutionDraft, Surface,

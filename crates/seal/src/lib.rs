@@ -16,6 +16,7 @@
 
 pub mod audit;
 mod error;
+mod fingerprint;
 mod kdf;
 mod keyring;
 mod password;
@@ -28,6 +29,7 @@ pub mod totp;
 mod wrap;
 
 pub use error::SealError;
+pub use fingerprint::fingerprint;
 pub use keyring::{KEY_BYTES, KeyId, Keyring, MAX_KEYS};
 pub use password::{MAX_PASSWORD_BYTES, PasswordHash, hash_password, verify_dummy};
 pub use random::{fill, public_id, random_hex};

@@ -129,7 +129,7 @@ fn concerns(rule: &Rule, facts: &Facts<'_>) -> bool {
         && is_for(rule, facts.agent)
 }
 
-fn is_for(rule: &Rule, agent: Option<&str>) -> bool {
+pub(super) fn is_for(rule: &Rule, agent: Option<&str>) -> bool {
     let agents = &rule.service.select.agents;
     agents.is_empty()
         || agent.is_some_and(|agent| agents.iter().any(|known| known.as_str() == agent))

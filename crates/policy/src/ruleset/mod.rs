@@ -1,6 +1,7 @@
 //! A vault's services, compiled once, and the decision that each request gets from them.
 
 mod decide;
+mod explain;
 mod index;
 mod known;
 
@@ -16,6 +17,7 @@ use crate::service::{Service, Surface};
 use crate::surface::{Finder, RuleSurfaces};
 use crate::target::RequestTarget;
 
+pub use explain::{Explanation, Standing};
 pub(crate) use known::Known;
 pub use known::KnownPlaceholder;
 
