@@ -18,6 +18,7 @@ mod clean_path;
 mod client;
 mod cookie;
 mod error;
+mod follow;
 mod headers;
 mod limits;
 mod openapi;

@@ -37,6 +37,11 @@ impl Caller {
         &self.actor
     }
 
+    /// What names the caller where something is counted.
+    pub(crate) fn key(&self) -> String {
+        limit_key(&self.actor).unwrap_or_default()
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }

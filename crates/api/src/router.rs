@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 
 use crate::error::ApiError;
 use crate::resources::{
-    agents, auth, catalog, credentials, discover, logs, mitm, page, services, settings, status,
-    tokens, users, vault_agents, vault_users, vaults,
+    agents, auth, catalog, credential_versions, credentials, discover, log_stream, logs, mitm,
+    page, services, settings, status, tokens, users, vault_agents, vault_users, vaults,
 };
 use crate::state::ApiState;
 use crate::{clean_path, headers, openapi, origin, principal};
@@ -114,6 +114,10 @@ fn authenticated() -> OpenApiRouter<ApiState> {
             credentials::set,
             credentials::delete
         ))
+        .routes(routes!(credential_versions::list))
+        .routes(routes!(credential_versions::roll_back))
+        .routes(routes!(credential_versions::expire))
+        .routes(routes!(credential_versions::delete))
         .routes(routes!(discover::discover))
         .routes(routes!(agents::create, agents::list))
         .routes(routes!(agents::get, agents::revoke))
@@ -145,6 +149,8 @@ fn authenticated() -> OpenApiRouter<ApiState> {
         .routes(routes!(services::credential_usage))
         .routes(routes!(services::patch, services::remove))
         .routes(routes!(logs::page))
+        .routes(routes!(log_stream::follow))
+        .routes(routes!(log_stream::export))
         .routes(routes!(logs::discovered_hosts))
 }
 

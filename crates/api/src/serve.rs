@@ -26,6 +26,7 @@ use tower::ServiceExt;
 
 use crate::client::OverTls;
 use crate::error::ApiError;
+use crate::follow::Stopping;
 use crate::headers;
 use crate::patience::{Heard, Patience};
 use crate::stall::StallLimit;
@@ -174,10 +175,12 @@ async fn connection(
     };
     let stream = Heard::new(stream, patience.clone());
     let counting = patience.clone();
+    let stopping = stop.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let serving = counting.serve(request.version());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(Stopping(stopping.clone()));
         if over_tls {
             request.extensions_mut().insert(OverTls);
         }

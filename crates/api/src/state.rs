@@ -12,6 +12,7 @@ use agent_vault_seal::{Token, TokenHash};
 use ipnet::IpNet;
 use tokio_util::task::TaskTracker;
 
+use crate::follow::Followers;
 use crate::limits::{Limits, RateLimits};
 
 /// Waits until every finished request is in the log.
@@ -100,6 +101,7 @@ struct Inner {
     info: ServerInfo,
     limits: Limits,
     local_operator: Option<TokenHash>,
+    followers: Followers,
 }
 
 impl ApiState {
@@ -133,6 +135,7 @@ impl ApiState {
             info,
             limits: Limits::new(limits),
             local_operator,
+            followers: Followers::default(),
         }))
     }
 
@@ -146,6 +149,10 @@ impl ApiState {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    pub(crate) fn followers(&self) -> &Followers {
+        &self.0.followers
     }
 
     pub(crate) fn is_local_operator(&self, token: &str) -> bool {

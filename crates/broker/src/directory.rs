@@ -60,13 +60,19 @@ enum ScopeKey {
     Session(Arc<str>),
 }
 
+/// The limits of each scope that was used, all with the same settings.
+#[derive(Debug)]
+struct Scopes {
+    settings: LimitSettings,
+    used: HashMap<ScopeKey, Arc<ScopeLimits>>,
+}
+
 /// The proxy's view of the world. Cheap to read, swapped whole on each write.
 pub struct Broker {
     current: ArcSwap<Directory>,
     writer: Mutex<()>,
     keyring: Arc<Keyring>,
-    options: BrokerOptions,
-    scopes: Mutex<HashMap<ScopeKey, Arc<ScopeLimits>>>,
+    scopes: Mutex<Scopes>,
     /// Counts changes that may have ended a principal, so that open tunnels look again.
     revocations: watch::Sender<u64>,
 }
@@ -79,9 +85,20 @@ impl Broker {
             current: ArcSwap::from_pointee(Directory::default()),
             writer: Mutex::new(()),
             keyring,
-            options,
-            scopes: Mutex::new(HashMap::new()),
+            scopes: Mutex::new(Scopes {
+                settings: options.limits,
+                used: HashMap::new(),
+            }),
             revocations: watch::Sender::new(0),
+        }
+    }
+
+    /// Changes the PROXY tier. Counts from the next request on; what is in flight keeps its place under the old one.
+    pub fn set_limits(&self, settings: LimitSettings) {
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if scopes.settings != settings {
+            scopes.settings = settings;
+            scopes.used.clear();
         }
     }
 
@@ -274,6 +291,7 @@ impl Broker {
             .ok_or(AuthRefusal::Invalid)?;
         Ok(Admission {
             vault: Arc::clone(vault),
+            at: now,
         })
     }
 
@@ -328,15 +346,17 @@ impl Broker {
 
     fn scope(&self, key: ScopeKey) -> Arc<ScopeLimits> {
         let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(limits) = scopes.get(&key) {
+        if let Some(limits) = scopes.used.get(&key) {
             return Arc::clone(limits);
         }
-        if scopes.len() >= MAX_SCOPES {
-            scopes.retain(|_, limits| Arc::strong_count(limits) > 1);
+        if scopes.used.len() >= MAX_SCOPES {
+            scopes
+                .used
+                .retain(|_, limits| Arc::strong_count(limits) > 1);
         }
-        let limits = Arc::new(ScopeLimits::new(self.options.limits));
-        if scopes.len() < MAX_SCOPES {
-            scopes.insert(key, Arc::clone(&limits));
+        let limits = Arc::new(ScopeLimits::new(scopes.settings));
+        if scopes.used.len() < MAX_SCOPES {
+            scopes.used.insert(key, Arc::clone(&limits));
         }
         limits
     }

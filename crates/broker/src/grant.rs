@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use agent_vault_policy::{CredentialKey, Rule, SubstitutionError, Values};
 use agent_vault_seal::SecretBytes;
 use http::{HeaderName, HeaderValue};
+use jiff::Timestamp;
 
 use crate::record::credential_context;
 use crate::vault::Vault;
@@ -16,6 +17,9 @@ pub struct Grant {
     values: Vec<(CredentialKey, SecretBytes)>,
     headers: Vec<(HeaderName, HeaderValue)>,
     key_names: Arc<[String]>,
+    versions: Arc<[u32]>,
+    /// The first of the values to end, and when it does.
+    ends: Option<(Timestamp, CredentialKey)>,
     companion: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -23,10 +27,18 @@ impl Grant {
     pub(crate) fn open(rule: &Rule, vault: &Vault) -> Result<Self, GrantError> {
         let owner = vault.id.to_string();
         let mut values = Vec::new();
+        let mut versions = Vec::new();
+        let mut ends: Option<(Timestamp, CredentialKey)> = None;
         for key in rule.keys().iter().cloned() {
             let Some(stored) = vault.credentials.get(&key) else {
                 return Err(GrantError::Missing { key });
             };
+            versions.push(stored.version);
+            if let Some(end) = stored.expires_at
+                && ends.as_ref().is_none_or(|(first, _)| end < *first)
+            {
+                ends = Some((end, key.clone()));
+            }
             let context = credential_context(&owner, key.as_str(), stored.version);
             match vault.keyring.open(&context, &stored.sealed) {
                 Ok(value) => values.push((key, value)),
@@ -37,6 +49,8 @@ impl Grant {
             values,
             headers: Vec::new(),
             key_names: rule.keys().iter().map(ToString::to_string).collect(),
+            versions: versions.into(),
+            ends,
             companion: OnceLock::new(),
         };
         grant.headers = rule
@@ -60,6 +74,20 @@ impl Grant {
     #[must_use]
     pub fn key_names(&self) -> &Arc<[String]> {
         &self.key_names
+    }
+
+    /// The version of each of these keys, in the same order, for the log.
+    #[must_use]
+    pub fn versions(&self) -> &Arc<[u32]> {
+        &self.versions
+    }
+
+    /// The key whose value has ended by `now`: then the whole grant is good no more.
+    pub(crate) fn ended(&self, now: Timestamp) -> Option<&CredentialKey> {
+        self.ends
+            .as_ref()
+            .filter(|(end, _)| *end <= now)
+            .map(|(_, key)| key)
     }
 
     /// The opened values. A caller holds them no longer than the request.
@@ -97,7 +125,7 @@ impl fmt::Debug for Grant {
 /// Why a rule's credentials could not be used. Nothing goes out then.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum GrantError {
-    /// The rule names a key that the vault does not hold.
+    /// The rule names a key that the vault does not hold, or whose value has ended.
     #[error("the vault holds no credential `{key}`")]
     Missing {
         /// The key.

@@ -42,6 +42,8 @@ pub struct SealedCredential {
     pub sealed: Sealed,
     /// Version of the credential, part of the seal's context.
     pub version: u32,
+    /// From when on it counts as absent.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The associated data of a credential's seal: a row moved to another vault, key or version does not open.

@@ -8,6 +8,7 @@ use agent_vault_policy::{
     CredentialKey, Decision, Denial, Facts, Rule, RuleSet, Service, UnmatchedPolicy,
 };
 use agent_vault_seal::Keyring;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::grant::{Grant, GrantError};
@@ -73,6 +74,8 @@ impl fmt::Debug for Vault {
 #[derive(Debug, Clone)]
 pub struct Admission {
     pub(crate) vault: Arc<Vault>,
+    /// The moment of the request: what ends by time has ended by it or not.
+    pub(crate) at: Timestamp,
 }
 
 /// What is to happen with a request.
@@ -111,6 +114,7 @@ impl Admission {
             Decision::Inject(rule) => Verdict::Inject(Permit {
                 rule: Arc::clone(rule),
                 vault: Arc::clone(&self.vault),
+                at: self.at,
             }),
             Decision::Forward => Verdict::Forward,
             Decision::Deny(denial) => Verdict::Deny(denial),
@@ -129,6 +133,7 @@ impl Admission {
 pub struct Permit {
     rule: Arc<Rule>,
     vault: Arc<Vault>,
+    at: Timestamp,
 }
 
 impl Permit {
@@ -154,11 +159,15 @@ impl Permit {
     /// # Errors
     /// [`GrantError`] when a credential is missing, does not open, or cannot stand in a header.
     pub fn grant(&self) -> Result<Arc<Grant>, GrantError> {
-        match self.vault.grants.get(self.rule.index()) {
+        let grant = match self.vault.grants.get(self.rule.index()) {
             Some(cell) => cell
                 .get_or_init(|| Grant::open(&self.rule, &self.vault).map(Arc::new))
                 .clone(),
             None => Grant::open(&self.rule, &self.vault).map(Arc::new),
+        }?;
+        match grant.ended(self.at) {
+            Some(key) => Err(GrantError::Missing { key: key.clone() }),
+            None => Ok(grant),
         }
     }
 }

@@ -8,7 +8,7 @@ use agent_vault_broker::{Broker, BrokerOptions, SessionKind};
 use agent_vault_seal::{Keyring, Token, TokenHash, TokenKind};
 use agent_vault_store::Store;
 use jiff::Timestamp;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -43,6 +43,8 @@ struct Inner {
     gate: Arc<Mutex<i64>>,
     /// Set once an owner exists; never unset.
     initialized: AtomicBool,
+    /// Counts the batches that this process appended to the request log.
+    log_news: watch::Sender<u64>,
     /// Given to the operator while there is no owner.
     setup: Token,
 }
@@ -78,6 +80,7 @@ impl Control {
             tasks: TaskTracker::new(),
             gate: Arc::new(Mutex::new(0)),
             initialized: AtomicBool::new(false),
+            log_news: watch::Sender::new(0),
             setup: Token::generate(TokenKind::Invite)?,
         }));
         let mut gate = control.gate().await;
@@ -230,6 +233,10 @@ impl Control {
 
     pub(crate) fn refusals(&self) -> &RefusalBudget {
         &self.0.refusals
+    }
+
+    pub(crate) fn log_news(&self) -> &watch::Sender<u64> {
+        &self.0.log_news
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {

@@ -6,6 +6,7 @@ use agent_vault_broker::credential_context;
 use agent_vault_policy::{CredentialKey, Service};
 use agent_vault_seal::SecretBytes;
 use agent_vault_store::{Credential, CredentialType, CredentialWrite, VaultRole};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::Control;
@@ -27,6 +28,10 @@ pub struct CredentialView {
     pub key: String,
     /// Where its value comes from.
     pub kind: CredentialType,
+    /// The version that is served.
+    pub version: u32,
+    /// From when on it counts as absent.
+    pub expires_at: Option<Timestamp>,
     /// The value, when it was revealed.
     pub value: Option<SecretBytes>,
 }
@@ -70,6 +75,8 @@ impl Credentials<'_> {
             .map(|row| CredentialView {
                 key: row.key,
                 kind: row.kind,
+                version: row.version,
+                expires_at: row.expires_at,
                 value: None,
             })
             .collect();
@@ -94,7 +101,8 @@ impl Credentials<'_> {
         write.finish(outcome).await
     }
 
-    /// Stores values, all or none; existing ones get a new version. Answers the names, sorted.
+    /// Stores values, all or none; existing ones get a new version. Answers the names, sorted. From `expires_at` on they count as
+    /// absent.
     ///
     /// # Errors
     /// Below vault member; `Invalid` for a bad name or size, for a line break at an end of a value, and for a control character
@@ -104,13 +112,14 @@ impl Credentials<'_> {
         actor: &Actor,
         vault: VaultRef<'_>,
         values: Vec<(String, SecretBytes)>,
+        expires_at: Option<Timestamp>,
     ) -> Result<Vec<String>, ControlError> {
         if values.is_empty() {
             return Err(ControlError::invalid("At least one credential is required"));
         }
         let values = checked(values)?;
         let mut write = self.0.begin(actor, "credential.set", target(vault)).await?;
-        let outcome = set(&mut write, actor, vault, &values).await;
+        let outcome = set(&mut write, actor, vault, &values, expires_at).await;
         write.finish(outcome).await
     }
 
@@ -165,6 +174,7 @@ async fn set(
     actor: &Actor,
     vault: VaultRef<'_>,
     values: &[(CredentialKey, SecretBytes)],
+    expires_at: Option<Timestamp>,
 ) -> Result<Vec<String>, ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
@@ -183,26 +193,45 @@ async fn set(
         Some(row) => publish::stored_services(&row.json).unwrap_or_default(),
         None => Vec::new(),
     };
+    let mut versions = Vec::with_capacity(values.len());
     for (key, value) in values {
         line_breaks::check_headers(&services, key, value.expose())?;
-        put(write, &access, key, value).await?;
+        let origin = Origin {
+            expires_at,
+            restored_from: None,
+        };
+        versions.push(put(write, &access, key, value, origin).await?);
     }
     let names: Vec<String> = values
         .iter()
         .map(|(key, _)| key.as_str().to_owned())
         .collect();
     write.note("keys", names.clone());
+    write.note("versions", versions);
+    if let Some(end) = expires_at {
+        write.note("expires_at", end.to_string());
+    }
     write.publish_vault(access.id()).await?;
     Ok(names)
 }
 
-/// Seals and writes one value. Needs proof that a member of the vault asked.
-async fn put(
+/// What a new value is besides itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Origin {
+    /// From when on it counts as absent.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// The version that it is brought back from.
+    pub(crate) restored_from: Option<u32>,
+}
+
+/// Seals and writes one value; answers its version. Needs proof that a member of the vault asked.
+pub(crate) async fn put(
     write: &mut Write,
     access: &VaultAccess<Member>,
     key: &CredentialKey,
     value: &SecretBytes,
-) -> Result<(), ControlError> {
+    origin: Origin,
+) -> Result<u32, ControlError> {
     let (vault_id, at) = (access.id(), write.now());
     let version = write
         .tx()
@@ -217,10 +246,12 @@ async fn put(
         kind: CredentialType::Static,
         version,
         sealed: &sealed,
+        expires_at: origin.expires_at,
+        restored_from: origin.restored_from,
         at,
     };
     write.tx().put_credential(&row).await?;
-    Ok(())
+    Ok(version)
 }
 
 async fn delete(
@@ -252,6 +283,8 @@ fn open(
     Ok(CredentialView {
         key: row.key,
         kind: row.kind,
+        version: row.version,
+        expires_at: row.expires_at,
         value: Some(value),
     })
 }
@@ -327,14 +360,14 @@ fn listing(credentials: Vec<CredentialView>) -> CredentialListing {
     CredentialListing { keys, credentials }
 }
 
-fn target(vault: VaultRef<'_>) -> String {
+pub(crate) fn target(vault: VaultRef<'_>) -> String {
     match vault {
         VaultRef::Named(name) => format!("vault:{}", access::shown(name)),
         VaultRef::Implied => "vault:".to_owned(),
     }
 }
 
-fn unknown(key: &str) -> ControlError {
+pub(crate) fn unknown(key: &str) -> ControlError {
     ControlError::not_found(format!("Credential \"{}\" not found", access::shown(key)))
         .hint("list the names with `agent-vault vault credential list`")
 }

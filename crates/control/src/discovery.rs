@@ -46,7 +46,7 @@ impl Discovery<'_> {
         let mut rows = self.0.store().clone();
         let access = access::vault::<AnyRole>(&mut rows, actor, vault).await?;
         let services = services::stored(rows.services(access.id()).await?.map(|row| row.json))?;
-        let available_credentials = rows.credential_keys(access.id()).await?;
+        let available_credentials = rows.live_credential_keys(access.id(), self.0.now()).await?;
         let placeholders: Vec<(String, String)> =
             publish::placeholders(&services, self.0.instance_id(), access.id())
                 .into_iter()

@@ -53,6 +53,7 @@ mod touch;
 mod usage;
 mod users;
 mod vaults;
+mod versions;
 mod watch;
 mod write;
 
@@ -81,6 +82,7 @@ pub use settings::{Settings, unmatched_name};
 pub use tokens::{MintedToken, Minter, NewToken, TokenView, Tokens};
 pub use users::{UserView, Users};
 pub use vaults::{Membership, RenamedVault, VaultView, Vaults};
+pub use versions::VersionView;
 
 pub use agent_vault_policy::UnmatchedPolicy;
 pub use agent_vault_store::{

@@ -1,7 +1,8 @@
 //! The request log: written in batches by the proxy's journal, read by members of the vault.
 
 use agent_vault_policy::Host;
-use agent_vault_store::{DiscoveredHost, LogAppend, LogPage, LogQuery, Store};
+use agent_vault_store::{DiscoveredHost, LogAppend, LogCursor, LogEntry, LogPage, LogQuery};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::Control;
@@ -25,7 +26,7 @@ pub struct DiscoveredHosts {
 
 /// Appends finished requests. Cheap to clone; made with [`Control::log_writer`].
 #[derive(Clone)]
-pub struct LogWriter(Store);
+pub struct LogWriter(Control);
 
 impl LogWriter {
     /// Appends rows; one whose vault is gone is left out, the others are kept. Answers how many were stored.
@@ -33,7 +34,13 @@ impl LogWriter {
     /// # Errors
     /// When the database cannot be written; then none of a statement's rows are stored.
     pub async fn write(&self, rows: &[LogAppend<'_>]) -> Result<usize, ControlError> {
-        Ok(self.0.append_logs(rows).await?)
+        let kept = self.0.store().append_logs(rows).await?;
+        if kept > 0 {
+            self.0
+                .log_news()
+                .send_modify(|count| *count = count.wrapping_add(1));
+        }
+        Ok(kept)
     }
 }
 
@@ -47,7 +54,7 @@ impl Control {
     /// What appends finished requests to the log.
     #[must_use]
     pub fn log_writer(&self) -> LogWriter {
-        LogWriter(self.store().clone())
+        LogWriter(self.clone())
     }
 }
 
@@ -73,6 +80,53 @@ impl Logs<'_> {
             access::vault::<Member>(&mut rows, actor, VaultRef::Named(vault)).await?;
         }
         Ok(rows.log_page(&query).await?)
+    }
+
+    /// The next rows after `query`'s cursor, the oldest first, and the number to go on from, which is higher also when rows in
+    /// between did not fit. Checks again that the actor's token and its right still stand, so that whoever follows the log for
+    /// long stops with them.
+    ///
+    /// # Errors
+    /// As [`Logs::page`]; `Unauthenticated` once the token has ended.
+    pub async fn next(
+        &self,
+        actor: &Actor,
+        vault: &str,
+        query: &LogQuery,
+        after: i64,
+    ) -> Result<(Vec<LogEntry>, i64), ControlError> {
+        self.0.sessions().check(actor).await?;
+        // Read first: what is appended meanwhile is met by the page or by the next call.
+        let head = self.0.store().log_head().await?;
+        let mut page = self
+            .page(actor, vault, |vault_id| LogQuery {
+                vault_id,
+                cursor: LogCursor::After(after),
+                ..query.clone()
+            })
+            .await?;
+        let full = page.logs.len() >= query.limit as usize;
+        page.logs.reverse();
+        let reached = if full {
+            page.latest_id
+        } else {
+            page.latest_id.max(head)
+        };
+        Ok((page.logs, reached))
+    }
+
+    /// The number of the newest row: following from it shows what comes from now on.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn head(&self) -> Result<i64, ControlError> {
+        Ok(self.0.store().log_head().await?)
+    }
+
+    /// Changes when this process has appended rows.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.0.log_news().subscribe()
     }
 
     /// Hosts of requests that no service matched and that came to nothing, without those that a service covers by now.

@@ -142,8 +142,16 @@ pub(crate) async fn image(
                      key,
                      version,
                      sealed,
+                     expires_at,
                      ..
-                 }| { (key, broker::SealedCredential { sealed, version }) },
+                 }| {
+                    let sealed = broker::SealedCredential {
+                        sealed,
+                        version,
+                        expires_at,
+                    };
+                    (key, sealed)
+                },
             )
             .collect();
         vault(
@@ -199,9 +207,15 @@ fn sealed(credential: Credential) -> (String, broker::SealedCredential) {
         key,
         sealed,
         version,
+        expires_at,
         ..
     } = credential;
-    (key, broker::SealedCredential { sealed, version })
+    let sealed = broker::SealedCredential {
+        sealed,
+        version,
+        expires_at,
+    };
+    (key, sealed)
 }
 
 /// One agent as a transaction sees it.

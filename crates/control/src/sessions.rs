@@ -203,6 +203,21 @@ impl Sessions<'_> {
         write.finish(outcome).await
     }
 
+    /// Checks that the token with which an actor came is still good, for what goes on long after it was presented.
+    ///
+    /// # Errors
+    /// `Unauthenticated` once it has ended or was revoked.
+    pub async fn check(&self, actor: &Actor) -> Result<(), ControlError> {
+        let Some(id) = actor.session() else {
+            return Ok(());
+        };
+        let session = self.0.store().session_with_public_id(id).await?;
+        match session {
+            Some(session) if session.is_live(self.0.now()) => Ok(()),
+            Some(_) | None => Err(invalid()),
+        }
+    }
+
     /// One's own logins, last used first.
     ///
     /// # Errors

@@ -363,6 +363,7 @@ fn decide(
     }
     let grant = permit.grant();
     entry.note(|record| {
+        record.key_versions = grant.as_ref().ok().map(|grant| Arc::clone(grant.versions()));
         record.keys = Some(match &grant {
             Ok(grant) => Arc::clone(grant.key_names()),
             // What did not open is what people will want to know.

@@ -43,6 +43,8 @@ pub struct LogRecord {
     pub service: Option<Arc<str>>,
     /// Names of the service's credentials, whether or not they could be opened.
     pub keys: Option<Arc<[String]>>,
+    /// The version of each, if they were opened.
+    pub key_versions: Option<Arc<[u32]>>,
     /// What was decided.
     pub decision: LogDecision,
     /// Status that the client got.
@@ -246,6 +248,7 @@ impl Entry {
                 path: String::new(),
                 service: None,
                 keys: None,
+                key_versions: None,
                 decision: LogDecision::Refused,
                 status: CLIENT_CLOSED,
                 error_code: "client_closed",
@@ -375,6 +378,7 @@ mod tests {
             path: String::new(),
             service: None,
             keys: None,
+            key_versions: None,
             decision: LogDecision::Passed,
             status: 200,
             error_code: "",

@@ -240,7 +240,16 @@ async fn log_page(connection: &mut Connection, query: &LogQuery) -> Result<LogPa
     })
 }
 
+async fn log_head(connection: &mut Connection) -> Result<i64, StoreError> {
+    let next: i64 = sqlx::query_scalar("select next from request_log_sequence")
+        .fetch_one(connection)
+        .await?;
+    Ok(next.saturating_sub(1))
+}
+
 reads! {
+    /// The number of the newest row of all vaults, 0 before the first.
+    log_head() -> i64;
     /// A page of a vault's request log.
     log_page(query: &LogQuery) -> LogPage;
 }

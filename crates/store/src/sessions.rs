@@ -126,6 +126,22 @@ async fn session(
     row::one(row, read)
 }
 
+async fn session_with_public_id(
+    connection: &mut Connection,
+    public_id: &str,
+) -> Result<Option<Session>, StoreError> {
+    let row = sqlx::query(
+        "select id, kind, public_id, user_id, agent_id, vault_id, vault_role, label, device_label, expires_at,
+             idle_ttl_seconds, created_at, last_used_at, last_ip, last_user_agent, created_by_actor_type,
+             created_by_actor_id
+         from sessions where public_id = $1",
+    )
+    .bind(public_id)
+    .fetch_optional(connection)
+    .await?;
+    row::one(row, read)
+}
+
 /// Every session that is live at `now`.
 pub(crate) async fn live_sessions(
     connection: &mut Connection,
@@ -201,6 +217,8 @@ fn live(rows: Vec<Row>, now: Timestamp) -> Result<Vec<Session>, StoreError> {
 }
 
 reads! {
+    /// The session with this public id, live or not.
+    session_with_public_id(public_id: &str) -> Option<Session>;
     /// The session with this token hash, live or not (see [`Session::is_live`]).
     session(hash: TokenHash) -> Option<Session>;
     /// The live logins of a user, last used first.

@@ -85,6 +85,24 @@ pub(crate) struct Credential {
     #[serde(rename = "type")]
     pub(crate) kind: String,
     pub(crate) value: Option<String>,
+    pub(crate) expires_at: Option<String>,
+}
+
+/// `GET /v1/credentials/{key}/versions`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CredentialVersions {
+    pub(crate) versions: Vec<CredentialVersion>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CredentialVersion {
+    pub(crate) version: u32,
+    pub(crate) current: bool,
+    pub(crate) created_at: String,
+    pub(crate) expires_at: Option<String>,
+    pub(crate) restored_from: Option<u32>,
 }
 
 /// `GET /v1/vaults/{name}/services`; the entries stay as the server sent them.
@@ -203,6 +221,7 @@ pub(crate) struct LogRow {
     pub(crate) path: String,
     pub(crate) matched_service: String,
     pub(crate) credential_keys: Vec<String>,
+    pub(crate) credential_versions: Vec<u32>,
     pub(crate) status: u16,
     pub(crate) latency_ms: i64,
     pub(crate) error_code: String,

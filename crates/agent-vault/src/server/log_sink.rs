@@ -45,6 +45,7 @@ fn row(record: &LogRecord) -> LogAppend<'_> {
         path: &record.path,
         matched_service: record.service.as_deref().unwrap_or_default(),
         credential_keys: record.keys.as_deref().unwrap_or_default(),
+        credential_versions: record.key_versions.as_deref().unwrap_or_default(),
         status: record.status,
         latency_ms: u32::try_from(record.latency.as_millis()).unwrap_or(u32::MAX),
         error_code: record.error_code,

@@ -170,3 +170,75 @@ async fn w3_a_dotenv_file_that_is_not_clear_sets_nothing() {
     }
     assert!(fake.asked_for("POST ").is_empty());
 }
+
+#[tokio::test]
+async fn former_values_are_listed_brought_back_and_ended() {
+    let fake = Fake::start().await;
+    fake.on(
+        "GET /v1/credentials/PAY_KEY/versions",
+        200,
+        json!({"key": "PAY_KEY", "versions": [
+            {"version": 3, "current": true, "created_at": "2026-01-02T03:04:05Z", "expires_at": "2026-02-02T03:04:05Z", "restored_from": 1},
+            {"version": 1, "current": false, "created_at": "2026-01-01T03:04:05Z", "expires_at": null, "restored_from": null}]}),
+    );
+    fake.on(
+        "POST /v1/credentials/PAY_KEY/rollback",
+        200,
+        json!({"key": "PAY_KEY", "version": 4}),
+    );
+    fake.on(
+        "POST /v1/credentials/PAY_KEY/expiry",
+        200,
+        json!({"key": "PAY_KEY", "expires_at": null}),
+    );
+    fake.on(
+        "DELETE /v1/credentials/PAY_KEY/versions/1",
+        200,
+        json!({"key": "PAY_KEY", "deleted": 1}),
+    );
+    let shell = Shell::logged_in(&fake.address);
+    let credential = async |args: &[&str]| {
+        let args: Vec<&str> = ["vault", "credential"]
+            .iter()
+            .chain(args)
+            .copied()
+            .collect();
+        let done = shell.run(&args).await;
+        (done.code, done.out + &done.err)
+    };
+    let (code, shown) = credential(&["versions", "PAY_KEY"]).await;
+    assert_eq!(code, 0, "{shown}");
+    for part in ["in force, value of 1", "2026-02-02 03:04:05", "never"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let (code, shown) = credential(&["rollback", "PAY_KEY", "--to", "1"]).await;
+    assert!(code == 0 && shown.contains("as version 4"), "{shown}");
+    assert_eq!(credential(&["expire", "PAY_KEY", "--never"]).await.0, 0);
+    assert_eq!(
+        credential(&["expire", "PAY_KEY", "--at", "2030-01-31"])
+            .await
+            .0,
+        0
+    );
+    let bodies: Vec<String> = fake
+        .asked_for("POST /v1/credentials/PAY_KEY/expiry")
+        .iter()
+        .map(|asked| asked.body.to_string())
+        .collect();
+    assert!(
+        bodies[0].contains("\"expires_at\":null") && bodies[1].contains("2030-01-31T00:00:00Z"),
+        "{bodies:?}"
+    );
+    assert_eq!(
+        credential(&["expire", "PAY_KEY", "--at", "soon"]).await.0,
+        2
+    );
+    let (code, shown) = credential(&["delete-version", "PAY_KEY", "1"]).await;
+    assert!(code == 1 && shown.contains("--yes"), "{shown}");
+    assert_eq!(
+        credential(&["delete-version", "PAY_KEY", "1", "--yes"])
+            .await
+            .0,
+        0
+    );
+}

@@ -72,3 +72,59 @@ async fn following_asks_after_the_last_seen_and_shows_each_row_once() {
         .collect();
     assert_eq!(ids, [2, 3, 4]);
 }
+
+#[tokio::test]
+async fn every_filter_reaches_the_server_and_an_export_is_lines_oldest_first() {
+    let fake = Fake::start().await;
+    fake.on("GET /v1/vaults/work/logs", 200, rows());
+    let shell = Shell::logged_in(&fake.address);
+    let done = shell
+        .run(&[
+            "vault",
+            "logs",
+            "--export",
+            "--status",
+            "404",
+            "--agent",
+            "bot",
+            "--label",
+            "run 1",
+            "--host",
+            "x.io",
+            "--decision",
+            "refused",
+            "--since",
+            "2026-01-01",
+            "--until",
+            "2026-02-01T00:00:00Z",
+        ])
+        .await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    let ids: Vec<i64> = done
+        .out
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["id"]
+                .as_i64()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(ids, [2, 3]);
+    let asked = fake.asked_for("GET /v1/vaults/work/logs").remove(0).line;
+    for part in [
+        "status=404",
+        "agent=bot",
+        "label=run%201",
+        "host=x.io",
+        "decision=refused",
+        "since=2026-01-01T00%3A00%3A00Z",
+        "until=2026-02-01T00%3A00%3A00Z",
+        "after=0",
+    ] {
+        assert!(asked.contains(part), "{part}: {asked}");
+    }
+    for bad in [["--since", "soon"], ["--status", "6xx"]] {
+        let done = shell.run(&["vault", "logs", bad[0], bad[1]]).await;
+        assert_eq!(done.code, 2, "{}", done.err);
+    }
+}

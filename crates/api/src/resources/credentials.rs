@@ -4,10 +4,11 @@ use agent_vault_control::{CredentialListing, CredentialView, VaultRef};
 use agent_vault_seal::SecretBytes;
 use axum::extract::State;
 use http::StatusCode;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::answer::{Answer, Outcome};
+use crate::answer::{Answer, Outcome, Stamp};
 use crate::body::{JsonBody, OptionalJsonBody, SecretFields};
 use crate::error::{ApiError, Refusals};
 use crate::principal::Caller;
@@ -20,6 +21,11 @@ pub(crate) struct CredentialItem {
     key: String,
     /// `static` or `oauth`.
     r#type: &'static str,
+    /// The version that is served, as request log rows give it.
+    version: u32,
+    /// From when on it counts as absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Stamp>,
     /// Only when revealed, and not empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
@@ -68,6 +74,8 @@ fn item(view: CredentialView) -> Result<CredentialItem, ApiError> {
     Ok(CredentialItem {
         key: view.key,
         r#type: view.kind.as_str(),
+        version: view.version,
+        expires_at: view.expires_at.map(Stamp),
         value,
     })
 }
@@ -89,6 +97,9 @@ pub(crate) struct CredentialValues {
     #[serde(default)]
     #[schema(value_type = std::collections::HashMap<String, String>)]
     credentials: SecretFields,
+    /// From when on they count as absent, RFC 3339; never, without it.
+    #[serde(default)]
+    expires_at: Option<String>,
 }
 
 /// Names that were stored.
@@ -106,12 +117,22 @@ pub(crate) async fn set(
     JsonBody(body): JsonBody<CredentialValues>,
 ) -> Outcome<StoredKeys> {
     let vault = VaultRef::from_input(body.vault.as_deref());
+    let expires_at = body.expires_at.as_deref().map(instant).transpose()?;
     let set = state
         .control()
         .credentials()
-        .set(caller.actor(), vault, body.credentials.0)
+        .set(caller.actor(), vault, body.credentials.0, expires_at)
         .await?;
     Ok(Answer::ok(StoredKeys { set }))
+}
+
+/// An instant that a client sent.
+pub(crate) fn instant(text: &str) -> Result<Timestamp, ApiError> {
+    text.parse().map_err(|_| {
+        ApiError::bad_request(
+            "expires_at must be a time in RFC 3339, such as `2030-01-31T12:00:00Z`",
+        )
+    })
 }
 
 /// Names to delete.

@@ -2,8 +2,10 @@
 
 use agent_vault_control::{LogCursor, LogEntry, LogQuery, StatusBucket};
 use axum::extract::State;
+use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::answer::{Answer, Outcome, Stamp};
 use crate::error::{ApiError, Refusals};
@@ -31,6 +33,8 @@ pub(crate) struct LogItem {
     path: String,
     matched_service: String,
     credential_keys: Vec<String>,
+    /// The version of each, in the same order; empty when none was opened.
+    credential_versions: Vec<u32>,
     /// What the client got; 0 when it got nothing.
     status: u16,
     latency_ms: u32,
@@ -70,7 +74,14 @@ pub(crate) struct LogPageBody {
         ("status_bucket" = Option<String>, Query, description = "`2xx`, `3xx`, `4xx`, `5xx` or `err`"),
         ("service" = Option<String>, Query, description = "name of the matched service"),
         ("ingress" = Option<String>, Query, description = "`mitm`"),
-        ("session" = Option<String>, Query, description = "public id of a token")),
+        ("session" = Option<String>, Query, description = "public id of a token"),
+        ("agent" = Option<String>, Query, description = "name of an agent, or address of a person, by whom or whose token"),
+        ("label" = Option<String>, Query, description = "what the token is called"),
+        ("host" = Option<String>, Query, description = "host, with or without its port"),
+        ("status" = Option<u16>, Query, description = "exactly this status"),
+        ("decision" = Option<String>, Query, description = "`brokered`, `passed` or `refused`"),
+        ("since" = Option<String>, Query, description = "began at this time or later, RFC 3339"),
+        ("until" = Option<String>, Query, description = "began before this time, RFC 3339")),
     responses((status = 200, description = "rows", body = LogPageBody), Refusals))]
 pub(crate) async fn page(
     State(state): State<ApiState>,
@@ -91,7 +102,7 @@ pub(crate) async fn page(
         .filter(|limit| *limit > 0)
         .unwrap_or(DEFAULT_LIMIT)
         .min(MAX_LIMIT);
-    let text = |name: &str| query.get(name).map(str::to_owned);
+    let filters = filters(&query)?;
     if let Some(flush) = &state.info().flush_logs {
         flush().await;
     }
@@ -102,10 +113,7 @@ pub(crate) async fn page(
             vault_id,
             limit,
             cursor,
-            status: query.get("status_bucket").and_then(StatusBucket::parse),
-            service: text("service"),
-            ingress: text("ingress"),
-            session: text("session"),
+            ..filters
         })
         .await?;
     Ok(Answer::ok(LogPageBody {
@@ -113,6 +121,45 @@ pub(crate) async fn page(
         next_cursor: page.next_cursor,
         latest_id: page.latest_id,
     }))
+}
+
+/// What a query says about which rows; the vault and the place in the log are left to the caller.
+pub(crate) fn filters(query: &Query) -> Result<LogQuery, ApiError> {
+    let text = |name: &str| query.get(name).map(str::to_owned);
+    let time = |name: &str| {
+        query
+            .get(name)
+            .map(|text| {
+                text.parse::<Timestamp>().map_err(|_| {
+                    ApiError::bad_request(format!(
+                        "{name} must be a time in RFC 3339, such as `2030-01-31T12:00:00Z`"
+                    ))
+                })
+            })
+            .transpose()
+    };
+    let exact_status = query
+        .get("status")
+        .map(|text| {
+            text.parse::<u16>()
+                .map_err(|_| ApiError::bad_request("status must be a number, such as `404`"))
+        })
+        .transpose()?;
+    Ok(LogQuery {
+        limit: MAX_LIMIT,
+        status: query.get("status_bucket").and_then(StatusBucket::parse),
+        service: text("service"),
+        ingress: text("ingress"),
+        session: text("session"),
+        actor: text("agent"),
+        label: text("label"),
+        host: text("host").map(|host| host.to_ascii_lowercase()),
+        exact_status,
+        decision: text("decision"),
+        since: time("since")?,
+        until: time("until")?,
+        ..LogQuery::newest(Uuid::nil())
+    })
 }
 
 /// A host that no service covers.
@@ -175,7 +222,7 @@ pub(crate) async fn discovered_hosts(
 }
 
 /// A cursor; unlike a filter, one that does not read cannot be left out without showing other rows than meant.
-fn id(query: &Query, name: &str) -> Result<Option<i64>, ApiError> {
+pub(crate) fn id(query: &Query, name: &str) -> Result<Option<i64>, ApiError> {
     query
         .get(name)
         .map(|text| {
@@ -185,7 +232,7 @@ fn id(query: &Query, name: &str) -> Result<Option<i64>, ApiError> {
         .transpose()
 }
 
-fn item(entry: LogEntry) -> LogItem {
+pub(crate) fn item(entry: LogEntry) -> LogItem {
     let LogEntry {
         id,
         row,
@@ -199,6 +246,7 @@ fn item(entry: LogEntry) -> LogItem {
         path: row.path,
         matched_service: row.matched_service,
         credential_keys: row.credential_keys,
+        credential_versions: row.credential_versions,
         status: row.status,
         latency_ms: row.latency_ms,
         error_code: row.error_code,

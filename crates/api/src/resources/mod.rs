@@ -3,8 +3,10 @@
 pub(crate) mod agents;
 pub(crate) mod auth;
 pub(crate) mod catalog;
+pub(crate) mod credential_versions;
 pub(crate) mod credentials;
 pub(crate) mod discover;
+pub(crate) mod log_stream;
 pub(crate) mod logs;
 pub(crate) mod mitm;
 pub(crate) mod page;

@@ -61,7 +61,7 @@ async fn set_list_reveal_delete() {
         .await;
     assert_eq!(
         member.expect(StatusCode::OK)["credentials"],
-        json!([{"key": "A_KEY", "type": "static"}, {"key": "B_KEY", "type": "static"}, {"key": "EMPTY", "type": "static"}])
+        json!([{"key": "A_KEY", "type": "static", "version": 1}, {"key": "B_KEY", "type": "static", "version": 1}, {"key": "EMPTY", "type": "static", "version": 1}])
     );
     // Only the literal `true` reveals; a key alone does nothing.
     for query in ["reveal=TRUE", "reveal=1", "key=B_KEY"] {
@@ -77,7 +77,7 @@ async fn set_list_reveal_delete() {
         .await;
     assert_eq!(
         one.expect(StatusCode::OK),
-        json!({"keys": ["B_KEY"], "credentials": [{"key": "B_KEY", "type": "static", "value": CANARY}]})
+        json!({"keys": ["B_KEY"], "credentials": [{"key": "B_KEY", "type": "static", "version": 1, "value": CANARY}]})
     );
     let record = world.last_audit().await;
     assert_eq!(
@@ -332,4 +332,118 @@ async fn c19_a_value_that_no_header_carries_is_not_stored_for_one() {
     set(&world, &cast, json!({"API_KEY": "one", "PEM": "a\nb"}))
         .await
         .expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn former_values_are_listed_brought_back_ended_and_deleted() {
+    let (world, cast) = World::cast().await;
+    for value in ["one", "two"] {
+        set(&world, &cast, json!({"KEY": value}))
+            .await
+            .expect(StatusCode::OK);
+    }
+    let versions = async || {
+        let path = "/v1/credentials/KEY/versions?vault=default";
+        let listed = world
+            .get(path)
+            .token(&cast.member)
+            .send()
+            .await
+            .expect(StatusCode::OK);
+        assert!(!listed.to_string().contains("one"));
+        listed["versions"].clone()
+    };
+    let value = async || {
+        let path = "/v1/credentials?vault=default&reveal=true&key=KEY";
+        let found = world
+            .get(path)
+            .token(&cast.member)
+            .send()
+            .await
+            .expect(StatusCode::OK);
+        found["credentials"][0].clone()
+    };
+    let act = async |what: &str, body: Value| {
+        let path = format!("/v1/credentials/KEY/{what}");
+        world.post(&path, body).token(&cast.member).send().await
+    };
+    let back = act("rollback", json!({"vault": "default", "version": 1})).await;
+    assert_eq!(
+        back.expect(StatusCode::OK),
+        json!({"key": "KEY", "version": 3})
+    );
+    assert_eq!(
+        value().await,
+        json!({"key": "KEY", "type": "static", "version": 3, "value": "one"})
+    );
+    let listed = versions().await;
+    assert_eq!(
+        (&listed[0]["version"], &listed[0]["restored_from"]),
+        (&json!(3), &json!(1))
+    );
+    assert_eq!(
+        (&listed[0]["current"], &listed[2]["current"]),
+        (&json!(true), &json!(false))
+    );
+    act("rollback", json!({"vault": "default", "version": 3}))
+        .await
+        .refused(409);
+    act("rollback", json!({"vault": "default", "version": 9}))
+        .await
+        .refused(404);
+
+    // In the past: absent at once, for whoever looks around and for the proxy, and still there for who manages it.
+    let past = json!({"vault": "default", "expires_at": "2026-03-01T12:00:00Z"});
+    let ended = act("expiry", past).await.expect(StatusCode::OK);
+    assert_eq!(ended["expires_at"], "2026-03-01T12:00:00Z");
+    let open = async || {
+        let path = "/discover?vault=default";
+        let found = world
+            .get(path)
+            .token(&cast.agent)
+            .send()
+            .await
+            .expect(StatusCode::OK);
+        found["available_credentials"].clone()
+    };
+    assert_eq!(open().await, json!([]));
+    assert_eq!(value().await["expires_at"], "2026-03-01T12:00:00Z");
+    let record = world.last_audit().await;
+    assert!(record.action == "credential.reveal");
+    act("expiry", json!({"vault": "default", "expires_at": null}))
+        .await
+        .expect(StatusCode::OK);
+    assert_eq!(open().await, json!(["KEY"]));
+    assert!(
+        world
+            .last_audit()
+            .await
+            .detail
+            .contains("\"before\":\"2026-03-01T12:00:00Z\"")
+    );
+    act("expiry", json!({"vault": "default", "expires_at": "soon"}))
+        .await
+        .refused(400);
+
+    let delete = async |version: &str| {
+        let path = format!("/v1/credentials/KEY/versions/{version}?vault=default");
+        world.delete(&path).token(&cast.member).send().await
+    };
+    delete("2").await.expect(StatusCode::OK);
+    delete("2").await.refused(404);
+    delete("3").await.refused(409);
+    delete("x").await.refused(400);
+    assert_eq!(versions().await.as_array().unwrap().len(), 2);
+
+    // A new value may come with its end.
+    let body = json!({"vault": "default", "credentials": {"KEY": "four"}, "expires_at": "2026-03-01T13:00:00Z"});
+    world
+        .post("/v1/credentials", body)
+        .token(&cast.member)
+        .send()
+        .await
+        .expect(StatusCode::OK);
+    assert_eq!(open().await, json!(["KEY"]));
+    world.advance(jiff::SignedDuration::from_hours(1));
+    assert_eq!(open().await, json!([]));
 }

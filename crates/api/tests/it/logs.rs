@@ -7,6 +7,7 @@ use agent_vault_api::RateLimits;
 use agent_vault_control::{LogAppend, LogRow};
 use agent_vault_store::{DEFAULT_VAULT_ID, InstanceRole, VaultRole};
 use http::StatusCode;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -28,6 +29,7 @@ fn row(world: &World, host: &str, status: u16) -> LogRow {
         path: "/v1".to_owned(),
         matched_service: String::new(),
         credential_keys: Vec::new(),
+        credential_versions: Vec::new(),
         status,
         latency_ms: 12,
         error_code: String::new(),
@@ -110,6 +112,14 @@ async fn pages_cursors_and_filters() {
     assert_eq!(ids(&read("?status_bucket=2xx&limit=1").await), [5]);
     assert_eq!(ids(&read("?service=x").await), [6]);
     assert_eq!(ids(&read("?session=other").await), [6]);
+    assert_eq!(ids(&read("?status=403&host=API.x.io").await), [6]);
+    assert_eq!(
+        ids(&read("?label=run%201&decision=forward&limit=1").await),
+        [6]
+    );
+    assert!(ids(&read("?agent=bot").await).is_empty());
+    assert_eq!(ids(&read("?since=2026-03-01T12:00:00Z&limit=1").await), [6]);
+    assert!(ids(&read("?until=2026-03-01T12:00:00Z").await).is_empty());
     assert_eq!(ids(&read("?limit=junk&status_bucket=junk").await).len(), 6);
     assert!(flushed.load(Ordering::SeqCst) > 0);
 
@@ -117,7 +127,7 @@ async fn pages_cursors_and_filters() {
     assert_eq!(
         *first,
         json!({"id": 1, "ingress": "mitm", "method": "GET", "host": "api.x.io:443", "path": "/v1", "matched_service": "",
-            "credential_keys": [], "status": 200, "latency_ms": 12, "error_code": "", "actor_type": "", "actor_id": "",
+            "credential_keys": [], "credential_versions": [], "status": 200, "latency_ms": 12, "error_code": "", "actor_type": "", "actor_id": "",
             "actor_name": "", "decision": "forward", "session": "00112233445566778899", "label": "run 1",
             "warnings": ["a placeholder left unreplaced"], "created_at": "2026-03-01T12:00:00Z"})
     );
@@ -126,6 +136,8 @@ async fn pages_cursors_and_filters() {
         "?before=x",
         "?after=%zz",
         "?limit=1;after=2",
+        "?status=4xx",
+        "?since=yesterday",
     ] {
         world
             .get(&format!("/v1/vaults/default/logs{query}"))
@@ -187,4 +199,126 @@ async fn discovered_hosts_without_those_that_a_service_covers() {
         (&found["total"], &found["hosts"][0]["host"]),
         (&json!(1), &json!("api.two.com"))
     );
+}
+
+#[tokio::test]
+async fn an_export_is_every_row_in_order() {
+    let world = World::with(RateLimits::off(), |_| {}).await;
+    let member = world
+        .user("m@x.io", InstanceRole::Member, Some(VaultRole::Member))
+        .await;
+    let rows: Vec<LogRow> = (0..450)
+        .map(|n| row(&world, "api.x.io:443", if n % 2 == 0 { 200 } else { 500 }))
+        .collect();
+    let writer = world.control.log_writer();
+    writer.write(&borrowed(&rows)).await.unwrap();
+    let read = async |query: &str| -> Vec<i64> {
+        let path = format!("/v1/vaults/default/logs/export{query}");
+        let reply = world.get(&path).token(&member).send().await;
+        assert_eq!(reply.status, StatusCode::OK);
+        assert_eq!(reply.headers["content-type"], "application/x-ndjson");
+        let line = |line: &str| {
+            serde_json::from_str::<Value>(line).unwrap()["id"]
+                .as_i64()
+                .unwrap()
+        };
+        reply.text.lines().map(line).collect()
+    };
+    assert_eq!(read("").await, (1..=450).collect::<Vec<_>>());
+    assert_eq!(read("?after=448").await, [449, 450]);
+    assert_eq!(read("?status=500").await.len(), 225);
+    assert!(read("?host=none").await.is_empty());
+}
+
+/// The next chunk of a stream's body as text; empty at its end.
+async fn chunk(body: &mut axum::body::Body) -> String {
+    match body.frame().await {
+        Some(frame) => String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap(),
+        None => String::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_follower_sees_each_row_once_resumes_and_ends_with_its_right() {
+    let (world, cast) = World::cast().await;
+    let open = async |last: Option<&str>, query: &str| {
+        let path = format!("/v1/vaults/default/logs/stream{query}");
+        let mut call = world.get(&path).token(&cast.member);
+        if let Some(last) = last {
+            call = call.header("last-event-id", last);
+        }
+        call.open().await
+    };
+    let writer = world.control.log_writer();
+    let rows: Vec<LogRow> = (0..3).map(|_| row(&world, "api.x.io:443", 200)).collect();
+    writer.write(&borrowed(&rows)).await.unwrap();
+
+    let mut from_now = open(None, "?status=500").await.into_body();
+    assert_eq!(chunk(&mut from_now).await, "retry: 2000\n\n");
+    let mut resumed = open(Some("1"), "").await.into_body();
+    let first = chunk(&mut resumed).await;
+    assert!(!first.contains("id: 1\n") && first.contains("id: 2\nevent: log\ndata: {\"id\":2,"));
+    assert!(first.contains("id: 3\n"), "{first}");
+    let failed = [
+        row(&world, "api.x.io:443", 200),
+        row(&world, "api.x.io:443", 500),
+    ];
+    writer.write(&borrowed(&failed)).await.unwrap();
+    assert!(chunk(&mut resumed).await.contains("id: 4\n"));
+    let only = chunk(&mut from_now).await;
+    assert!(
+        only.contains("id: 5\n") && !only.contains("id: 4\n"),
+        "{only}"
+    );
+
+    world
+        .delete("/v1/vaults/default/users/member@x.io")
+        .token(&cast.owner)
+        .send()
+        .await
+        .expect(StatusCode::OK);
+    let last = chunk(&mut resumed).await;
+    assert!(last.starts_with("event: end\ndata: {\"error\":"), "{last}");
+    assert_eq!(chunk(&mut resumed).await, "");
+    for bad in [("x", ""), ("1", "?since=x")] {
+        assert_eq!(open(Some(bad.0), bad.1).await.status(), 400);
+    }
+}
+
+#[tokio::test]
+async fn followers_are_bounded_and_end_with_their_login() {
+    let (world, cast) = World::cast().await;
+    let open = async || {
+        let call = world.get("/v1/vaults/default/logs/stream");
+        call.token(&cast.owner).open().await
+    };
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let answer = open().await;
+        assert_eq!(answer.status(), 200);
+        held.push(answer);
+    }
+    assert_eq!(open().await.status(), 429);
+    held.pop();
+    assert_eq!(open().await.status(), 200);
+    // The login that follows ends: so does the stream.
+    let sessions = world
+        .get("/v1/auth/sessions")
+        .token(&cast.owner)
+        .send()
+        .await;
+    let id = sessions.expect(StatusCode::OK)["sessions"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut body = held.pop().unwrap().into_body();
+    assert_eq!(chunk(&mut body).await, "retry: 2000\n\n");
+    world
+        .delete(&format!("/v1/auth/sessions/{id}"))
+        .token(&cast.owner)
+        .send()
+        .await
+        .expect(StatusCode::OK);
+    assert!(chunk(&mut body).await.starts_with("event: end"));
+    assert_eq!(chunk(&mut body).await, "");
 }

@@ -56,6 +56,34 @@ async fn a_plain_client_registers_the_owner_and_the_server_stops_gracefully() {
 }
 
 #[tokio::test]
+async fn a_follower_of_the_log_does_not_keep_the_server_from_stopping() {
+    let (world, cast) = World::cast().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let serving = tasks.spawn(serve(listener, world.router.clone(), None, stop.clone()));
+    let mut stream = connect(port).await;
+    let request = format!(
+        "GET /v1/vaults/default/logs/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        cast.owner
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("retry: 2000\n\n") {
+        assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0);
+    }
+    stop.cancel();
+    serving.await.unwrap();
+    stream.read_to_end(&mut seen).await.unwrap();
+    // The last chunk: the answer ended, it was not cut off.
+    assert!(
+        seen.ends_with(b"\r\n0\r\n\r\n"),
+        "{}",
+        String::from_utf8_lossy(&seen)
+    );
+}
+
+#[tokio::test]
 async fn bytes_that_are_no_request_harm_nobody_else() {
     let world = World::empty().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -383,13 +383,17 @@ impl Call<'_> {
         self
     }
 
-    pub(crate) async fn send(self) -> Reply {
+    /// Sends, and leaves the body to be read.
+    pub(crate) async fn open(self) -> http::Response<Body> {
         let mut request = self.request.body(self.body).unwrap();
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(ConnectInfo(peer));
         }
-        let response = self.world.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        self.world.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) async fn send(self) -> Reply {
+        let (parts, body) = self.open().await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Reply {
             status: parts.status,

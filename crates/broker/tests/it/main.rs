@@ -72,6 +72,7 @@ impl Setting {
                 .seal(&credential_context(&owner, "TOKEN", 3), value)
                 .unwrap(),
             version: 3,
+            expires_at: None,
         }
     }
 
@@ -219,10 +220,10 @@ fn expiry_is_strictly_after() {
 #[test]
 fn a_permit_opens_what_its_rule_needs_and_nothing_that_was_moved() {
     let s = Setting::unlimited();
-    let decide = |vault: Uuid| {
+    let decide_at = |vault: Uuid, at: Timestamp| {
         let token = s.scoped(vault);
         let principal = s.broker.authenticate(token.expose(), None, NOW).unwrap();
-        let admission = s.broker.admit(&principal, NOW).unwrap();
+        let admission = s.broker.admit(&principal, at).unwrap();
         let authority = Authority::parse("api.example.com:443").unwrap();
         let target = RequestTarget::parse("/").unwrap();
         let headers = HeaderMap::new();
@@ -238,6 +239,7 @@ fn a_permit_opens_what_its_rule_needs_and_nothing_that_was_moved() {
             other => panic!("{other:?}"),
         }
     };
+    let decide = |vault: Uuid| decide_at(vault, NOW);
     let grant = decide(ONE).grant().unwrap();
     let (name, value) = grant.headers().first().unwrap();
     assert_eq!(*name, http::header::AUTHORIZATION);
@@ -267,10 +269,23 @@ fn a_permit_opens_what_its_rule_needs_and_nothing_that_was_moved() {
             })
             .unwrap(),
             version: 3,
+            expires_at: None,
         },
     )];
     s.broker.put_vault(cut);
     assert!(decide(TWO).grant().is_err());
+    // A value that has ended is absent, in what was opened before too; for a request that began earlier it stands.
+    let mut ending = s.vault(TWO, "two");
+    ending.credentials[0].1 = SealedCredential {
+        expires_at: Some(NOW + SignedDuration::from_secs(1)),
+        ..s.sealed(TWO, b"value")
+    };
+    s.broker.put_vault(ending);
+    let early = decide(TWO);
+    assert_eq!(early.grant().unwrap().versions()[..], [3]);
+    let late = decide_at(TWO, NOW + SignedDuration::from_secs(1));
+    assert!(matches!(late.grant(), Err(GrantError::Missing { .. })));
+    assert!(early.grant().is_ok());
     let mut empty = s.vault(TWO, "two");
     empty.credentials.clear();
     s.broker.put_vault(empty);

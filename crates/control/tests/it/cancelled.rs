@@ -23,7 +23,7 @@ async fn a_write_whose_caller_leaves_is_whole_or_not_there() {
                 (key.clone(), SecretBytes::new(b"a".to_vec())),
                 (format!("{key}_TWIN"), SecretBytes::new(b"b".to_vec())),
             ];
-            let mut write = pin!(credentials.set(&local, VaultRef::Implied, values));
+            let mut write = pin!(credentials.set(&local, VaultRef::Implied, values, None));
             for _ in 0..polls {
                 let poll = write.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                 if matches!(poll, Poll::Ready(_)) {
@@ -37,7 +37,7 @@ async fn a_write_whose_caller_leaves_is_whole_or_not_there() {
         instance
             .control
             .credentials()
-            .set(&local, VaultRef::Implied, marker)
+            .set(&local, VaultRef::Implied, marker, None)
             .await
             .unwrap();
         let keys = instance

@@ -129,7 +129,7 @@ async fn what_is_written_last_is_what_the_broker_shows() {
         let (removed, added, set) = tokio::join!(
             members.remove_agent(&local, "default", "bot"),
             members.add_agent(&local, "default", "bot", VaultRole::Proxy),
-            credentials.set(&local, VaultRef::Implied, value),
+            credentials.set(&local, VaultRef::Implied, value, None),
         );
         set.unwrap();
         let agent = instance.store.agent_by_name("bot").await.unwrap().unwrap();

@@ -18,6 +18,7 @@ fn row(instance: &Instance) -> LogRow {
         path: "/".to_owned(),
         matched_service: String::new(),
         credential_keys: Vec::new(),
+        credential_versions: Vec::new(),
         status: 200,
         latency_ms: 1,
         error_code: String::new(),

@@ -350,7 +350,7 @@ impl Vault {
                     let sealed = keyring
                         .seal(&credential_context(&owner, name, 1), value.as_bytes())
                         .unwrap();
-                    (key(name), SealedCredential { sealed, version: 1 })
+                    (key(name), SealedCredential { sealed, version: 1, expires_at: None })
                 })
                 .collect(),
             placeholders: self

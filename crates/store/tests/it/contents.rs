@@ -30,6 +30,8 @@ async fn put_value(
         kind: CredentialType::Static,
         version,
         sealed: &sealed,
+        expires_at: None,
+        restored_from: None,
         at: at(2),
     };
     tx.put_credential(&write).await.unwrap();
@@ -80,6 +82,8 @@ async fn credentials_keep_versions_bound_to_their_place() {
         kind: CredentialType::Static,
         version: 2,
         sealed: &old,
+        expires_at: None,
+        restored_from: None,
         at: at(3),
     };
     assert_eq!(
@@ -382,4 +386,48 @@ async fn count(store: &Store, sql: &'static str) -> i64 {
     let count = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
     pool.close().await;
     count
+}
+
+#[tokio::test]
+async fn former_values_are_listed_ended_and_removed() {
+    let temp = temp();
+    let store = open(temp.path()).await;
+    let keyring = Keyring::generate().unwrap();
+    let mut tx = store.begin().await.unwrap();
+    for value in [b"one", b"two"] {
+        put_value(&mut tx, &keyring, DEFAULT_VAULT_ID, "KEY", value).await;
+    }
+    put_value(&mut tx, &keyring, DEFAULT_VAULT_ID, "OTHER", b"x").await;
+    assert!(
+        tx.set_credential_expiry(DEFAULT_VAULT_ID, "KEY", Some(at(50)))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !tx.set_credential_expiry(DEFAULT_VAULT_ID, "NONE", None)
+            .await
+            .unwrap()
+    );
+    tx.commit(&entry("credential.expire")).await.unwrap();
+    let versions = store
+        .credential_versions(DEFAULT_VAULT_ID, "KEY")
+        .await
+        .unwrap();
+    let shown: Vec<_> = versions.iter().map(|v| (v.version, v.expires_at)).collect();
+    assert_eq!(shown, [(2, Some(at(50))), (1, None)]);
+    for (now, keys) in [(49, vec!["KEY", "OTHER"]), (50, vec!["OTHER"])] {
+        let live = store
+            .live_credential_keys(DEFAULT_VAULT_ID, at(now))
+            .await
+            .unwrap();
+        assert_eq!(live, keys);
+    }
+    let mut tx = store.begin().await.unwrap();
+    for (version, removed) in [(2, false), (1, true), (1, false)] {
+        let gone = tx
+            .delete_credential_version(DEFAULT_VAULT_ID, "KEY", version)
+            .await
+            .unwrap();
+        assert_eq!(gone, removed, "{version}");
+    }
 }

@@ -299,6 +299,56 @@ async fn filters() {
         .await,
         [3]
     );
+    let others: [(LogQuery, &[i64]); 6] = [
+        (
+            LogQuery {
+                exact_status: Some(302),
+                ..all.clone()
+            },
+            &[2],
+        ),
+        (
+            LogQuery {
+                exact_status: Some(302),
+                status: Some(StatusBucket::Error),
+                ..all.clone()
+            },
+            &[],
+        ),
+        (
+            LogQuery {
+                label: Some("nobody's".to_owned()),
+                ..all.clone()
+            },
+            &[],
+        ),
+        (
+            LogQuery {
+                host: Some("api.x.io".to_owned()),
+                since: Some(at(1)),
+                until: Some(at(2)),
+                ..all.clone()
+            },
+            &[5, 4, 3, 2, 1],
+        ),
+        (
+            LogQuery {
+                since: Some(at(2)),
+                ..all.clone()
+            },
+            &[],
+        ),
+        (
+            LogQuery {
+                host: Some("pi.x.io".to_owned()),
+                ..all.clone()
+            },
+            &[],
+        ),
+    ];
+    for (query, expected) in others {
+        assert_eq!(ids(&store, &query).await, expected, "{query:?}");
+    }
     let both = LogQuery {
         status: Some(StatusBucket::Error),
         cursor: LogCursor::After(3),

@@ -13,8 +13,10 @@ use serde_json::json;
 use crate::cli::{App, Output, Target, Yes};
 use crate::client::types::{Credential, Credentials};
 use crate::client::{ApiPath, Call};
+use crate::commands::time;
 use crate::connect::Connection;
 use crate::error::{CliError, Result};
+use crate::when::ahead;
 
 /// Largest value that is read from a file, in bytes; the server takes bodies up to 1 MiB.
 const MAX_VALUE_BYTES: u64 = 512 * 1024;
@@ -54,6 +56,14 @@ enum CredentialCommand {
     Set(SetArgs),
     /// Set the values of a `.env` file
     Import(super::import::ImportArgs),
+    /// List the values that are kept of a key: numbers and times, never the values
+    Versions(super::versions::VersionsArgs),
+    /// Put a former value in force again
+    Rollback(super::versions::RollbackArgs),
+    /// Let a value end at a time, at once, or never
+    Expire(super::versions::ExpireArgs),
+    /// Delete a former value for good
+    DeleteVersion(super::versions::DeleteVersionArgs),
     /// Delete keys
     #[command(alias = "rm")]
     Delete {
@@ -79,6 +89,9 @@ struct SetArgs {
     /// Take a value from the environment variable of the same name, or of another: KEY=VARIABLE
     #[arg(long, value_name = "KEY[=VARIABLE]")]
     from_env: Vec<String>,
+    /// Let the values end then: a time, or a span from now such as `24h`
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<String>,
 }
 
 pub(super) async fn run(app: &App, target: &Target, args: CredentialArgs) -> Result {
@@ -92,6 +105,10 @@ pub(super) async fn run(app: &App, target: &Target, args: CredentialArgs) -> Res
             get(app, &connection, &vault, &key, output).await
         }
         CredentialCommand::Set(args) => set(app, target, args).await,
+        CredentialCommand::Versions(args) => super::versions::list(app, target, args).await,
+        CredentialCommand::Rollback(args) => super::versions::roll_back(app, target, args).await,
+        CredentialCommand::Expire(args) => super::versions::expire(app, target, args).await,
+        CredentialCommand::DeleteVersion(args) => super::versions::delete(app, target, args).await,
         CredentialCommand::Import(args) => super::import::run(app, target, args).await,
         CredentialCommand::Delete { keys, yes } => {
             let (connection, vault) = super::open(app, target).await?;
@@ -144,6 +161,14 @@ async fn list(
             .map(|c| vec![c.key.clone(), kind(c), c.value.clone().unwrap_or_default()])
             .collect();
         return app.ui.table(&["KEY", "TYPE", "VALUE"], rows, empty);
+    }
+    if credentials.iter().any(|c| c.expires_at.is_some()) {
+        let ends = |c: &Credential| c.expires_at.as_deref().map_or_else(String::new, time);
+        let rows = credentials
+            .iter()
+            .map(|c| vec![c.key.clone(), kind(c), ends(c)])
+            .collect();
+        return app.ui.table(&["KEY", "TYPE", "EXPIRES"], rows, empty);
     }
     let rows = credentials
         .iter()
@@ -201,14 +226,19 @@ impl Serialize for Values {
 struct SetBody<'a> {
     vault: &'a str,
     credentials: &'a Values,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
 }
 
 async fn set(app: &App, target: &Target, args: SetArgs) -> Result {
     // Everything that can be wrong here is found before a value is typed, and typed before a server is asked.
     let plan = plan(&args)?;
+    let now = jiff::Timestamp::now();
+    let expires = args.expires.as_deref().map(|text| ahead(text, now));
+    let expires = expires.transpose()?;
     let values = read_values(app, plan)?;
     let (connection, vault) = super::open(app, target).await?;
-    store(app, &connection, &vault, &values).await
+    store(app, &connection, &vault, &values, expires).await
 }
 
 /// Sets values, all or none, and says which keys.
@@ -217,10 +247,12 @@ pub(super) async fn store(
     connection: &Connection,
     vault: &str,
     values: &Values,
+    expires: Option<jiff::Timestamp>,
 ) -> Result {
     let body = SetBody {
         vault,
         credentials: values,
+        expires_at: expires.map(|end| end.to_string()),
     };
     connection
         .send(app, Call::new(Method::POST, "/v1/credentials").json(&body))
@@ -384,6 +416,7 @@ mod tests {
             entries: own(entries),
             stdin,
             from_file: own(files),
+            expires: None,
             from_env: own(envs),
         }
     }

@@ -53,7 +53,7 @@ pub(super) async fn run(app: &App, target: &Target, args: ImportArgs) -> Result 
         return Ok(());
     }
     let (connection, vault) = super::open(app, target).await?;
-    credential::store(app, &connection, &vault, &values).await?;
+    credential::store(app, &connection, &vault, &values, None).await?;
     if !from_stdin {
         app.ui.note(&format!(
             "{name} still holds the values: take them out where an agent can read it"

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 
 use crate::cli::{App, Output, Target};
 use crate::client::types::{Credentials, Discovery, LogRow, Logs, Services};
@@ -14,6 +15,7 @@ use crate::diagnose::{self, Known, Lacking, Outcome, ServiceKeys};
 use crate::error::Result;
 use crate::ui::{Ui, clean};
 use crate::vault_choice::vault_path;
+use crate::when::ago;
 
 /// The largest page that the server gives.
 const PAGE: usize = 200;
@@ -24,7 +26,9 @@ const FOLLOW: Duration = Duration::from_millis(500);
 #[derive(Args)]
 #[command(after_help = "Examples:
   agent-vault vault logs --follow
-  agent-vault vault logs --status err --limit 10")]
+  agent-vault vault logs --status err --limit 10
+  agent-vault vault logs --agent ci-bot --host api.openai.com --since 24h
+  agent-vault vault logs --export --since 7d > requests.jsonl")]
 pub(super) struct LogsArgs {
     /// Go on showing requests as they come
     #[arg(short, long)]
@@ -32,49 +36,117 @@ pub(super) struct LogsArgs {
     /// How many of the latest requests to show
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
     limit: usize,
-    /// Only these answers
-    #[arg(long, value_enum)]
-    status: Option<StatusBucket>,
+    /// Only these answers: `2xx`, `3xx`, `4xx`, `5xx`, `err`, or one status such as `404`
+    #[arg(long, value_name = "STATUS", value_parser = StatusFilter::parse)]
+    status: Option<StatusFilter>,
     /// Only this service
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
+    /// Only this agent, or this person by e-mail address: their own requests and those of tokens that they made
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Only tokens with this label
+    #[arg(long)]
+    label: Option<String>,
+    /// Only the token with this id
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// Only this host, with or without its port
+    #[arg(long)]
+    host: Option<String>,
+    /// Only what was decided so
+    #[arg(long, value_enum)]
+    decision: Option<Decided>,
+    /// Only from then on: a time, or a span before now such as `24h`
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Only before then: a time, or a span before now
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+    /// Print every request that is kept, the oldest first, one JSON object in each line
+    #[arg(long, conflicts_with_all = ["follow", "limit", "json"])]
+    export: bool,
     #[command(flatten)]
     output: Output,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum StatusBucket {
-    #[value(name = "2xx")]
-    Success,
-    #[value(name = "3xx")]
-    Redirect,
-    #[value(name = "4xx")]
-    Client,
-    #[value(name = "5xx")]
-    Server,
-    Err,
+/// Which answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum StatusFilter {
+    Bucket(&'static str),
+    Exact(u16),
 }
 
-impl StatusBucket {
-    fn as_str(self) -> &'static str {
-        match self {
-            StatusBucket::Success => "2xx",
-            StatusBucket::Redirect => "3xx",
-            StatusBucket::Client => "4xx",
-            StatusBucket::Server => "5xx",
-            StatusBucket::Err => "err",
+impl StatusFilter {
+    const BUCKETS: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "err"];
+
+    fn parse(text: &str) -> std::result::Result<StatusFilter, String> {
+        if let Some(bucket) = Self::BUCKETS.into_iter().find(|bucket| *bucket == text) {
+            return Ok(StatusFilter::Bucket(bucket));
+        }
+        match text.parse() {
+            Ok(status) if status == 0 || (100..600).contains(&status) => {
+                Ok(StatusFilter::Exact(status))
+            }
+            _ => Err(format!(
+                "give one of {}, or a status such as 404",
+                Self::BUCKETS.join(", ")
+            )),
         }
     }
 }
 
+/// What was decided.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Decided {
+    Brokered,
+    Passed,
+    Refused,
+}
+
+impl Decided {
+    fn as_str(self) -> &'static str {
+        match self {
+            Decided::Brokered => "brokered",
+            Decided::Passed => "passed",
+            Decided::Refused => "refused",
+        }
+    }
+}
+
+impl LogsArgs {
+    /// Adds the filters to a path.
+    fn filter(&self, path: ApiPath, now: Timestamp) -> Result<ApiPath> {
+        let (bucket, exact) = match &self.status {
+            None => (None, None),
+            Some(StatusFilter::Bucket(bucket)) => (Some(*bucket), None),
+            Some(StatusFilter::Exact(status)) => (None, Some(*status)),
+        };
+        let time = |text: &Option<String>| text.as_deref().map(|text| ago(text, now)).transpose();
+        Ok(path
+            .query_if("status_bucket", bucket)
+            .query_if("status", exact)
+            .query_if("service", self.service.as_deref())
+            .query_if("agent", self.agent.as_deref())
+            .query_if("label", self.label.as_deref())
+            .query_if("session", self.session.as_deref())
+            .query_if("host", self.host.as_deref())
+            .query_if("decision", self.decision.map(Decided::as_str))
+            .query_if("since", time(&self.since)?)
+            .query_if("until", time(&self.until)?))
+    }
+}
+
 pub(super) async fn run(app: &App, target: &Target, args: LogsArgs) -> Result {
+    let now = Timestamp::now();
+    // What cannot be read fails before anything is opened.
+    args.filter(ApiPath::new("/"), now)?;
     let (connection, vault) = super::open(app, target).await?;
-    let base = || {
-        vault_path(&vault)
-            .literal("/logs")
-            .query_if("status_bucket", args.status.map(StatusBucket::as_str))
-            .query_if("service", args.service.as_deref())
-    };
+    let path = args.filter(vault_path(&vault).literal("/logs"), now)?;
+    let base = || path.clone();
+    if args.export {
+        return export(app, &connection, base).await;
+    }
     let (rows, mut latest) = newest(app, &connection, base, args.limit).await?;
     if rows.is_empty() && !args.follow && !args.output.json {
         app.ui
@@ -102,6 +174,22 @@ pub(super) async fn run(app: &App, target: &Target, args: LogsArgs) -> Result {
         let page = page(app, &connection, path).await?;
         shown.all(app, &connection, &page.rows).await?;
         latest = latest.max(page.latest);
+    }
+}
+
+/// Every row that is kept, the oldest first.
+async fn export(app: &App, connection: &Connection, base: impl Fn() -> ApiPath) -> Result {
+    let mut after = 0;
+    loop {
+        let path = base().query("limit", PAGE).query("after", after);
+        let page = page(app, connection, path).await?;
+        for row in page.rows.iter().rev() {
+            app.ui.line(&row.raw.to_string())?;
+        }
+        if page.rows.len() < PAGE {
+            return Ok(());
+        }
+        after = page.latest;
     }
 }
 
@@ -245,6 +333,22 @@ impl Shown<'_> {
     }
 }
 
+/// Names with their versions: `KEY@3,OTHER@1`.
+fn keys(r: &LogRow) -> String {
+    let versions = r
+        .credential_versions
+        .iter()
+        .map(|version| format!("@{version}"));
+    let versions = versions.chain(std::iter::repeat(String::new()));
+    let named: Vec<String> = r
+        .credential_keys
+        .iter()
+        .zip(versions)
+        .map(|(key, version)| key.clone() + &version)
+        .collect();
+    named.join(",")
+}
+
 /// `time  status  METHOD host/path  service  decision`, and under it what to mend.
 fn one(app: &App, r: &LogRow, known: Known<'_>) -> Result {
     let status = match r.status {
@@ -253,7 +357,7 @@ fn one(app: &App, r: &LogRow, known: Known<'_>) -> Result {
         other => Ui::red(&other.to_string()),
     };
     let decision = match (diagnose::outcome(r), r.credential_keys.is_empty()) {
-        (Outcome::Brokered, false) => format!("brokered {}", r.credential_keys.join(",")),
+        (Outcome::Brokered, false) => format!("brokered {}", keys(r)),
         (Outcome::Brokered, true) => String::from("brokered"),
         (Outcome::Passed, _) => String::from("passed without a credential"),
         (Outcome::Refused, _) => String::from("refused"),

@@ -18,6 +18,7 @@ mod service;
 mod settings;
 mod token;
 mod use_vault;
+mod versions;
 
 use clap::{Args, Subcommand};
 
