@@ -16,6 +16,7 @@ pub mod gate;
 pub mod home;
 pub mod pki;
 pub mod recording;
+pub mod smtp;
 pub mod tasks;
 pub mod upstream;
 pub mod websocket;

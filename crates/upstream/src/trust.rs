@@ -311,6 +311,35 @@ impl Trust {
         )
     }
 
+    /// TLS as a client for a protocol that is not HTTP, mail for example: no ALPN. Dialling stays with the
+    /// [`Dialer`](crate::Dialer), which gives the plain connection.
+    ///
+    /// # Errors
+    /// [`TrustError::Verifier`] when TLS cannot be set up.
+    pub fn client_config(&self) -> Result<rustls::ClientConfig, TrustError> {
+        Ok(
+            rustls::ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| TrustError::Verifier(error.to_string()))?
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::clone(&self.verifier))
+                .with_no_client_auth(),
+        )
+    }
+
+    /// As [`Trust::client_config`], but any certificate is taken, for any name. Whoever is in between can read all: only for an
+    /// operator who says so.
+    ///
+    /// # Errors
+    /// [`TrustError::Verifier`] when TLS cannot be set up.
+    pub fn danger_unverified_client_config(&self) -> Result<rustls::ClientConfig, TrustError> {
+        let mut config = self.client_config()?;
+        config
+            .dangerous()
+            .set_certificate_verifier(Arc::new(Unverified(Arc::clone(&self.provider))));
+        Ok(config)
+    }
+
     /// Where the roots came from.
     #[must_use]
     pub fn source(&self) -> &TrustSource {
@@ -401,4 +430,52 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     }
     // Comments in old bundles are Latin-1; the certificates are ASCII.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+/// Takes any certificate; signatures of the handshake are still checked.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &rustls::pki_types::ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
