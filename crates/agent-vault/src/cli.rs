@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    account, agent, auth, ca, catalog, completions, reference, server, status, vault, version,
+    account, agent, apply, auth, ca, catalog, completions, owner, reference, server, status, user, vault,
+    version,
 };
 use crate::env::Env;
 use crate::error::{FAILURE, Result, USAGE};
@@ -109,6 +110,14 @@ enum Command {
     Vault(vault::VaultArgs),
     /// Agents of this instance and their tokens
     Agent(agent::AgentArgs),
+    /// Make vaults, services, agents, grants and settings as a file declares them
+    Apply(apply::ApplyArgs),
+    /// Print vaults as a declaration for `apply`, without values
+    Export(apply::ExportArgs),
+    /// People of the instance, and invitations
+    User(user::UserArgs),
+    /// What owners of the instance do: people, vaults, settings, mail, reset
+    Owner(owner::OwnerArgs),
     /// The certificate authority of the proxy
     Ca(ca::CaArgs),
     /// Templates of services for well-known hosts
@@ -236,6 +245,10 @@ async fn execute(cli: Cli, app: &App) -> u8 {
         Command::Auth(args) => Box::pin(auth::run(app, args)).await.map(|()| 0),
         Command::Account(args) => Box::pin(account::run(app, args)).await.map(|()| 0),
         Command::Agent(args) => Box::pin(agent::run(app, args)).await.map(|()| 0),
+        Command::Apply(args) => Box::pin(apply::run(app, args)).await,
+        Command::Export(args) => Box::pin(apply::export(app, args)).await.map(|()| 0),
+        Command::User(args) => Box::pin(user::run(app, args)).await.map(|()| 0),
+        Command::Owner(args) => Box::pin(owner::run(app, args)).await.map(|()| 0),
         Command::Ca(args) => Box::pin(ca::run(app, args)).await.map(|()| 0),
         Command::Catalog(args) => Box::pin(catalog::run(app, args)).await.map(|()| 0),
         Command::Version => version::run(app).map(|()| 0),

@@ -327,13 +327,25 @@ impl Connection {
             &format!("Password for {email}"),
             "agent-vault auth login --password-stdin",
         )?;
-        let token = log_in(
-            &self.client,
-            &email,
-            &password,
-            session.device_label.as_deref(),
-        )
-        .await?;
+        let label = session.device_label.as_deref();
+        let reply = match log_in(&self.client, &email, &password, None, label).await {
+            Err(e) if e.is_code("second_factor_required") => {
+                let code = app.ui.ask(
+                    "Code of the authenticator app",
+                    "agent-vault auth login --totp",
+                )?;
+                log_in(&self.client, &email, &password, Some(&code), label).await
+            }
+            result => result,
+        };
+        let reply = reply.map_err(|e| {
+            if e.status == 401 {
+                CliError::new(e.message().to_owned())
+            } else {
+                e.into()
+            }
+        })?;
+        let token = logged_in(&reply)?;
         self.client.set_token(token.duplicate());
         session.token = token;
         session.email = Some(email);
@@ -387,25 +399,28 @@ fn not_logged_in(home: &Home, address: &Address) -> CliError {
     ))
 }
 
-/// Exchanges a password for a session token.
+/// Exchanges a password, and a second factor where there is one, for a session token.
 pub(crate) async fn log_in(
     client: &Client,
     email: &str,
     password: &SecretBytes,
+    factor: Option<&str>,
     device_label: Option<&str>,
-) -> Result<SecretBytes> {
+) -> std::result::Result<Reply, ApiError> {
     let password = password
         .expose_str()
-        .map_err(|_| CliError::new("the password is not valid UTF-8"))?;
-    let body = json!({"email": email, "password": password, "device_label": device_label.unwrap_or("cli")});
-    let reply = match client
+        .map_err(|_| ApiError::transport(CliError::new("the password is not valid UTF-8")))?;
+    let mut body = json!({"email": email, "password": password, "device_label": device_label.unwrap_or("cli")});
+    if let (Some(factor), Some(object)) = (factor, body.as_object_mut()) {
+        object.insert(String::from("totp_code"), json!(factor));
+    }
+    client
         .send(&Call::new(Method::POST, "/v1/auth/login").json(&body))
         .await
-    {
-        Ok(reply) => reply,
-        Err(e) if e.status == 401 => return Err(CliError::new(e.message().to_owned())),
-        Err(e) => return Err(e.into()),
-    };
+}
+
+/// The session token in the answer to a login.
+pub(crate) fn logged_in(reply: &Reply) -> Result<SecretBytes> {
     let answer: Authenticated = reply.json()?;
     match answer.token {
         Some(token) => Ok(SecretBytes::new(token.into_bytes())),

@@ -12,6 +12,7 @@ mod engine;
 mod knobs;
 mod listen;
 mod log_sink;
+mod mail;
 mod outbound;
 mod own_tls;
 

@@ -102,10 +102,13 @@ impl From<ControlError> for ApiError {
             ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
             ErrorKind::Forbidden => StatusCode::FORBIDDEN,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Gone => StatusCode::GONE,
             ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::Stale => StatusCode::PRECONDITION_FAILED,
             ErrorKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
             ErrorKind::NotInitialized => return not_initialized(),
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Upstream => StatusCode::BAD_GATEWAY,
             ErrorKind::Internal => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -114,7 +117,10 @@ impl From<ControlError> for ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        let mut response = Self::new(status, error.message());
+        let mut response = match error.code() {
+            Some(code) => Self::coded(status, code, error.message()),
+            None => Self::new(status, error.message()),
+        };
         response.body.hint = error.hint_text().map(str::to_owned);
         response.body.candidates = error
             .choices()

@@ -33,7 +33,7 @@ mod serve;
 mod stall;
 mod state;
 
-pub use limits::{BucketKnobs, Profile, RateLimits, SettingsError, WindowKnobs};
+pub use limits::{BucketKnobs, RateLimits, WindowKnobs};
 pub use resources::catalog::catalog_document;
 pub use router::{openapi_document, router};
 pub use serve::{Accepting, Duplex, Tls, TlsDoor, serve};

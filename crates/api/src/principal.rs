@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use agent_vault_control::{Actor, Seen};
+use agent_vault_seal::TokenHash;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -14,7 +15,7 @@ use crate::client::{self, Client};
 use crate::cookie::COOKIE_NAME;
 use crate::error::{ApiError, not_initialized};
 use crate::headers::tell_allowance;
-use crate::limits::Allowance;
+use crate::limits::{Allowance, Exceeded};
 use crate::origin;
 use crate::state::ApiState;
 
@@ -172,7 +173,16 @@ pub(crate) async fn limit_address(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let address = Client::of(&parts, state.info()).address;
-    match state.limits().address(address, Instant::now()) {
+    let spent = state.limits().address(address, Instant::now());
+    counted(spent, Request::from_parts(parts, body), next).await
+}
+
+async fn counted(
+    spent: Result<Option<Allowance>, Exceeded>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match spent {
         Err(exceeded) => {
             let limit = exceeded.limit;
             let mut response = ApiError::from(exceeded).into_response();
@@ -186,13 +196,32 @@ pub(crate) async fn limit_address(
             response
         }
         Ok(allowance) => {
-            let mut response = next.run(Request::from_parts(parts, body)).await;
+            let mut response = next.run(request).await;
             if let Some(allowance) = allowance {
                 tell_allowance(response.headers_mut(), allowance);
             }
             response
         }
     }
+}
+
+/// The AUTH tier for routes that a link opens, by client address, and by client address and link.
+pub(crate) async fn limit_link(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let address = Client::of(&parts, state.info()).address;
+    // The hash, so that keys are small and no token is kept.
+    let link = parts.uri.path().rsplit('/').nth(1).unwrap_or_default();
+    let link = TokenHash::of(link).to_hex();
+    let (limits, now) = (state.limits(), Instant::now());
+    let spent = limits.address(address, now).and_then(|all| {
+        let one = limits.link(address, &link, now)?;
+        Ok(one.or(all))
+    });
+    counted(spent, Request::from_parts(parts, body), next).await
 }
 
 async fn identify(state: &ApiState, parts: &Parts, client: &Client) -> Result<Actor, ApiError> {

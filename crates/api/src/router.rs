@@ -18,8 +18,9 @@ use utoipa_axum::routes;
 
 use crate::error::ApiError;
 use crate::resources::{
-    agents, auth, catalog, credential_versions, credentials, discover, log_stream, logs, mitm,
-    page, services, settings, status, tokens, users, vault_agents, vault_users, vaults,
+    agents, auth, catalog, codes, credential_versions, credentials, devices, discover, instance,
+    invites, log_stream, logs, mitm, page, second_factor, service_test, services, settings, status,
+    tokens, users, vault_agents, vault_users, vaults,
 };
 use crate::state::ApiState;
 use crate::{clean_path, headers, openapi, origin, principal};
@@ -40,6 +41,8 @@ pub fn router(state: ApiState) -> Router {
             get(move || openapi::serve(Arc::clone(&document))),
         )
         .route("/", get(page::index))
+        .route("/device", get(devices::page))
+        .route("/device.js", get(devices::script))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn_with_state(state.clone(), principal::guard_origin))
@@ -69,6 +72,12 @@ fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(registration().route_layer(address.clone()))
         .merge(login().route_layer(address).route_layer(gate.clone()))
         .merge(
+            linked()
+                .route_layer(from_fn_with_state(state.clone(), principal::limit_link))
+                .route_layer(gate.clone()),
+        )
+        .merge(polled().route_layer(gate.clone()))
+        .merge(
             authenticated()
                 .route_layer(from_fn_with_state(state.clone(), principal::authenticate))
                 .route_layer(gate),
@@ -86,7 +95,12 @@ fn ungated() -> OpenApiRouter<ApiState> {
 
 /// Before there is an owner; counted by client address.
 fn registration() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(auth::register))
+    OpenApiRouter::new()
+        .routes(routes!(auth::register))
+        .routes(routes!(codes::verify))
+        .routes(routes!(codes::resend))
+        .routes(routes!(codes::forgot))
+        .routes(routes!(codes::reset))
 }
 
 /// For anybody once there is an owner; counted by client address.
@@ -94,6 +108,19 @@ fn login() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(auth::login))
         .routes(routes!(auth::logout))
+        .routes(routes!(devices::start))
+}
+
+/// For those who hold a link; counted by client address and link.
+fn linked() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(invites::details))
+        .routes(routes!(invites::accept))
+}
+
+/// For a device that waits: it asks every few seconds, with a secret that nobody guesses.
+fn polled() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(devices::poll))
 }
 
 /// For those who present a token; counted by actor.
@@ -107,6 +134,20 @@ fn authenticated() -> OpenApiRouter<ApiState> {
         .routes(routes!(users::list))
         .routes(routes!(users::get, users::delete))
         .routes(routes!(users::set_role))
+        .routes(routes!(second_factor::get, second_factor::start))
+        .routes(routes!(second_factor::confirm))
+        .routes(routes!(second_factor::disable))
+        .routes(routes!(second_factor::remove))
+        .routes(routes!(devices::get))
+        .routes(routes!(devices::approve))
+        .routes(routes!(devices::deny))
+        .routes(routes!(codes::waiting))
+        .routes(routes!(invites::create, invites::list))
+        .routes(routes!(invites::revoke))
+        .routes(routes!(invites::again))
+        .routes(routes!(instance::get, instance::put))
+        .routes(routes!(instance::preview))
+        .routes(routes!(instance::test_mail))
         .routes(routes!(tokens::mint, tokens::list))
         .routes(routes!(tokens::revoke))
         .routes(routes!(
@@ -147,7 +188,8 @@ fn authenticated() -> OpenApiRouter<ApiState> {
             services::clear
         ))
         .routes(routes!(services::credential_usage))
-        .routes(routes!(services::patch, services::remove))
+        .routes(routes!(services::get, services::patch, services::remove))
+        .routes(routes!(service_test::test))
         .routes(routes!(logs::page))
         .routes(routes!(log_stream::follow))
         .routes(routes!(log_stream::export))

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use tokio_util::task::TaskTracker;
 
 use crate::follow::Followers;
-use crate::limits::{Limits, RateLimits};
+use crate::limits::{Limits, Live, RateLimits};
 
 /// Waits until every finished request is in the log.
 pub type FlushLogs = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -99,15 +99,16 @@ pub struct ApiState(Arc<Inner>);
 struct Inner {
     control: Control,
     info: ServerInfo,
-    limits: Limits,
+    limits: Live,
     local_operator: Option<TokenHash>,
     followers: Followers,
 }
 
 impl ApiState {
-    /// State for a router that is served over sockets.
+    /// State for a router that is served over sockets, with the limits that count in `control` at each moment.
     #[must_use]
-    pub fn new(control: Control, info: ServerInfo, limits: &RateLimits) -> Self {
+    pub fn new(control: Control, info: ServerInfo) -> Self {
+        let limits = Live::following(&control);
         Self::build(control, info, limits, None)
     }
 
@@ -121,19 +122,19 @@ impl ApiState {
         limits: &RateLimits,
         token: &Token,
     ) -> Self {
-        Self::build(control, info, limits, Some(token.hash()))
+        Self::build(control, info, Live::fixed(limits), Some(token.hash()))
     }
 
     fn build(
         control: Control,
         info: ServerInfo,
-        limits: &RateLimits,
+        limits: Live,
         local_operator: Option<TokenHash>,
     ) -> Self {
         Self(Arc::new(Inner {
             control,
             info,
-            limits: Limits::new(limits),
+            limits,
             local_operator,
             followers: Followers::default(),
         }))
@@ -147,8 +148,8 @@ impl ApiState {
         &self.0.info
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.0.limits
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        self.0.limits.now()
     }
 
     pub(crate) fn followers(&self) -> &Followers {

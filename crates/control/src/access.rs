@@ -45,6 +45,11 @@ pub(crate) trait Rows: Send {
         &mut self,
         actor: ActorRef,
     ) -> impl Future<Output = Result<Vec<Vault>, StoreError>> + Send;
+    /// Address or name of an actor; `None` when it is gone.
+    fn display_name(
+        &mut self,
+        actor: ActorRef,
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
 }
 
 macro_rules! rows {
@@ -90,6 +95,16 @@ macro_rules! rows {
                     .into_iter()
                     .map(|membership| membership.vault)
                     .collect())
+            }
+
+            async fn display_name(
+                &mut self,
+                actor: ActorRef,
+            ) -> Result<Option<String>, StoreError> {
+                Ok(match actor.kind {
+                    ActorKind::User => self.user(actor.id).await?.map(|user| user.email),
+                    ActorKind::Agent => self.agent(actor.id).await?.map(|agent| agent.name),
+                })
             }
         }
     };

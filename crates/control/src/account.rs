@@ -1,7 +1,8 @@
 //! One's own account.
 
 use agent_vault_seal::{PasswordHash, SecretBytes};
-use agent_vault_store::{ActorRef, InstanceRole, User};
+use agent_vault_store::{ActorRef, CodePurpose, InstanceRole, User};
+use uuid::Uuid;
 
 use crate::Control;
 use crate::access::{self, AnyActor};
@@ -97,14 +98,31 @@ async fn replace_password(
         .find(|session| session.public_id == me.session)
         .map(|session| session.device_label)
         .filter(|label| !label.is_empty());
-    write.tx().set_user_password(me.id, hash, now).await?;
-    let ended = write.tx().delete_user_sessions(me.id).await?;
+    put_password(write, me.id, hash).await?;
+    let new = NewLogin { device_label, seen };
+    sessions::open_login(write, me.id, new).await
+}
+
+/// Sets a password and ends whatever was begun under the one before: logins, those that devices wait for, mailed codes, and vault
+/// tokens that it minted.
+pub(crate) async fn put_password(
+    write: &mut Write,
+    user: Uuid,
+    hash: &PasswordHash,
+) -> Result<(), ControlError> {
+    let now = write.now();
+    write.tx().set_user_password(user, hash, now).await?;
+    let ended = write.tx().delete_user_sessions(user).await?;
     write.note("ended_sessions", ended);
-    end_minted(write, ActorRef::user(me.id)).await?;
-    let login = sessions::open_login(write, me.id, NewLogin { device_label, seen }).await?;
+    write.tx().delete_device_logins_of(user).await?;
+    write
+        .tx()
+        .delete_email_codes(user, CodePurpose::Reset)
+        .await?;
+    end_minted(write, ActorRef::user(user)).await?;
     // Wide: the ended logins are known by their user only.
     write.publish(Publication::Everything);
-    Ok(login)
+    Ok(())
 }
 
 /// Scoped sessions that somebody minted end with the password that they were minted under (H3).

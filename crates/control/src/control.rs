@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent_vault_broker::{Broker, BrokerOptions, SessionKind};
@@ -14,13 +16,17 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::error::ControlError;
 use crate::hashing::Hasher;
+use crate::instance::Loaded;
+use crate::limits::EffectiveLimits;
 use crate::options::ControlOptions;
+use crate::outbox::Outbox;
 use crate::refusals::RefusalBudget;
 use crate::touch::TouchGate;
 use crate::write::{Ended, Publication};
 use crate::{
-    Account, Agents, Authority, Credentials, Discovery, Logs, Members, Registration, Services,
-    Sessions, Settings, Tokens, Users, Vaults, publish,
+    Account, Agents, Authority, Codes, Credentials, Devices, Discovery, Instance, Invites, Logs,
+    Members, Registration, SecondFactors, Services, Sessions, Settings, Tokens, Users, Vaults,
+    publish,
 };
 
 /// The management plane. Cheap to clone; clones share everything.
@@ -37,6 +43,9 @@ struct Inner {
     hasher: Hasher,
     touches: TouchGate,
     refusals: RefusalBudget,
+    /// The settings of the instance as of the version that the broker shows.
+    loaded: RwLock<Arc<Loaded>>,
+    outbox: Outbox,
     tasks: TaskTracker,
     /// Held from the begin of a write until it is published, so that the broker sees writes in their order. Holds the version of
     /// the database that the broker shows.
@@ -61,10 +70,11 @@ impl Control {
         options: ControlOptions,
     ) -> Result<Self, ControlError> {
         let instance_id = store.instance_id().as_bytes().to_vec();
+        let loaded = Loaded::read(&store, &options.limits).await?;
         let broker = Arc::new(Broker::new(
             Arc::clone(&keyring),
             BrokerOptions {
-                limits: options.proxy_limits,
+                limits: loaded.limits.limits.proxy,
             },
         ));
         let control = Self(Arc::new(Inner {
@@ -77,6 +87,8 @@ impl Control {
             hasher: Hasher::new(),
             touches: TouchGate::default(),
             refusals: RefusalBudget::default(),
+            loaded: RwLock::new(Arc::new(loaded)),
+            outbox: Outbox::default(),
             tasks: TaskTracker::new(),
             gate: Arc::new(Mutex::new(0)),
             initialized: AtomicBool::new(false),
@@ -119,11 +131,48 @@ impl Control {
 
     /// Waits until every write that has begun has ended. No new ones should begin.
     pub async fn drain(&self) {
+        self.settle().await;
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 
-    /// The first owner.
+    /// The rate limits that count now.
+    #[must_use]
+    pub fn limits(&self) -> Arc<EffectiveLimits> {
+        Arc::clone(&self.loaded().limits)
+    }
+
+    /// Settings of the instance.
+    #[must_use]
+    pub fn instance(&self) -> Instance<'_> {
+        Instance(self)
+    }
+
+    /// Codes that go by mail: confirming an address, setting a new password.
+    #[must_use]
+    pub fn codes(&self) -> Codes<'_> {
+        Codes(self)
+    }
+
+    /// Invitations.
+    #[must_use]
+    pub fn invites(&self) -> Invites<'_> {
+        Invites(self)
+    }
+
+    /// Logins that a device asks for and a person approves elsewhere.
+    #[must_use]
+    pub fn devices(&self) -> Devices<'_> {
+        Devices(self)
+    }
+
+    /// Second factors of people.
+    #[must_use]
+    pub fn second_factors(&self) -> SecondFactors<'_> {
+        SecondFactors(self)
+    }
+
+    /// New accounts.
     #[must_use]
     pub fn registration(&self) -> Registration<'_> {
         Registration(self)
@@ -215,8 +264,28 @@ impl Control {
         &self.0.keyring
     }
 
-    pub(crate) fn options(&self) -> ControlOptions {
-        self.0.options
+    pub(crate) fn options(&self) -> &ControlOptions {
+        &self.0.options
+    }
+
+    pub(crate) fn loaded(&self) -> Arc<Loaded> {
+        Arc::clone(&self.0.loaded.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the environment says about how long the request log is kept.
+    #[must_use]
+    pub fn retention_knobs(&self) -> crate::RetentionKnobs {
+        self.0.options.retention
+    }
+
+    /// Whether mail is set up; it may fail all the same.
+    #[must_use]
+    pub fn can_mail(&self) -> bool {
+        self.0.options.mailer.is_some()
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.0.outbox
     }
 
     pub(crate) fn instance_id(&self) -> &[u8] {
@@ -318,6 +387,13 @@ impl Control {
         )
         .await?;
         self.0.broker.replace_all(image);
+        let loaded = Loaded::read(&self.0.store, &self.0.options.limits).await?;
+        self.0.broker.set_limits(loaded.limits.limits.proxy);
+        *self
+            .0
+            .loaded
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
         *gate = version;
         Ok(())
     }

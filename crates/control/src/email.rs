@@ -31,6 +31,12 @@ impl Email {
         Ok(Self(text.to_ascii_lowercase()))
     }
 
+    /// What stands behind the `@`, lower-case.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+
     /// The address.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -60,7 +66,7 @@ fn is_local(local: &str) -> bool {
 }
 
 /// `localhost` and other one-label names are domains too: private instances use them.
-fn is_domain(domain: &str) -> bool {
+pub(crate) fn is_domain(domain: &str) -> bool {
     domain.len() <= MAX_DOMAIN_BYTES
         && domain.split('.').all(|label| {
             (1..=MAX_LABEL_BYTES).contains(&label.len())

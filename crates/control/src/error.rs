@@ -16,14 +16,20 @@ pub enum ErrorKind {
     Forbidden,
     /// The thing does not exist, or not for whoever asks.
     NotFound,
+    /// The thing was there and is not any more.
+    Gone,
     /// The state of things forbids it: taken, last of its kind, already done.
     Conflict,
+    /// What whoever asks had read has changed since.
+    Stale,
     /// A business limit is reached.
     TooMany,
     /// The instance has no owner yet.
     NotInitialized,
     /// Something that we depend on does not answer; trying again may help.
     Unavailable,
+    /// A server that we asked did not do what it was asked.
+    Upstream,
     /// Our fault.
     Internal,
 }
@@ -45,6 +51,7 @@ pub struct Candidate {
 pub struct ControlError {
     kind: ErrorKind,
     message: String,
+    code: Option<&'static str>,
     hint: Option<String>,
     candidates: Vec<Candidate>,
     #[source]
@@ -58,6 +65,7 @@ impl ControlError {
         Self {
             kind,
             message: message.into(),
+            code: None,
             hint: None,
             candidates: Vec::new(),
             cause: None,
@@ -104,6 +112,19 @@ impl ControlError {
             cause: Some(cause.into()),
             ..Self::new(ErrorKind::Internal, message)
         }
+    }
+
+    /// Adds a word for programs.
+    #[must_use]
+    pub fn coded(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// The word for programs, where there is one.
+    #[must_use]
+    pub fn code(&self) -> Option<&'static str> {
+        self.code
     }
 
     /// Adds what to do next.

@@ -4,7 +4,12 @@
 //!
 //! | area | what it holds |
 //! |---|---|
-//! | [`Control::registration`] | the first owner |
+//! | [`Control::registration`] | new accounts |
+//! | [`Control::codes`] | codes by mail: confirming an address, a new password |
+//! | [`Control::invites`] | invitations |
+//! | [`Control::devices`] | logins that a device asks for and a person approves elsewhere |
+//! | [`Control::second_factors`] | authenticator apps and recovery codes |
+//! | [`Control::instance`] | settings of the instance |
 //! | [`Control::sessions`] | logins, authentication of tokens |
 //! | [`Control::account`] | one's own account |
 //! | [`Control::users`] | the user directory |
@@ -29,22 +34,32 @@ mod agents;
 mod authority;
 pub mod catalog;
 mod clock;
+mod codes;
 mod control;
 mod credentials;
+mod devices;
 mod discovery;
 mod email;
 mod error;
+mod expiry;
 mod hashing;
+mod instance;
+mod invites;
 pub mod label;
+mod limits;
 mod line_breaks;
 mod logs;
+mod mail;
 mod members;
 mod options;
+mod outbox;
 mod owners;
 mod publish;
 mod refusals;
 mod registration;
 mod retention;
+mod second_factor;
+mod service_test;
 mod services;
 mod sessions;
 mod settings;
@@ -65,18 +80,33 @@ pub use actor::{
 pub use agents::{AgentDetail, AgentView, Agents, CreatedAgent, NewAgent, RotatedAgent};
 pub use authority::Authority;
 pub use clock::Clock;
+pub use codes::{Codes, ResetDone, WaitingCode};
 pub use control::Control;
 pub use credentials::{CredentialListing, CredentialView, Credentials};
+pub use devices::{DeviceView, Devices, Polled, StartedDevice};
 pub use discovery::{Discovered, Discovery};
 pub use email::Email;
 pub use error::{Candidate, ControlError, ErrorKind};
 pub use hashing::MIN_PASSWORD_BYTES;
+pub use instance::{Entrance, Instance, InstanceChange, InstanceView};
+pub use invites::{
+    AcceptedInvite, CreatedInvite, Delivery, InviteDetails, InviteState, InviteView, Invites, NewInvite,
+};
+pub use limits::{
+    BucketKnobs, EffectiveLimits, LimitLayer, LimitSource, LimitSources, Profile, RateLimits, SettingsError, Tier,
+    TierKnobs, WindowKnobs, duration_text,
+};
 pub use logs::{DiscoveredHosts, LogWriter, Logs};
+pub use mail::{Mail, MailError, Mailer, Sending};
 pub use members::{MemberAgent, MemberUser, Members, RoleChange};
 pub use options::ControlOptions;
-pub use registration::{Registered, Registration, SetupPeer};
-pub use retention::{RetentionError, RetentionKnobs};
-pub use services::{ServiceName, Services, Upserted};
+pub use registration::{NewAccount, Registered, Registration, SetupPeer};
+pub use retention::{RetentionError, RetentionKnobs, StoredRetention};
+pub use second_factor::{FactorState, SecondFactors, StartedFactor};
+pub use service_test::{
+    ConsideredService, MAX_TESTED_HEADERS, ReplacedText, ServiceTest, SetHeader, TestedRequest,
+};
+pub use services::{Conditions, Edited, ServiceChange, ServiceListing, ServiceName, Services};
 pub use sessions::{Login, LoginView, NewLogin, Seen, Sessions};
 pub use settings::{Settings, unmatched_name};
 pub use tokens::{MintedToken, Minter, NewToken, TokenView, Tokens};
@@ -86,6 +116,6 @@ pub use versions::VersionView;
 
 pub use agent_vault_policy::UnmatchedPolicy;
 pub use agent_vault_store::{
-    AgentStatus, InstanceRole, LogAppend, LogCursor, LogEntry, LogPage, LogQuery, LogRow,
+    AgentStatus, CodePurpose, InstanceRole, LogAppend, LogCursor, LogEntry, LogPage, LogQuery, LogRow,
     StatusBucket, VaultRole,
 };

@@ -1,16 +1,22 @@
-//! The first owner.
+//! New accounts: the first owner, and whoever registers afterwards.
 //!
 //! Whoever registers first owns the instance, so a new instance must not be claimable by whoever reaches it first, nor by a page in
 //! the operator's browser (H4). Registration is open to the person at this machine, and from elsewhere only with the one-time token
-//! that the server prints. Afterwards registration is closed.
+//! that the server prints. Afterwards anybody may register whom the settings of the instance let in; the account is a member's and
+//! cannot be used until a code that goes to the address has come back. The answer is given before anything is looked up, so it
+//! tells nothing about who has an account (H8).
 
-use agent_vault_seal::SecretBytes;
-use agent_vault_store::{ActorRef, DEFAULT_VAULT_ID, Grant, InstanceRole, User, VaultRole};
+use agent_vault_seal::{PasswordHash, SecretBytes};
+use agent_vault_store::{
+    ActorRef, CodePurpose, DEFAULT_VAULT_ID, Grant, InstanceRole, User, VaultRole,
+};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::Control;
+use crate::codes::{self, Issued};
 use crate::email::Email;
-use crate::error::ControlError;
+use crate::error::{ControlError, ErrorKind};
 use crate::hashing;
 use crate::sessions::{self, Login, NewLogin};
 use crate::write::Write;
@@ -26,7 +32,10 @@ pub enum SetupPeer {
     Allowed,
 }
 
-/// The registration of the first owner.
+/// Accounts that may wait to be confirmed, in the whole instance.
+const MAX_UNCONFIRMED: usize = 1000;
+
+/// The registration of accounts.
 #[derive(Debug, Clone, Copy)]
 pub struct Registration<'c>(pub(crate) &'c Control);
 
@@ -39,7 +48,57 @@ pub struct Registered {
     pub login: Login,
 }
 
+/// What a registration made.
+#[derive(Debug)]
+pub enum NewAccount {
+    /// The first owner, logged in.
+    Owner(Registered),
+    /// An account that waits for a code, or nothing, if the address has one.
+    Waiting {
+        /// The address, as it is known from now on.
+        email: String,
+        /// Whether codes go by mail; else an owner hands them on.
+        by_mail: bool,
+    },
+}
+
 impl Registration<'_> {
+    /// Makes the first owner, or, once there is one, an account that waits for its code.
+    ///
+    /// # Errors
+    /// As [`Registration::first_owner`]; `Forbidden` for whom the settings of the instance do not let in.
+    pub async fn register(
+        &self,
+        email: &str,
+        password: SecretBytes,
+        peer: SetupPeer,
+        setup_token: Option<&str>,
+        login: NewLogin,
+    ) -> Result<NewAccount, ControlError> {
+        if !self.0.is_initialized().await? {
+            return self
+                .first_owner(email, password, peer, setup_token, login)
+                .await
+                .map(NewAccount::Owner);
+        }
+        let email = Email::parse(email)?;
+        hashing::check_new(&password)?;
+        let entrance = self.0.loaded().entrance.clone();
+        entrance.check_domain(&email)?;
+        entrance.check_open()?;
+        // For an address that has an account too: it takes as long.
+        let password = self.0.hasher().hash(password).await?;
+        let control = self.0.clone();
+        let address = email.clone();
+        self.0.later("a registration", async move {
+            enrol(&control, &address, password).await
+        })?;
+        Ok(NewAccount::Waiting {
+            email: email.to_string(),
+            by_mail: self.0.can_mail(),
+        })
+    }
+
     /// Makes the first owner, admin of the vault `default`, and logs it in.
     ///
     /// # Errors
@@ -126,6 +185,60 @@ async fn create(
         email: user.email,
         login,
     })
+}
+
+/// Adds an account that waits for its code, or makes another code for one that waits already; its password stays.
+async fn enrol(
+    control: &Control,
+    email: &Email,
+    password: PasswordHash,
+) -> Result<(), ControlError> {
+    let mut write = control
+        .begin_unattributed("user.register", format!("user:{email}"))
+        .await?;
+    let outcome = add_waiting(&mut write, email, password).await;
+    match write.finish(outcome).await {
+        Ok(Some(issued)) => codes::deliver(control, issued).await,
+        Ok(None) => Ok(()),
+        Err(known) if known.kind() == ErrorKind::Conflict => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn add_waiting(
+    write: &mut Write,
+    email: &Email,
+    password: PasswordHash,
+) -> Result<Option<Issued>, ControlError> {
+    let user = match write.tx().user_by_email(email.as_str()).await? {
+        Some(user) if user.is_active => {
+            return Err(ControlError::conflict("the address has an account"));
+        }
+        Some(user) => user,
+        None => {
+            let now = write.now();
+            let waiting = write.tx().unconfirmed_users(Timestamp::MAX).await?;
+            if waiting.len() >= MAX_UNCONFIRMED {
+                return Err(ControlError::new(
+                    ErrorKind::TooMany,
+                    "too many accounts wait to be confirmed",
+                ));
+            }
+            let user = User {
+                id: Uuid::new_v4(),
+                email: email.to_string(),
+                password,
+                role: InstanceRole::Member,
+                is_active: false,
+                created_at: now,
+                updated_at: now,
+            };
+            write.tx().insert_user(&user).await?;
+            write.note("role", user.role.as_str());
+            user
+        }
+    };
+    codes::issue(write, &user, CodePurpose::Verify).await
 }
 
 fn closed() -> ControlError {

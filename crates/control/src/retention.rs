@@ -10,10 +10,8 @@ use crate::error::ControlError;
 
 /// Time between two sweeps; the first is at the start.
 const INTERVAL: Duration = Duration::from_mins(15);
-/// Name of the stored setting.
-const SETTING: &str = "logs_retention";
 /// Longest age that can be asked for, in hours: a century.
-const MAX_AGE_HOURS: u32 = 876_000;
+pub(crate) const MAX_AGE_HOURS: u32 = 876_000;
 /// Sessions that one purge removes; a sweep purges until fewer are left.
 const PURGE_BATCH: u64 = 1000;
 /// Purges in one sweep.
@@ -67,10 +65,75 @@ impl RetentionKnobs {
     }
 }
 
-#[derive(serde::Deserialize)]
-struct Stored {
-    max_age_hours: Option<u32>,
-    max_rows_per_vault: Option<u32>,
+/// What is stored; what is absent is the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredRetention {
+    /// Oldest age in hours; 0 lifts the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_hours: Option<u32>,
+    /// Most rows of each vault; 0 lifts the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows_per_vault: Option<u32>,
+}
+
+impl StoredRetention {
+    pub(crate) const KEY: &str = "logs_retention";
+
+    pub(crate) fn read(stored: Option<&str>) -> Self {
+        let Some(text) = stored else {
+            return Self::default();
+        };
+        serde_json::from_str(text)
+            .inspect_err(|error| {
+                tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    "the stored log retention does not read; it is left out"
+                );
+            })
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn to_json(self) -> Result<String, ControlError> {
+        serde_json::to_string(&self)
+            .map_err(|error| ControlError::internal("the retention cannot be written", error))
+    }
+
+    pub(crate) fn check(self) -> Result<(), ControlError> {
+        if self
+            .max_age_hours
+            .is_some_and(|hours| hours > MAX_AGE_HOURS)
+        {
+            return Err(ControlError::invalid(format!(
+                "logs_retention.max_age_hours must be a whole number from 0 to {MAX_AGE_HOURS}"
+            ))
+            .hint("0 keeps rows of any age; 168 is a week"));
+        }
+        Ok(())
+    }
+}
+
+impl RetentionKnobs {
+    /// What counts when `stored` is stored.
+    pub(crate) fn over(self, stored: StoredRetention) -> Retention {
+        let stored = if self.lock {
+            StoredRetention::default()
+        } else {
+            stored
+        };
+        let base = Retention::default();
+        Retention {
+            max_age_hours: self
+                .max_age_hours
+                .or(stored.max_age_hours)
+                .unwrap_or(base.max_age_hours)
+                .min(MAX_AGE_HOURS),
+            max_rows_per_vault: self
+                .max_rows_per_vault
+                .or(stored.max_rows_per_vault)
+                .unwrap_or(base.max_rows_per_vault),
+        }
+    }
 }
 
 impl Control {
@@ -105,7 +168,8 @@ impl Control {
     /// When the database cannot be read or written.
     pub async fn sweep(&self, knobs: RetentionKnobs) -> Result<u64, ControlError> {
         let now = self.now();
-        let retention = self.retention(knobs).await?;
+        let stored = self.store().instance_setting(StoredRetention::KEY).await?;
+        let retention = knobs.over(StoredRetention::read(stored.as_deref()));
         let rows = self.store().trim_logs(retention, now).await?;
         for _ in 0..MAX_PURGES {
             if self.store().purge_expired_sessions(now).await? < PURGE_BATCH {
@@ -116,39 +180,6 @@ impl Control {
         self.broker()
             .drop_sessions(|session| session.expires_at.is_some_and(|end| end < now));
         Ok(rows)
-    }
-
-    async fn retention(&self, knobs: RetentionKnobs) -> Result<Retention, ControlError> {
-        let stored = if knobs.lock {
-            None
-        } else {
-            self.store().instance_setting(SETTING).await?
-        };
-        let stored = stored.and_then(|text| match serde_json::from_str::<Stored>(&text) {
-            Ok(stored) => Some(stored),
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the stored log retention does not read; it is left out"
-                );
-                None
-            }
-        });
-        let base = Retention::default();
-        let (age, count) = stored.map_or((None, None), |stored| {
-            (stored.max_age_hours, stored.max_rows_per_vault)
-        });
-        Ok(Retention {
-            max_age_hours: knobs
-                .max_age_hours
-                .or(age)
-                .unwrap_or(base.max_age_hours)
-                .min(MAX_AGE_HOURS),
-            max_rows_per_vault: knobs
-                .max_rows_per_vault
-                .or(count)
-                .unwrap_or(base.max_rows_per_vault),
-        })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::Control;
 use crate::actor::{Actor, AgentActor, ScopedActor, UserActor};
 use crate::email::Email;
 use crate::error::ControlError;
+use crate::second_factor::{self, Shown};
 use crate::write::{Ended, Publication, Write};
 
 /// Absolute life of a login.
@@ -137,14 +138,16 @@ impl Sessions<'_> {
         }
     }
 
-    /// Logs a person in.
+    /// Logs a person in. `factor` is a code of the second factor, where the account has one.
     ///
     /// # Errors
+    /// `Unauthenticated` with the code `second_factor_required` after a right password, where a second factor is wanted too.
     /// `Unauthenticated`, with one text and after the same work, for an unknown address, a wrong password and an unconfirmed account.
     pub async fn login(
         &self,
         email: &str,
         password: SecretBytes,
+        factor: Option<&str>,
         login: NewLogin,
     ) -> Result<Login, ControlError> {
         let control = self.0;
@@ -170,6 +173,19 @@ impl Sessions<'_> {
                 return Err(refused);
             }
         };
+        let shown = match second_factor::check(control, user.id, factor).await {
+            Ok(shown) => shown,
+            Err(refused) => {
+                // To be asked for a second factor is no failed attempt.
+                if factor.is_some() {
+                    let target = format!("user:{}", user.email);
+                    control
+                        .record_anonymous("session.login", target, &refused)
+                        .await;
+                }
+                return Err(refused);
+            }
+        };
         let stronger = match again {
             Some(password) => Some(control.hasher().hash(password).await?),
             None => None,
@@ -177,7 +193,7 @@ impl Sessions<'_> {
         let mut write = control
             .begin_unattributed("session.login", format!("user:{}", user.email))
             .await?;
-        let outcome = log_in(&mut write, &user, stronger, login).await;
+        let outcome = log_in(&mut write, &user, shown, stronger, login).await;
         write.finish(outcome).await
     }
 
@@ -264,6 +280,7 @@ impl Sessions<'_> {
 async fn log_in(
     write: &mut Write,
     user: &User,
+    shown: Shown,
     stronger: Option<agent_vault_seal::PasswordHash>,
     login: NewLogin,
 ) -> Result<Login, ControlError> {
@@ -276,6 +293,7 @@ async fn log_in(
     if !unchanged {
         return Err(wrong_login());
     }
+    shown.spend(write).await?;
     write.attribute_to_user(user.id);
     if let Some(password) = stronger {
         let now = write.now();

@@ -230,6 +230,11 @@ impl Write {
             .map_err(|error| ControlError::internal("the write did not end", error))?
     }
 
+    /// Undoes everything and records nothing: for a write that was only to show what it would do.
+    pub(crate) async fn discard(self) -> Result<(), ControlError> {
+        Ok(self.tx.rollback().await?)
+    }
+
     async fn commit(self) -> Result<(), ControlError> {
         let Self {
             control,
@@ -267,11 +272,14 @@ fn is_of_importance(refused: &ControlError) -> bool {
         ErrorKind::Forbidden
         | ErrorKind::Unauthenticated
         | ErrorKind::Conflict
+        | ErrorKind::Stale
         | ErrorKind::TooMany => true,
         ErrorKind::Invalid
         | ErrorKind::NotFound
+        | ErrorKind::Gone
         | ErrorKind::NotInitialized
         | ErrorKind::Unavailable
+        | ErrorKind::Upstream
         | ErrorKind::Internal => false,
     }
 }

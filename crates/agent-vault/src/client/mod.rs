@@ -29,6 +29,7 @@ pub(crate) struct Call<'a> {
     body: Option<Vec<u8>>,
     vault: Option<&'a str>,
     token: Option<&'a SecretBytes>,
+    if_match: Option<String>,
 }
 
 impl<'a> Call<'a> {
@@ -39,6 +40,7 @@ impl<'a> Call<'a> {
             body: None,
             vault: None,
             token: None,
+            if_match: None,
         }
     }
 
@@ -57,6 +59,13 @@ impl<'a> Call<'a> {
     #[must_use]
     pub(crate) fn vault(mut self, vault: Option<&'a str>) -> Call<'a> {
         self.vault = vault;
+        self
+    }
+
+    /// Has the server refuse the write if what it rests on is not at this revision or version any more.
+    #[must_use]
+    pub(crate) fn if_match(mut self, tag: impl std::fmt::Display) -> Call<'a> {
+        self.if_match = Some(format!("\"{tag}\""));
         self
     }
 
@@ -123,6 +132,11 @@ impl Client {
                 CliError::new("the vault's name holds characters that no vault name has")
             })?;
             headers.insert("x-vault", value);
+        }
+        if let Some(tag) = &call.if_match {
+            let value = http::HeaderValue::try_from(tag)
+                .map_err(|_| CliError::usage("a version holds characters that no version has"))?;
+            headers.insert(http::header::IF_MATCH, value);
         }
         if call.body.is_some() {
             headers.insert(

@@ -110,6 +110,27 @@ pub(crate) struct CredentialVersion {
 #[serde(default)]
 pub(crate) struct Services {
     pub(crate) services: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// Each service's version; another server sends none.
+    pub(crate) versions: BTreeMap<String, String>,
+}
+
+/// What a write of services would change: the answer to `?dry_run=true`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Plan {
+    pub(crate) changes: Vec<PlannedChange>,
+    pub(crate) services_count: usize,
+    /// The revision that it was made for.
+    pub(crate) revision: u64,
+}
+
+/// One service of a plan.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PlannedChange {
+    pub(crate) name: String,
+    pub(crate) before: Option<serde_json::Map<String, serde_json::Value>>,
+    pub(crate) after: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// `GET /discover`. `placeholders` and `session` are ours; another server leaves them out.
@@ -276,4 +297,196 @@ pub(crate) struct CatalogEntry {
 #[serde(default)]
 pub(crate) struct Catalog {
     pub(crate) services: Vec<CatalogEntry>,
+}
+
+/// `POST /v1/auth/forgot-password`, `POST /v1/auth/resend-verification`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CodeAsked {
+    pub(crate) message: String,
+    pub(crate) email_sent: bool,
+}
+
+/// `POST /v1/auth/device`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DeviceStarted {
+    pub(crate) device_code: String,
+    pub(crate) user_code: String,
+    pub(crate) verification_uri: String,
+    pub(crate) expires_in: u64,
+    pub(crate) interval: u64,
+}
+
+/// `POST /v1/auth/device/token`.
+#[derive(Deserialize)]
+pub(crate) struct DeviceLoggedIn {
+    pub(crate) email: String,
+    pub(crate) token: String,
+}
+
+/// `GET /v1/auth/device/{code}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WaitingDevice {
+    pub(crate) user_code: String,
+    pub(crate) device_label: String,
+    pub(crate) ip: String,
+    pub(crate) user_agent: String,
+    pub(crate) expires_at: String,
+}
+
+/// `GET /v1/auth/totp`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct FactorStatus {
+    pub(crate) enabled: bool,
+    pub(crate) recovery_codes: u64,
+}
+
+/// `POST /v1/auth/totp`.
+#[derive(Deserialize)]
+pub(crate) struct FactorSecret {
+    pub(crate) secret: String,
+    pub(crate) otpauth_url: String,
+}
+
+/// `POST /v1/auth/totp/confirm`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RecoveryCodes {
+    pub(crate) recovery_codes: Vec<String>,
+}
+
+/// A vault and a role there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct VaultRole {
+    pub(crate) vault_name: String,
+    pub(crate) vault_role: String,
+}
+
+/// One of `GET /v1/users`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct User {
+    pub(crate) email: String,
+    pub(crate) role: String,
+    pub(crate) created_at: String,
+    pub(crate) vaults: Option<Vec<VaultRole>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Users {
+    pub(crate) users: Vec<User>,
+}
+
+/// `POST /v1/users/invites`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct InviteMade {
+    pub(crate) email: String,
+    pub(crate) invite_link: Option<String>,
+    pub(crate) email_error: Option<String>,
+    pub(crate) expires_at: String,
+}
+
+/// One of `GET /v1/users/invites`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Invite {
+    pub(crate) id: String,
+    pub(crate) email: String,
+    pub(crate) role: String,
+    pub(crate) status: String,
+    pub(crate) created_by_name: String,
+    pub(crate) vaults: Vec<VaultRole>,
+    pub(crate) created_at: String,
+    pub(crate) expires_at: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Invites {
+    pub(crate) invites: Vec<Invite>,
+}
+
+/// `GET /v1/users/invites/{token}/details`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct InviteFound {
+    pub(crate) email: String,
+    pub(crate) needs_account: bool,
+    pub(crate) error: bool,
+    pub(crate) error_message: String,
+}
+
+/// `POST /v1/users/invites/{token}/accept`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct InviteAccepted {
+    pub(crate) email: String,
+    pub(crate) message: String,
+}
+
+/// `GET /v1/admin/codes`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WaitingCodes {
+    pub(crate) codes: Vec<WaitingCode>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WaitingCode {
+    pub(crate) email: String,
+    pub(crate) purpose: String,
+    pub(crate) code: String,
+    pub(crate) expires_at: String,
+}
+
+/// `POST /v1/admin/email/test`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TestMailSent {
+    pub(crate) to: String,
+}
+
+/// `GET /v1/admin/settings`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct InstanceSettings {
+    pub(crate) allowed_email_domains: Vec<String>,
+    pub(crate) invite_only: bool,
+    pub(crate) smtp_configured: bool,
+    pub(crate) rate_limit: RateLimits,
+    pub(crate) logs_retention: LogRetention,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RateLimits {
+    pub(crate) profile: String,
+    pub(crate) locked: bool,
+    pub(crate) tiers: BTreeMap<String, RateTier>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RateTier {
+    pub(crate) rate: Option<u32>,
+    pub(crate) burst: Option<u32>,
+    pub(crate) max: Option<u32>,
+    pub(crate) window: Option<String>,
+    pub(crate) concurrency: Option<u32>,
+    pub(crate) source: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LogRetention {
+    pub(crate) max_age_hours: u32,
+    pub(crate) max_rows_per_vault: u32,
+    pub(crate) from_environment: bool,
 }

@@ -34,6 +34,8 @@ enum AccountCommand {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// A second factor for your account: an authenticator app
+    Totp(super::totp::TotpArgs),
     /// Delete your account with its logins and the vault tokens that it minted; vaults and agents stay
     Delete {
         #[command(flatten)]
@@ -48,6 +50,7 @@ pub(crate) async fn run(app: &App, args: AccountArgs) -> Result {
         AccountCommand::ChangePassword { password_stdin } => {
             change_password(app, &connection, password_stdin).await
         }
+        AccountCommand::Totp(args) => super::totp::run(app, &connection, args).await,
         AccountCommand::Delete { yes } => delete(app, &connection, yes).await,
     }
 }

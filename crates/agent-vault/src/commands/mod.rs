@@ -2,13 +2,17 @@
 
 pub(crate) mod account;
 pub(crate) mod agent;
+pub(crate) mod apply;
 pub(crate) mod auth;
 pub(crate) mod ca;
 pub(crate) mod catalog;
 pub(crate) mod completions;
+pub(crate) mod owner;
 pub(crate) mod reference;
 pub(crate) mod server;
 pub(crate) mod status;
+pub(crate) mod totp;
+pub(crate) mod user;
 pub(crate) mod vault;
 pub(crate) mod version;
 

@@ -7,14 +7,18 @@ mod values;
 
 use std::cell::RefCell;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use agent_vault_control::UnmatchedPolicy;
+use agent_vault_control::{LimitLayer, LimitSources, UnmatchedPolicy};
+use agent_vault_seal::SecretBytes;
 use ipnet::IpNet;
 
 use layers::{FileLayer, Layers, Spec};
 pub(crate) use layers::{Origin, Setting};
-pub(crate) use values::{LogFormat, LogLevel, RateLimits, RateProfile, TlsMode, UpstreamProxyUrl};
+pub(crate) use values::{
+    LogFormat, LogLevel, RateLimits, RateProfile, SmtpConfig, TlsMode, UpstreamProxyUrl,
+};
 
 use crate::env::Env;
 use crate::env_vars as vars;
@@ -120,6 +124,8 @@ pub(crate) struct ServerConfig {
     pub(crate) tls_cert: Setting<Option<PathBuf>>,
     /// Its private key.
     pub(crate) tls_key: Setting<Option<PathBuf>>,
+    /// The mail server.
+    pub(crate) smtp: SmtpConfig,
     /// Rate limits.
     pub(crate) rate_limits: RateLimits,
     /// Age limit of request log rows in hours; 0 = none. Beats the stored setting unless it is the default.
@@ -314,6 +320,7 @@ impl ServerConfig {
                 |text| Ok(Some(env.cwd().join(text))),
                 || None,
             )?,
+            smtp: smtp(&layers)?,
             rate_limits: rate_limits(&layers)?,
             logs_max_age_hours: layers.plain(
                 "logs_max_age_hours",
@@ -484,6 +491,33 @@ impl ServerConfig {
                 &self.tls_key.origin,
             ),
             row(
+                "smtp_host",
+                self.smtp.host.value.as_deref().unwrap_or(""),
+                &self.smtp.host.origin,
+            ),
+            row("smtp_port", self.smtp.port.value, &self.smtp.port.origin),
+            row(
+                "smtp_username",
+                self.smtp.username.value.as_deref().unwrap_or(""),
+                &self.smtp.username.origin,
+            ),
+            row(
+                "smtp_from",
+                self.smtp.from.value.as_deref().unwrap_or(""),
+                &self.smtp.from.origin,
+            ),
+            row(
+                "smtp_from_name",
+                &self.smtp.from_name.value,
+                &self.smtp.from_name.origin,
+            ),
+            row("smtp_tls_mode", self.smtp.tls.value, &self.smtp.tls.origin),
+            row(
+                "smtp_tls_skip_verify",
+                self.smtp.skip_verify.value,
+                &self.smtp.skip_verify.origin,
+            ),
+            row(
                 "logs_max_age_hours",
                 self.logs_max_age_hours.value,
                 &self.logs_max_age_hours.origin,
@@ -535,6 +569,99 @@ fn base_url(layers: &Layers<'_>) -> Result<Setting<Option<String>>> {
     })
 }
 
+/// The mail server; a part of it alone is an error rather than mail that never goes out.
+fn smtp(layers: &Layers<'_>) -> Result<SmtpConfig> {
+    let text = |text: &str| Ok(Some(text.to_owned()));
+    let smtp = SmtpConfig {
+        host: layers.plain("smtp_host", &vars::SMTP_HOST, text, || None)?,
+        port: layers.plain("smtp_port", &vars::SMTP_PORT, values::port, || 587)?,
+        username: layers.plain("smtp_username", &vars::SMTP_USERNAME, text, || None)?,
+        password: secret(layers, &vars::SMTP_PASSWORD, &vars::SMTP_PASSWORD_FILE)?,
+        from: layers.plain("smtp_from", &vars::SMTP_FROM, text, || None)?,
+        from_name: layers.plain(
+            "smtp_from_name",
+            &vars::SMTP_FROM_NAME,
+            |text| Ok(text.to_owned()),
+            || String::from("Agent Vault"),
+        )?,
+        tls: layers.plain(
+            "smtp_tls_mode",
+            &vars::SMTP_TLS_MODE,
+            values::smtp_tls,
+            || values::SmtpTls(agent_vault_mail::TlsMode::Opportunistic),
+        )?,
+        skip_verify: layers.plain(
+            "smtp_tls_skip_verify",
+            &vars::SMTP_TLS_SKIP_VERIFY,
+            values::boolean,
+            || false,
+        )?,
+    };
+    if smtp.host.value.is_some() != smtp.from.value.is_some() {
+        return Err(CliError::new(format!(
+            "{} and {} go together: mail needs both",
+            vars::SMTP_HOST.name,
+            vars::SMTP_FROM.name
+        )));
+    }
+    if smtp.username.value.is_some() != smtp.password.is_some() {
+        return Err(CliError::new(format!(
+            "{} and {} go together",
+            vars::SMTP_USERNAME.name,
+            vars::SMTP_PASSWORD.name
+        )));
+    }
+    Ok(smtp)
+}
+
+/// A secret of the environment, or of a file that the environment names: its first line.
+pub(crate) fn secret_in(
+    env: &Env,
+    variable: &vars::Variable,
+    file: &vars::Variable,
+) -> Result<Option<SecretBytes>> {
+    let value = env.get(variable)?;
+    let path = env.get(file)?;
+    match (value, path) {
+        (Some(_), Some(_)) => Err(CliError::new(format!(
+            "{} and {} are both set",
+            variable.name, file.name
+        ))),
+        (Some(value), None) => Ok(Some(SecretBytes::new(value.as_bytes().to_vec()))),
+        (None, Some(path)) => secret_of(env.cwd(), Path::new(path), &file.name).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The first line of a file, as a secret; `named_by` is told when it cannot be had.
+pub(crate) fn secret_of(
+    cwd: &Path,
+    path: &Path,
+    named_by: &dyn std::fmt::Display,
+) -> Result<SecretBytes> {
+    let path = cwd.join(path);
+    let failed = |why: &dyn std::fmt::Display| {
+        CliError::new(format!("{named_by}: {}: {why}", path.display()))
+    };
+    let bytes =
+        crate::home::read_if_there(&path)?.ok_or_else(|| failed(&"there is no such file"))?;
+    let bytes = zeroize::Zeroizing::new(bytes);
+    let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(failed(&"its first line is empty"));
+    }
+    Ok(SecretBytes::new(line.to_vec()))
+}
+
+fn secret(
+    layers: &Layers<'_>,
+    variable: &vars::Variable,
+    file: &vars::Variable,
+) -> Result<Option<Arc<SecretBytes>>> {
+    Ok(secret_in(layers.env, variable, file)?.map(Arc::new))
+}
+
 /// The limits as the API reads them, so that what is shown is what is held to.
 fn rate_limits(layers: &Layers<'_>) -> Result<RateLimits> {
     let profile = layers.plain(
@@ -552,7 +679,7 @@ fn rate_limits(layers: &Layers<'_>) -> Result<RateLimits> {
     let knobs = RefCell::new(Vec::new());
     let variable = |name: &str| {
         if name == vars::RATELIMIT_PROFILE.name {
-            return Some(profile.value.to_string());
+            return (profile.origin != Origin::Default).then(|| profile.value.to_string());
         }
         let text = layers.env.raw(name)?.to_string_lossy().into_owned();
         if !text.trim().is_empty() {
@@ -560,8 +687,11 @@ fn rate_limits(layers: &Layers<'_>) -> Result<RateLimits> {
         }
         Some(text)
     };
-    let limits = agent_vault_api::RateLimits::from_env(variable)
-        .map_err(|error| CliError::new(format!("environment variable {error}")))?;
+    let limits = LimitSources {
+        env: LimitLayer::from_env(variable)
+            .map_err(|error| CliError::new(format!("environment variable {error}")))?,
+        lock: lock.value,
+    };
     Ok(RateLimits {
         profile,
         lock,

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use agent_vault_control::{UnmatchedPolicy, unmatched_name};
+use std::sync::Arc;
+
+use agent_vault_control::{LimitSources, UnmatchedPolicy, unmatched_name};
+use agent_vault_seal::SecretBytes;
 use ipnet::IpNet;
 use url::Url;
 
@@ -88,10 +91,47 @@ pub(crate) struct RateLimits {
     pub(crate) profile: Setting<RateProfile>,
     /// The stored setting is ignored.
     pub(crate) lock: Setting<bool>,
-    /// What the server holds to: the profile, and each single limit that beats it.
-    pub(crate) limits: agent_vault_api::RateLimits,
+    /// What beats the stored setting: the profile, and each single limit.
+    pub(crate) limits: LimitSources,
     /// The variables that set a single limit, with their text.
     pub(crate) knobs: Vec<(String, String)>,
+}
+
+/// The mail server, as set from outside the database.
+#[derive(Debug, Clone)]
+pub(crate) struct SmtpConfig {
+    pub(crate) host: Setting<Option<String>>,
+    pub(crate) port: Setting<u16>,
+    pub(crate) username: Setting<Option<String>>,
+    /// Printed by nobody.
+    pub(crate) password: Option<Arc<SecretBytes>>,
+    pub(crate) from: Setting<Option<String>>,
+    pub(crate) from_name: Setting<String>,
+    pub(crate) tls: Setting<SmtpTls>,
+    pub(crate) skip_verify: Setting<bool>,
+}
+
+/// Whether mail travels inside TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SmtpTls(pub(crate) agent_vault_mail::TlsMode);
+
+impl fmt::Display for SmtpTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            agent_vault_mail::TlsMode::Opportunistic => "opportunistic",
+            agent_vault_mail::TlsMode::Required => "required",
+            agent_vault_mail::TlsMode::None => "none",
+        })
+    }
+}
+
+pub(super) fn smtp_tls(text: &str) -> Parsed<SmtpTls> {
+    Ok(SmtpTls(match text {
+        "opportunistic" => agent_vault_mail::TlsMode::Opportunistic,
+        "required" => agent_vault_mail::TlsMode::Required,
+        "none" => agent_vault_mail::TlsMode::None,
+        _ => return Err(String::from("give `opportunistic`, `required` or `none`")),
+    }))
 }
 
 /// `http://[user:password@]host:port`; shown without the password.

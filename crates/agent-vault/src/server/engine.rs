@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::log_sink::StoreSink;
-use super::{Endpoints, KeyState, StartError, StoreState, Unlock, knobs, outbound, own_tls};
+use super::{Endpoints, KeyState, StartError, StoreState, Unlock, knobs, mail, outbound, own_tls};
 use crate::config::{ServerConfig, TlsMode};
 use crate::error::CliError;
 
@@ -34,7 +34,6 @@ pub(super) struct Engine {
     upstream: Arc<Upstream>,
     journal: Journal,
     config: ServerConfig,
-    limits: RateLimits,
     proxy_listening: Arc<AtomicBool>,
     /// Whatever runs besides the listeners: the log writer, retention, the watch on the database, local listeners.
     tasks: TaskTracker,
@@ -76,7 +75,6 @@ impl Engine {
     /// Opens and unlocks the store, loads rules and CA, starts what runs in the background.
     pub(super) async fn open(config: &ServerConfig, unlock: Unlock) -> Result<Engine, StartError> {
         let clock = Clock::system();
-        let limits = config.rate_limits.limits;
         let extra_roots = outbound::extra_roots(config)?;
         let given = own_tls::given(config)?;
         let store = open_store(config, clock.now()).await?;
@@ -86,7 +84,9 @@ impl Engine {
             Arc::clone(&keyring),
             clock.clone(),
             ControlOptions {
-                proxy_limits: limits.proxy,
+                limits: config.rate_limits.limits.clone(),
+                mailer: mail::mailer(config, extra_roots.clone())?,
+                retention: knobs::retention(config),
                 dev_mode: config.dev_mode.value,
                 unmatched: config.unmatched_host_policy.value,
             },
@@ -119,7 +119,6 @@ impl Engine {
             upstream: Arc::new(upstream),
             journal,
             config: config.clone(),
-            limits,
             proxy_listening: Arc::new(AtomicBool::new(false)),
             tasks,
             closing,
@@ -138,6 +137,10 @@ impl Engine {
         let retention = knobs::retention(&self.config);
         self.tasks
             .spawn(async move { trimming.keep_retention(retention, closing).await });
+        let tidying = self.control.clone();
+        let closing = self.closing.clone();
+        self.tasks
+            .spawn(async move { tidying.keep_people(closing).await });
         let noting = self.control.clone();
         let closing = self.closing.clone();
         self.tasks
@@ -190,7 +193,7 @@ impl Engine {
         proxy: Option<TcpListener>,
         shutdown: CancellationToken,
     ) {
-        let state = ApiState::new(self.control.clone(), self.info(endpoints), &self.limits);
+        let state = ApiState::new(self.control.clone(), self.info(endpoints));
         let router = agent_vault_api::router(state);
         // Bound is as good as listening, and said before the API can be asked for it.
         self.proxy_listening
@@ -214,6 +217,7 @@ impl Engine {
     }
 
     fn proxy(&self, endpoints: &Endpoints, shutdown: CancellationToken) -> Proxy {
+        let auth = self.control.limits().limits.auth;
         let cap = |bytes: u64| (bytes > 0).then_some(bytes);
         Proxy::new(
             Arc::clone(self.control.broker()),
@@ -225,8 +229,8 @@ impl Engine {
                 max_request_bytes: cap(self.config.max_request_bytes.value),
                 max_response_bytes: cap(self.config.max_response_bytes.value),
                 log_paths: self.config.log_paths.value,
-                max_auth_failures: self.limits.auth.map(|auth| auth.max),
-                auth_failure_window: self.limits.auth.map_or(Duration::ZERO, |auth| auth.window),
+                max_auth_failures: auth.map(|auth| auth.max),
+                auth_failure_window: auth.map_or(Duration::ZERO, |auth| auth.window),
                 own_identity: Some(Arc::clone(&self.identity)),
                 require_tls: self.config.tls.value == TlsMode::Required,
                 clock: Arc::new(Timestamp::now),

@@ -39,12 +39,7 @@ pub(super) fn upstream(
         environment: TrustEnvironment::of_this_process(),
     })
     .map_err(|error| CliError::new(format!("no roots to verify upstreams with: {error}")))?;
-    let proxy = config
-        .upstream_proxy
-        .value
-        .as_ref()
-        .map(|url| chained(url, config))
-        .transpose()?;
+    let proxy = proxy(config)?;
     let dialer = Dialer::new(DialerOptions {
         resolver: Arc::new(CachingResolver::new(Arc::new(SystemResolver::new()))),
         egress: EgressPolicy {
@@ -57,6 +52,16 @@ pub(super) fn upstream(
     })
     .map_err(|error| CliError::new(format!("TLS towards upstreams cannot be set up: {error}")))?;
     Ok(Upstream::new(dialer))
+}
+
+/// The operator's proxy on the way out, if there is one.
+pub(super) fn proxy(config: &ServerConfig) -> Result<Option<UpstreamProxy>, StartError> {
+    config
+        .upstream_proxy
+        .value
+        .as_ref()
+        .map(|url| chained(url, config))
+        .transpose()
 }
 
 fn chained(url: &UpstreamProxyUrl, config: &ServerConfig) -> Result<UpstreamProxy, StartError> {

@@ -10,17 +10,19 @@
 
 mod bucket;
 mod global;
-mod settings;
+mod live;
 mod window;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use settings::{BucketKnobs, Profile, RateLimits, SettingsError, WindowKnobs};
+pub use agent_vault_control::{BucketKnobs, RateLimits, WindowKnobs};
 
 use bucket::Buckets;
 use global::Global;
 pub(crate) use global::InFlight;
+pub(crate) use live::Live;
 use window::Windows;
 
 /// How many times wider the window of one e-mail over all addresses is than that of one e-mail from one address.
@@ -50,9 +52,10 @@ const LOGIN_MESSAGE: &str = "Too many login attempts, try again later";
 /// Every limiter of the management plane.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    global: Global,
-    auth: Option<Auth>,
-    authed: Option<Buckets>,
+    settings: RateLimits,
+    global: Arc<Global>,
+    auth: Option<Arc<Auth>>,
+    authed: Option<Arc<Buckets>>,
 }
 
 #[derive(Debug)]
@@ -65,17 +68,37 @@ struct Auth {
 impl Limits {
     pub(crate) fn new(settings: &RateLimits) -> Self {
         Self {
-            global: Global::new(settings.global, settings.global_in_flight),
-            auth: settings.auth.map(|knobs| Auth {
-                by_address: Windows::new(knobs),
-                by_email: Windows::new(knobs),
-                by_email_anywhere: Windows::new(WindowKnobs {
-                    max: knobs.max.saturating_mul(EMAIL_WINDOW_FACTOR),
-                    ..knobs
-                }),
+            settings: *settings,
+            global: Arc::new(Global::new(settings.global, settings.global_in_flight)),
+            auth: settings.auth.map(|knobs| {
+                Arc::new(Auth {
+                    by_address: Windows::new(knobs),
+                    by_email: Windows::new(knobs),
+                    by_email_anywhere: Windows::new(WindowKnobs {
+                        max: knobs.max.saturating_mul(EMAIL_WINDOW_FACTOR),
+                        ..knobs
+                    }),
+                })
             }),
-            authed: settings.authed.map(Buckets::new),
+            authed: settings.authed.map(|knobs| Arc::new(Buckets::new(knobs))),
         }
+    }
+
+    /// The same with other settings; what has been counted stays where a tier's numbers are as before.
+    fn changed(&self, settings: &RateLimits) -> Self {
+        let mut next = Self::new(settings);
+        let before = &self.settings;
+        if (before.global, before.global_in_flight) == (settings.global, settings.global_in_flight)
+        {
+            next.global = Arc::clone(&self.global);
+        }
+        if before.auth == settings.auth {
+            next.auth.clone_from(&self.auth);
+        }
+        if before.authed == settings.authed {
+            next.authed.clone_from(&self.authed);
+        }
+        next
     }
 
     /// The GLOBAL tier. The returned place is held until the response has been made.
@@ -95,6 +118,20 @@ impl Limits {
         auth.by_address
             .take(address_key(address), now, TIER_MESSAGE)
             .map(Some)
+    }
+
+    /// The AUTH tier for one client address and one link.
+    pub(crate) fn link(
+        &self,
+        address: Option<IpAddr>,
+        link: &str,
+        now: Instant,
+    ) -> Result<Option<Allowance>, Exceeded> {
+        let Some(auth) = &self.auth else {
+            return Ok(None);
+        };
+        let pair = format!("{} {link}", address_key(address));
+        auth.by_address.take(pair, now, TIER_MESSAGE).map(Some)
     }
 
     /// The e-mail part of the AUTH tier, for logins.

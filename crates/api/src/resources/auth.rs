@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use agent_vault_control::{Actor, InstanceRole, Login, NewLogin, Seen, label};
+use agent_vault_control::{Actor, InstanceRole, NewAccount, NewLogin, Seen, label};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::SET_COOKIE;
@@ -19,7 +19,7 @@ use crate::principal::{self, Caller};
 use crate::segment::Segment;
 use crate::state::ApiState;
 
-/// A new owner.
+/// A new account.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct Registration {
     #[serde(default)]
@@ -28,7 +28,7 @@ pub(crate) struct Registration {
     #[schema(value_type = String)]
     password: SecretField,
     device_label: Option<String>,
-    /// The token that the server printed; needed from other machines.
+    /// For the first owner: the token that the server printed; needed from other machines.
     setup_token: Option<String>,
 }
 
@@ -46,18 +46,38 @@ pub(crate) struct Registered {
     expires_at: Stamp,
 }
 
-/// Creates the first owner. Closed once there is one.
+/// An account that waits for its code. The same answer for an address that has an account already.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Waiting {
+    email: String,
+    requires_verification: bool,
+    /// Whether codes go by mail here; else an owner hands them on.
+    email_sent: bool,
+    message: &'static str,
+}
+
+/// What a registration answers.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum RegistrationAnswer {
+    /// The first owner.
+    Owner(Registered),
+    /// Anybody else.
+    Waiting(Waiting),
+}
+
+/// Creates the first owner; once there is one, an account that waits for a code, where the instance lets people in.
 #[utoipa::path(post, operation_id = "auth_register", path = "/v1/auth/register", tag = "auth", security(()), request_body = Registration,
-    responses((status = 201, description = "the owner, logged in", body = Registered), Refusals))]
+    responses((status = 201, description = "the owner, logged in, or an account that waits for its code", body = RegistrationAnswer), Refusals))]
 pub(crate) async fn register(
     State(state): State<ApiState>,
     client: Client,
     JsonBody(body): JsonBody<Registration>,
 ) -> Result<Response, ApiError> {
-    let registered = state
+    let account = state
         .control()
         .registration()
-        .first_owner(
+        .register(
             &body.email,
             body.password.0,
             client.setup,
@@ -65,9 +85,25 @@ pub(crate) async fn register(
             new_login(&client, body.device_label.as_deref()),
         )
         .await?;
+    let registered = match account {
+        NewAccount::Owner(registered) => registered,
+        NewAccount::Waiting { email, by_mail } => {
+            let waiting = Waiting {
+                email,
+                requires_verification: true,
+                email_sent: by_mail,
+                message: if by_mail {
+                    "If this address may have an account, a code is on its way to it"
+                } else {
+                    "If this address may have an account, ask an owner for its code"
+                },
+            };
+            return Ok(Answer::created(RegistrationAnswer::Waiting(waiting)).into_response());
+        }
+    };
     let token = registered.login.token.expose().to_owned();
     let cookie = cookie::keep(&token, &client);
-    let answer = Answer::created(Registered {
+    let answer = Answer::created(RegistrationAnswer::Owner(Registered {
         email: registered.email,
         role: InstanceRole::Owner.as_str(),
         requires_verification: false,
@@ -76,7 +112,7 @@ pub(crate) async fn register(
         message: "Owner account created",
         token,
         expires_at: Stamp(registered.login.expires_at),
-    });
+    }));
     Ok(with_cookie(answer, cookie))
 }
 
@@ -88,6 +124,9 @@ pub(crate) struct LoginAttempt {
     #[serde(default)]
     #[schema(value_type = String)]
     password: SecretField,
+    /// A code of the authenticator app or a recovery code, where the account has a second factor.
+    #[schema(value_type = Option<String>)]
+    totp_code: Option<SecretField>,
     device_label: Option<String>,
 }
 
@@ -95,11 +134,11 @@ pub(crate) struct LoginAttempt {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SessionToken {
     /// Shown once.
-    token: String,
-    expires_at: Stamp,
+    pub(crate) token: String,
+    pub(crate) expires_at: Stamp,
 }
 
-/// Logs in.
+/// Logs in. With a second factor and no code of it, 401 with `second_factor_required`.
 #[utoipa::path(post, operation_id = "auth_login", path = "/v1/auth/login", tag = "auth", security(()), request_body = LoginAttempt,
     responses((status = 200, description = "a session", body = SessionToken), Refusals))]
 pub(crate) async fn login(
@@ -114,12 +153,17 @@ pub(crate) async fn login(
         .limits()
         .login(client.address, &body.email, Instant::now())?;
     let login = new_login(&client, body.device_label.as_deref());
+    let factor = body
+        .totp_code
+        .as_ref()
+        .map(super::codes::text)
+        .transpose()?;
     let login = state
         .control()
         .sessions()
-        .login(&body.email, body.password.0, login)
+        .login(&body.email, body.password.0.duplicate(), factor, login)
         .await?;
-    Ok(session(&client, &login))
+    Ok(super::codes::session(&client, &login))
 }
 
 /// Drops the presented login or vault token, and the cookie.
@@ -207,7 +251,7 @@ pub(crate) async fn change_password(
             seen(caller.client()),
         )
         .await?;
-    Ok(session(caller.client(), &login))
+    Ok(super::codes::session(caller.client(), &login))
 }
 
 /// An account that is gone.
@@ -310,19 +354,7 @@ pub(crate) async fn revoke_session(
     Ok(with_cookie(answer, cookie))
 }
 
-fn session(client: &Client, login: &Login) -> Response {
-    let token = login.token.expose().to_owned();
-    let cookie = cookie::keep(&token, client);
-    with_cookie(
-        Answer::ok(SessionToken {
-            token,
-            expires_at: Stamp(login.expires_at),
-        }),
-        cookie,
-    )
-}
-
-fn with_cookie(answer: impl IntoResponse, cookie: Option<HeaderValue>) -> Response {
+pub(crate) fn with_cookie(answer: impl IntoResponse, cookie: Option<HeaderValue>) -> Response {
     let mut response = answer.into_response();
     if let Some(cookie) = cookie {
         response.headers_mut().append(SET_COOKIE, cookie);
@@ -330,14 +362,14 @@ fn with_cookie(answer: impl IntoResponse, cookie: Option<HeaderValue>) -> Respon
     response
 }
 
-fn new_login(client: &Client, device_label: Option<&str>) -> NewLogin {
+pub(crate) fn new_login(client: &Client, device_label: Option<&str>) -> NewLogin {
     NewLogin {
         device_label: device_label.and_then(label::device_label),
         seen: seen(client),
     }
 }
 
-fn seen(client: &Client) -> Seen {
+pub(crate) fn seen(client: &Client) -> Seen {
     Seen {
         address: client.address.map(|address| address.to_string()),
         user_agent: client.user_agent.clone(),

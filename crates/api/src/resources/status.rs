@@ -21,6 +21,12 @@ pub(crate) struct InstanceStatus {
     initialized: bool,
     /// The opposite.
     needs_first_user: bool,
+    /// Domains of addresses that may have an account, where not all may.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allowed_email_domains: Vec<String>,
+    /// Present and true where people come by invitation only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    invite_only: bool,
     /// Address that people use, when one is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     base_url: Option<String>,
@@ -34,7 +40,10 @@ pub(crate) struct InstanceStatus {
 pub(crate) async fn status(State(state): State<ApiState>) -> Outcome<InstanceStatus> {
     let initialized = state.control().is_initialized().await?;
     let info = state.info();
+    let entrance = state.control().instance().entrance();
     Ok(Answer::ok(InstanceStatus {
+        allowed_email_domains: entrance.allowed_domains,
+        invite_only: entrance.invite_only,
         initialized,
         needs_first_user: !initialized,
         base_url: info.base_url_is_explicit.then(|| info.base_url.clone()),

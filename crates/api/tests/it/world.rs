@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use agent_vault_api::{ApiState, OwnTls, RateLimits, ServerInfo, router};
-use agent_vault_broker::LimitSettings;
-use agent_vault_control::{Clock, Control, ControlOptions};
+use agent_vault_control::{
+    Clock, Control, ControlOptions, LimitLayer, LimitSources, Mail, MailError, Mailer, Profile,
+    Sending,
+};
 use agent_vault_seal::{Keyring, PasswordHash, Token, TokenKind, public_id};
 use agent_vault_store::{
     ActorRef, AuditEntry, AuditRecord, DEFAULT_VAULT_ID, Grant, InstanceRole, OpenOptions, Session,
@@ -63,6 +65,31 @@ impl World {
     }
 
     pub(crate) async fn with(limits: RateLimits, shape: impl FnOnce(&mut ServerInfo)) -> Self {
+        Self::build(Some(limits), None, no_limits(), shape).await
+    }
+
+    /// An instance with one of each principal, and a mailbox that catches its mail.
+    pub(crate) async fn with_mail() -> (Self, Cast, Arc<Mailbox>) {
+        let mailbox = Arc::new(Mailbox::default());
+        let mailer = Arc::clone(&mailbox) as Arc<dyn Mailer>;
+        let world = Self::build(Some(RateLimits::off()), Some(mailer), no_limits(), |_| {}).await;
+        let cast = world.people().await;
+        (world, cast, mailbox)
+    }
+
+    /// An instance that follows its stored limits.
+    pub(crate) async fn live(sources: LimitSources) -> (Self, Cast) {
+        let world = Self::build(None, None, sources, |_| {}).await;
+        let cast = world.people().await;
+        (world, cast)
+    }
+
+    async fn build(
+        limits: Option<RateLimits>,
+        mailer: Option<Arc<dyn Mailer>>,
+        sources: LimitSources,
+        shape: impl FnOnce(&mut ServerInfo),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let start: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let store = Store::open(folder.path(), OpenOptions { now: start })
@@ -75,10 +102,9 @@ impl World {
             Arc::new(Keyring::generate().unwrap()),
             Clock::new(move || *shown.lock().unwrap()),
             ControlOptions {
-                proxy_limits: LimitSettings {
-                    rate: None,
-                    concurrency: None,
-                },
+                limits: sources,
+                mailer,
+                retention: agent_vault_control::RetentionKnobs::default(),
                 dev_mode: false,
                 unmatched: agent_vault_control::UnmatchedPolicy::Passthrough,
             },
@@ -100,7 +126,12 @@ impl World {
         };
         shape(&mut info);
         let local = Token::generate(TokenKind::Agent).unwrap();
-        let state = ApiState::with_local_operator(control.clone(), info.clone(), &limits, &local);
+        let state = match &limits {
+            Some(limits) => {
+                ApiState::with_local_operator(control.clone(), info.clone(), limits, &local)
+            }
+            None => ApiState::new(control.clone(), info.clone()),
+        };
         Self {
             router: router(state),
             control,
@@ -431,5 +462,64 @@ impl Reply {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Nothing is limited, so that tests do not wait for each other.
+fn no_limits() -> LimitSources {
+    LimitSources {
+        env: LimitLayer {
+            profile: Some(Profile::Off),
+            ..LimitLayer::default()
+        },
+        lock: false,
+    }
+}
+
+/// Catches mail, or refuses it.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    letters: Mutex<Vec<Letter>>,
+    pub(crate) broken: AtomicBool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Letter {
+    pub(crate) to: String,
+    pub(crate) subject: String,
+    pub(crate) text: String,
+}
+
+impl Letter {
+    /// The line that is a code.
+    pub(crate) fn code(&self) -> String {
+        let code = self
+            .text
+            .lines()
+            .map(str::trim)
+            .find(|line| line.len() == 6);
+        code.unwrap().to_owned()
+    }
+}
+
+impl Mailbox {
+    pub(crate) fn letters(&self) -> Vec<Letter> {
+        self.letters.lock().unwrap().clone()
+    }
+}
+
+impl Mailer for Mailbox {
+    fn send(&self, mail: Mail) -> Sending<'_> {
+        let sent = if self.broken.load(Ordering::Acquire) {
+            Err(MailError("the mail server is on fire".to_owned()))
+        } else {
+            self.letters.lock().unwrap().push(Letter {
+                to: mail.to,
+                subject: mail.subject,
+                text: mail.text.to_string(),
+            });
+            Ok(())
+        };
+        Box::pin(std::future::ready(sent))
     }
 }

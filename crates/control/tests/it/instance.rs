@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use agent_vault_broker::LimitSettings;
 use agent_vault_control::{
-    Actor, AgentActor, Clock, Control, ControlOptions, InstanceRole, NewAgent, UserActor, VaultRole,
+    Actor, AgentActor, Clock, Control, ControlOptions, InstanceRole, LimitLayer, LimitSources,
+    NewAgent, Profile, UserActor, VaultRole,
 };
 use agent_vault_seal::{Keyring, PasswordHash, SecretBytes, Token, TokenKind};
 use agent_vault_store::{ActorRef, AuditEntry, DEFAULT_VAULT_ID, Grant, OpenOptions, Store, User};
@@ -127,10 +127,9 @@ async fn open(folder: &Path, now: &Arc<Mutex<Timestamp>>) -> (Control, Store) {
         .unwrap();
     let shown = Arc::clone(now);
     let options = ControlOptions {
-        proxy_limits: LimitSettings {
-            rate: None,
-            concurrency: None,
-        },
+        limits: no_limits(),
+        mailer: None,
+        retention: agent_vault_control::RetentionKnobs::default(),
         dev_mode: false,
         unmatched: agent_vault_control::UnmatchedPolicy::Passthrough,
     };
@@ -148,4 +147,15 @@ pub(crate) fn unknown_token() -> String {
         .unwrap()
         .expose()
         .to_owned()
+}
+
+/// Nothing is limited, so that tests do not wait for each other.
+fn no_limits() -> LimitSources {
+    LimitSources {
+        env: LimitLayer {
+            profile: Some(Profile::Off),
+            ..LimitLayer::default()
+        },
+        lock: false,
+    }
 }

@@ -1,5 +1,8 @@
 //! `agent-vault auth`: log in and out, register, see and end logins.
 
+mod accept_invite;
+mod codes;
+mod device;
 mod login;
 mod logout;
 mod register;
@@ -35,6 +38,21 @@ enum AuthCommand {
         after_help = "Example: echo \"$PASSWORD\" | agent-vault auth register --email me@example.com --password-stdin"
     )]
     Register(register::RegisterArgs),
+    /// Confirm your address with the code that came by mail, and log in
+    Verify(codes::VerifyArgs),
+    /// Have another code sent that confirms your address
+    Resend(codes::AskArgs),
+    /// Have a code sent that sets a new password
+    ForgotPassword(codes::AskArgs),
+    /// Set a new password with a code, and log in; every other login ends
+    #[command(
+        after_help = "Example: echo \"$PASSWORD\" | agent-vault auth reset-password --email me@example.com --code 123456 --password-stdin"
+    )]
+    ResetPassword(codes::ResetArgs),
+    /// Accept an invitation
+    AcceptInvite(accept_invite::AcceptArgs),
+    /// Approve or deny a device that waits for a login
+    Device(device::DeviceArgs),
     /// End the saved login
     Logout,
     /// List and end your logins
@@ -46,6 +64,12 @@ pub(crate) async fn run(app: &App, args: AuthArgs) -> Result {
     match args.command {
         AuthCommand::Login(args) => login::run(app, address, args).await,
         AuthCommand::Register(args) => register::run(app, address, args).await,
+        AuthCommand::Verify(args) => codes::verify(app, address, args).await,
+        AuthCommand::Resend(args) => codes::resend(app, address, args).await,
+        AuthCommand::ForgotPassword(args) => codes::forgot(app, address, args).await,
+        AuthCommand::ResetPassword(args) => codes::reset(app, address, args).await,
+        AuthCommand::AcceptInvite(args) => accept_invite::run(app, address, args).await,
+        AuthCommand::Device(args) => device::run(app, address, args).await,
         AuthCommand::Logout => logout::run(app, address).await,
         AuthCommand::Sessions(args) => sessions::run(app, address, args).await,
     }

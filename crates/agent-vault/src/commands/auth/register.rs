@@ -43,13 +43,15 @@ pub(super) async fn run(app: &App, address: Option<&str>, args: RegisterArgs) ->
                 .unwrap_or("the server wants to verify the e-mail"),
         );
         if !app.ui.is_interactive() || args.password_stdin {
-            return Err(CliError::new("the account waits for its verification code")
-                .hint("run the same command on a terminal to enter the code"));
+            return app.ui.success(&format!(
+                "registered; confirm the address with `agent-vault auth verify --address {} --email {email} --code …`",
+                connection.place_name()
+            ));
         }
-        let code = app.ui.ask("Verification code", "a terminal")?;
-        let body = json!({"email": email, "code": code, "device_label": label});
-        let call = Call::new(Method::POST, "/v1/auth/verify").json(&body);
-        answer = connection.send(app, call).await?.json()?;
+        let code = app
+            .ui
+            .ask("Verification code", "agent-vault auth verify --code")?;
+        answer = super::codes::send_code(app, &connection, &email, &code, &label).await?;
     }
     let Some(token) = answer.token else {
         return Err(

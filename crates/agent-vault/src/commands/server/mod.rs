@@ -20,7 +20,7 @@ pub(crate) use unlock::open_local;
 use super::{check_password, new_password, password_text};
 use crate::cli::App;
 use crate::client::{Call, Client, Transport};
-use crate::config::{ServerConfig, ServerFlags, TlsMode};
+use crate::config::{ServerConfig, ServerFlags, TlsMode, secret_in, secret_of};
 use crate::connect::Address;
 use crate::env_vars;
 use crate::error::{CliError, Result};
@@ -55,6 +55,12 @@ pub(crate) struct ServerArgs {
     /// Read the master password from the first line of stdin; an empty line means none
     #[arg(long)]
     password_stdin: bool,
+    /// Create this owner at the first start, with the password of `--owner-password-file` [env: AGENT_VAULT_OWNER_EMAIL]
+    #[arg(long, value_name = "EMAIL")]
+    owner_email: Option<String>,
+    /// File with the password of that owner [env: AGENT_VAULT_OWNER_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE")]
+    owner_password_file: Option<std::path::PathBuf>,
     /// Print every setting with its origin, and do not start
     #[arg(long)]
     print_config: bool,
@@ -102,7 +108,12 @@ pub(crate) async fn run(app: &App, args: ServerArgs) -> Result {
     check_ports(&config)?;
     let state = Server::inspect(&config).await.map_err(|e| e.error)?;
     let unlock = unlock::Plan::make(app, state.key, args.password_stdin)?;
-    let owner = match (state.has_owner, owner_in_environment(app)?) {
+    let given = owner_given(
+        app,
+        args.owner_email.as_deref(),
+        args.owner_password_file.as_deref(),
+    )?;
+    let owner = match (state.has_owner, given) {
         (true, _) => Owner::Enough,
         // Whoever started it has asked already.
         (false, _) if detached_child => Owner::Later,
@@ -324,18 +335,31 @@ enum Owner {
     Later,
 }
 
-/// The owner that the environment names.
+/// The owner that flags or environment name.
 ///
 /// # Errors
 /// One of the two variables without the other; a password that is too short.
-fn owner_in_environment(app: &App) -> Result<Option<(String, SecretBytes)>> {
-    let email = app.env.get(&env_vars::OWNER_EMAIL)?;
-    let password = app.env.get(&env_vars::OWNER_PASSWORD)?;
+fn owner_given(
+    app: &App,
+    email: Option<&str>,
+    password_file: Option<&std::path::Path>,
+) -> Result<Option<(String, SecretBytes)>> {
+    let email = match email {
+        Some(email) => Some(email),
+        None => app.env.get(&env_vars::OWNER_EMAIL)?,
+    };
+    let password = match password_file {
+        Some(path) => Some(secret_of(app.env.cwd(), path, &"--owner-password-file")?),
+        None => secret_in(
+            &app.env,
+            &env_vars::OWNER_PASSWORD,
+            &env_vars::OWNER_PASSWORD_FILE,
+        )?,
+    };
     match (email, password) {
         (None, None) => Ok(None),
         (Some(email), Some(password)) => {
-            let password = SecretBytes::new(password.as_bytes().to_vec());
-            check_password(&password).map_err(|e| e.context(env_vars::OWNER_PASSWORD.name))?;
+            check_password(&password).map_err(|e| e.context("the owner's password"))?;
             Ok(Some((email.to_owned(), password)))
         }
         _ => Err(CliError::new(format!(
