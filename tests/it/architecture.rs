@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["broker", "ca", "policy", "seal", "upstream"],
     ),
     ("agent-vault-api", &["broker", "control", "policy", "seal"]),
+    ("agent-vault-mail", &["policy", "seal", "upstream"]),
     ("agent-vault-testing", &[]),
 ];
 
@@ -63,8 +64,9 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
             "agent-vault-proxy",
             "agent-vault-upstream",
             "agent-vault-api",
+            "lettre",
         ],
-        "control speaks no HTTP",
+        "control speaks no HTTP and sends no mail itself",
     ),
     (
         "agent-vault-store",

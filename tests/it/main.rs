@@ -18,6 +18,7 @@ mod crash;
 mod documented_commands;
 mod management;
 mod management_effects;
+mod people;
 mod root_page;
 mod run_command;
 mod run_environment;

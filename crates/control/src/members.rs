@@ -49,7 +49,7 @@ pub struct RoleChange {
 pub struct Members<'c>(pub(crate) &'c Control);
 
 impl Members<'_> {
-    /// The people in a vault, oldest grant first.
+    /// The people in a vault, oldest grant first, then those who are invited to it.
     ///
     /// # Errors
     /// Without a role in the vault.
@@ -57,14 +57,30 @@ impl Members<'_> {
         let mut rows = self.0.store().clone();
         let access = access::vault::<AnyRole>(&mut rows, actor, VaultRef::Named(vault)).await?;
         let users = rows.vault_users(access.id()).await?;
-        Ok(users
+        let mut people: Vec<MemberUser> = users
             .into_iter()
             .map(|user| MemberUser {
                 email: user.email,
                 role: user.role,
                 active: user.is_active,
             })
-            .collect())
+            .collect();
+        let now = self.0.now();
+        // Newest first in the store; here the oldest first, as grants are.
+        for invite in rows.invites().await?.into_iter().rev() {
+            let opens = invite
+                .vaults
+                .iter()
+                .find(|opened| opened.vault_id == access.id());
+            if let Some(opened) = opens.filter(|_| invite.is_live(now)) {
+                people.push(MemberUser {
+                    email: invite.email.clone(),
+                    role: opened.role,
+                    active: false,
+                });
+            }
+        }
+        Ok(people)
     }
 
     /// The agents in a vault, oldest grant first, revoked ones too.

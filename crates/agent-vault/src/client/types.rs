@@ -490,3 +490,25 @@ pub(crate) struct LogRetention {
     pub(crate) max_rows_per_vault: u32,
     pub(crate) from_environment: bool,
 }
+
+/// `GET /v1/vaults/{name}/users`; older servers send `null` for nobody.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct VaultUsers {
+    #[serde(deserialize_with = "null_is_empty")]
+    pub(crate) users: Vec<VaultUser>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct VaultUser {
+    pub(crate) email: String,
+    pub(crate) status: String,
+    pub(crate) role: String,
+}
+
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<VaultUser>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}

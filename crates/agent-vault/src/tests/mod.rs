@@ -7,6 +7,7 @@ mod fake;
 mod in_process;
 mod logs;
 mod named_commands;
+mod people;
 mod places;
 mod run;
 mod services;
