@@ -10,6 +10,9 @@ pub(crate) const FAILURE: u8 = 1;
 /// Exit code of a command line that cannot be understood, as clap uses it.
 pub(crate) const USAGE: u8 = 2;
 
+/// Exit code of a plan that has something to change.
+pub(crate) const PENDING: u8 = 3;
+
 /// A failed command: printed once, as `error: …` and, where something helps, `hint: …`.
 #[derive(Debug)]
 pub(crate) struct CliError {

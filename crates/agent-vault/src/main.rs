@@ -16,6 +16,7 @@ mod server;
 mod signals;
 mod ui;
 mod vault_choice;
+mod yaml;
 mod when;
 
 #[cfg(test)]

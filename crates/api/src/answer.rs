@@ -1,7 +1,7 @@
 //! Responses that are not refusals.
 
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -47,6 +47,35 @@ impl<T: Serialize> IntoResponse for Answer<T> {
                 .into_response()
             }
         }
+    }
+}
+
+/// A response with the tag of what it shows (RFC 9110, 8.8.3), by which a later write can say what it rests on.
+#[derive(Debug)]
+pub(crate) struct Tagged<T> {
+    tag: Option<HeaderValue>,
+    body: T,
+}
+
+impl<T> Tagged<T> {
+    pub(crate) fn new(tag: impl std::fmt::Display, body: T) -> Self {
+        // Revisions and fingerprints: digits and letters only.
+        let tag = HeaderValue::try_from(format!("\"{tag}\"")).ok();
+        Self { tag, body }
+    }
+
+    pub(crate) fn untagged(body: T) -> Self {
+        Self { tag: None, body }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        let mut response = Answer::ok(self.body).into_response();
+        if let Some(tag) = self.tag {
+            response.headers_mut().insert(ETAG, tag);
+        }
+        response
     }
 }
 

@@ -209,7 +209,7 @@ async fn get(app: &App, connection: &Connection, vault: &str, key: &str, output:
 }
 
 /// Values by key, in the order given, as the body wants them.
-pub(super) struct Values(pub(super) Vec<(String, SecretBytes)>);
+pub(in crate::commands) struct Values(pub(super) Vec<(String, SecretBytes)>);
 
 impl Serialize for Values {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -249,6 +249,20 @@ pub(super) async fn store(
     values: &Values,
     expires: Option<jiff::Timestamp>,
 ) -> Result {
+    send(app, connection, vault, values, expires).await?;
+    let keys: Vec<_> = values.0.iter().map(|(key, _)| key.as_str()).collect();
+    app.ui
+        .success(&format!("set {} in vault \"{vault}\"", keys.join(", ")))
+}
+
+/// Sets values, all or none.
+pub(in crate::commands) async fn send(
+    app: &App,
+    connection: &Connection,
+    vault: &str,
+    values: &Values,
+    expires: Option<jiff::Timestamp>,
+) -> Result {
     let body = SetBody {
         vault,
         credentials: values,
@@ -256,10 +270,27 @@ pub(super) async fn store(
     };
     connection
         .send(app, Call::new(Method::POST, "/v1/credentials").json(&body))
-        .await?;
-    let keys: Vec<_> = values.0.iter().map(|(key, _)| key.as_str()).collect();
-    app.ui
-        .success(&format!("set {} in vault \"{vault}\"", keys.join(", ")))
+        .await
+        .map(|_| ())
+}
+
+/// A value from a variable of the environment, or else from a file, checked as `set` checks it.
+pub(in crate::commands) fn from_outside(
+    app: &App,
+    key: &str,
+    variable: Option<&str>,
+    path: Option<&Path>,
+) -> Result<Values> {
+    let source = match (variable, path) {
+        (Some(variable), _) => Source::Variable(variable.to_owned()),
+        (None, Some(path)) => Source::File(path.to_owned()),
+        (None, None) => {
+            return Err(CliError::new(format!(
+                "nothing says where the value of {key} comes from"
+            )));
+        }
+    };
+    read_values(app, vec![(key.to_owned(), source)])
 }
 
 /// Where a value comes from.

@@ -2,7 +2,7 @@
 
 mod agent;
 mod create;
-mod credential;
+pub(in crate::commands) mod credential;
 mod current;
 mod delete;
 mod discover;
@@ -14,10 +14,11 @@ mod list;
 mod logs;
 mod membership;
 mod rename;
-mod service;
+pub(in crate::commands) mod service;
 mod settings;
 mod token;
 mod use_vault;
+mod user;
 mod versions;
 
 use clap::{Args, Subcommand};
@@ -111,6 +112,8 @@ enum VaultCommand {
     Service(service::ServiceArgs),
     /// Agents of the vault
     Agent(agent::VaultAgentArgs),
+    /// People of the vault and their roles
+    User(user::VaultUserArgs),
     /// Show and follow the request log
     Logs(logs::LogsArgs),
     /// Show hosts that agents asked for in vain and no service covers
@@ -137,6 +140,7 @@ pub(crate) async fn run(app: &App, args: VaultArgs) -> Result<u8> {
         VaultCommand::Credential(args) => credential::run(app, &target, args).await,
         VaultCommand::Service(args) => service::run(app, &target, args).await,
         VaultCommand::Agent(args) => agent::run(app, &target, args).await,
+        VaultCommand::User(args) => user::run(app, &target, args).await,
         VaultCommand::Logs(args) => logs::run(app, &target, args).await,
         VaultCommand::Hosts(args) => hosts::run(app, &target, args).await,
         VaultCommand::Settings(args) => settings::run(app, &target, args).await,
@@ -145,7 +149,7 @@ pub(crate) async fn run(app: &App, args: VaultArgs) -> Result<u8> {
 }
 
 /// Connects and applies the vault rule, as most commands here do.
-async fn open(app: &App, target: &Target) -> Result<(Connection, String)> {
+pub(super) async fn open(app: &App, target: &Target) -> Result<(Connection, String)> {
     let connection = Connection::open(app, target.address.as_deref()).await?;
     let vault = vault_choice::choose(app, &connection, target.vault.as_deref())
         .await?

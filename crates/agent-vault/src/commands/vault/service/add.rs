@@ -11,9 +11,9 @@ use clap::{ArgAction, Args, ValueEnum};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{file, list, preset};
+use super::{file, list, plan, preset};
 use crate::cli::{App, Target};
-use crate::client::types::Credentials;
+use crate::client::types::{Credentials, Services};
 use crate::client::{ApiPath, Call};
 use crate::connect::Connection;
 use crate::error::{CliError, Result};
@@ -25,7 +25,7 @@ pub(super) struct AddArgs {
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["name", "host", "auth_type", "preset"])]
     file: Option<PathBuf>,
     /// Start from a template of the catalogue: its host, auth type and key, unless they are given
-    #[arg(long, value_name = "ID")]
+    #[arg(long, visible_alias = "from", value_name = "ID")]
     pub(super) preset: Option<String>,
     /// Name of the service [default: made from the host]
     #[arg(long)]
@@ -81,6 +81,9 @@ pub(super) struct AddArgs {
     /// Store it without brokering yet
     #[arg(long)]
     disabled: bool,
+    /// Show what would change and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,6 +111,9 @@ pub(super) async fn run(app: &App, target: &Target, args: AddArgs) -> Result {
     let entries: Vec<Value>;
     let connection;
     let vault;
+    let dry_run = args.dry_run;
+    // What the entry was filled from: if somebody changes that meanwhile, the write is refused instead of undoing it.
+    let mut expected = serde_json::Map::new();
     if let Some(path) = &args.file {
         let drafts = file::read(app, path, file::Names::Optional)?;
         entries = file::wire(&drafts)?;
@@ -115,14 +121,31 @@ pub(super) async fn run(app: &App, target: &Target, args: AddArgs) -> Result {
     } else {
         let draft = draft(&preset::fill(args)?)?;
         (connection, vault) = super::super::open(app, target).await?;
-        let draft = merged(app, &connection, &vault, draft).await?;
+        let found = list::fetch(app, &connection, &vault).await?;
+        let versions = found.versions.clone();
+        let draft = merged(found, &vault, draft)?;
+        if let Some(name) = draft.name.clone().filter(|_| !versions.is_empty()) {
+            let version = versions
+                .get(&name)
+                .cloned()
+                .map_or(Value::Null, Value::String);
+            expected.insert(name, version);
+        }
         entries = file::wire(&[draft])?;
     }
     if entries.is_empty() {
         return Err(CliError::new("the file holds no service").hint("nothing was changed"));
     }
-    let call = Call::new(Method::POST, vault_path(&vault).literal("/services"))
-        .json(&json!({"services": entries}));
+    let mut body = json!({"services": entries});
+    if let (false, Some(fields)) = (expected.is_empty(), body.as_object_mut()) {
+        fields.insert(String::from("expected"), Value::Object(expected));
+    }
+    let services = vault_path(&vault).literal("/services");
+    if dry_run {
+        let planned = plan::ask(app, &connection, Method::POST, services, Some(&body)).await?;
+        return plan::only(app, &planned);
+    }
+    let call = Call::new(Method::POST, services).json(&body);
     let answer = connection.send(app, call).await?.value()?;
     let names = answer
         .get("upserted")
@@ -142,13 +165,7 @@ pub(super) async fn run(app: &App, target: &Target, args: AddArgs) -> Result {
 }
 
 /// Fills what the flags do not say from the stored service: its substitutions and its enabled state survive.
-async fn merged(
-    app: &App,
-    connection: &Connection,
-    vault: &str,
-    mut draft: ServiceDraft,
-) -> Result<ServiceDraft> {
-    let found = list::fetch(app, connection, vault).await?;
+fn merged(found: Services, vault: &str, mut draft: ServiceDraft) -> Result<ServiceDraft> {
     let existing: Vec<Service> = found
         .services
         .into_iter()

@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::json;
 
+use super::plan;
 use crate::cli::{App, Target, Yes};
 use crate::client::{ApiPath, Call};
 use crate::connect::Connection;
@@ -45,9 +46,16 @@ pub(super) async fn set_enabled(
     target: &Target,
     service: &str,
     enabled: bool,
+    dry_run: bool,
 ) -> Result {
     let (connection, vault) = super::super::open(app, target).await?;
-    let call = Call::new(Method::PATCH, path(&vault, service)).json(&json!({"enabled": enabled}));
+    let body = json!({"enabled": enabled});
+    if dry_run {
+        let path = path(&vault, service);
+        let planned = plan::ask(app, &connection, Method::PATCH, path, Some(&body)).await?;
+        return plan::only(app, &planned);
+    }
+    let call = Call::new(Method::PATCH, path(&vault, service)).json(&body);
     let answer = send(app, &connection, &vault, call).await?;
     let word = if enabled { "enabled" } else { "disabled" };
     app.ui.success(&format!(
@@ -56,8 +64,19 @@ pub(super) async fn set_enabled(
     ))
 }
 
-pub(super) async fn remove(app: &App, target: &Target, service: &str, yes: Yes) -> Result {
+pub(super) async fn remove(
+    app: &App,
+    target: &Target,
+    service: &str,
+    dry_run: bool,
+    yes: Yes,
+) -> Result {
     let (connection, vault) = super::super::open(app, target).await?;
+    if dry_run {
+        let path = path(&vault, service);
+        let planned = plan::ask(app, &connection, Method::DELETE, path, None).await?;
+        return plan::only(app, &planned);
+    }
     app.ui.confirm(
         &format!("Remove service \"{service}\" from vault \"{vault}\"?"),
         yes.yes,
@@ -78,8 +97,13 @@ pub(super) async fn remove(app: &App, target: &Target, service: &str, yes: Yes) 
     ))
 }
 
-pub(super) async fn clear(app: &App, target: &Target, yes: Yes) -> Result {
+pub(super) async fn clear(app: &App, target: &Target, dry_run: bool, yes: Yes) -> Result {
     let (connection, vault) = super::super::open(app, target).await?;
+    if dry_run {
+        let path = vault_path(&vault).literal("/services");
+        let planned = plan::ask(app, &connection, Method::DELETE, path, None).await?;
+        return plan::only(app, &planned);
+    }
     app.ui.confirm(
         &format!("Remove all services of vault \"{vault}\"?"),
         yes.yes,

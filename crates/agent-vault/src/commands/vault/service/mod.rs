@@ -2,10 +2,12 @@
 
 mod add;
 mod edit;
-mod file;
+pub(in crate::commands) mod file;
 mod list;
+mod plan;
 mod preset;
 mod set;
+mod test;
 
 use std::path::PathBuf;
 
@@ -25,13 +27,14 @@ pub(in crate::commands) struct ServiceArgs {
 #[derive(Subcommand)]
 enum ServiceCommand {
     /// Print the services as YAML, ready to be edited and given to `set`
-    #[command(alias = "ls")]
+    #[command(visible_alias = "export", alias = "ls")]
     List {
         #[command(flatten)]
         output: Output,
     },
     /// Replace all services by those of a file
     #[command(
+        visible_alias = "import",
         after_help = "Example: agent-vault vault service list > services.yaml; agent-vault vault service set -f services.yaml"
     )]
     Set {
@@ -56,11 +59,15 @@ enum ServiceCommand {
     Enable {
         /// Name, host, or host with port and path
         service: String,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Refuse the requests of a service without forgetting it
     Disable {
         /// Name, host, or host with port and path
         service: String,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Remove a service
     #[command(alias = "rm")]
@@ -68,13 +75,29 @@ enum ServiceCommand {
         /// Name, host, or host with port and path
         service: String,
         #[command(flatten)]
+        dry: DryRun,
+        #[command(flatten)]
         yes: Yes,
     },
     /// Remove all services
     Clear {
         #[command(flatten)]
+        dry: DryRun,
+        #[command(flatten)]
         yes: Yes,
     },
+    /// Tell which service would decide a request, why the others would not, and what would be sent; nothing is sent
+    #[command(after_help = "Examples:
+  agent-vault vault service test https://api.github.com/user
+  agent-vault vault service test https://api.openai.com/v1/models --agent coder")]
+    Test(test::TestArgs),
+}
+
+#[derive(Args, Clone, Copy)]
+struct DryRun {
+    /// Show what would change and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(super) async fn run(app: &App, target: &Target, args: ServiceArgs) -> Result {
@@ -84,11 +107,16 @@ pub(super) async fn run(app: &App, target: &Target, args: ServiceArgs) -> Result
             set::run(app, target, &file, dry_run, yes).await
         }
         ServiceCommand::Add(args) => add::run(app, target, *args).await,
-        ServiceCommand::Enable { service } => edit::set_enabled(app, target, &service, true).await,
-        ServiceCommand::Disable { service } => {
-            edit::set_enabled(app, target, &service, false).await
+        ServiceCommand::Enable { service, dry } => {
+            edit::set_enabled(app, target, &service, true, dry.dry_run).await
         }
-        ServiceCommand::Remove { service, yes } => edit::remove(app, target, &service, yes).await,
-        ServiceCommand::Clear { yes } => edit::clear(app, target, yes).await,
+        ServiceCommand::Disable { service, dry } => {
+            edit::set_enabled(app, target, &service, false, dry.dry_run).await
+        }
+        ServiceCommand::Remove { service, dry, yes } => {
+            edit::remove(app, target, &service, dry.dry_run, yes).await
+        }
+        ServiceCommand::Clear { dry, yes } => edit::clear(app, target, dry.dry_run, yes).await,
+        ServiceCommand::Test(args) => test::run(app, target, args).await,
     }
 }
