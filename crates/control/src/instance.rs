@@ -353,3 +353,50 @@ impl RetentionKnobs {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(key: &str, value: &str) -> Loaded {
+        Loaded::of(
+            vec![(key.to_owned(), value.to_owned())],
+            &LimitSources::default(),
+        )
+    }
+
+    #[test]
+    fn what_does_not_read_lets_nobody_in() {
+        let email = Email::parse("a@x.example").unwrap();
+        let open = Loaded::of(Vec::new(), &LimitSources::default()).entrance;
+        open.check_open().unwrap();
+        open.check_domain(&email).unwrap();
+        for damaged in ["", "x.example", "{}", "[1]"] {
+            let entrance = loaded(ALLOWED_DOMAINS, damaged).entrance;
+            assert!(entrance.check_domain(&email).is_err(), "{damaged}");
+            assert!(entrance.check_open().is_err(), "{damaged}");
+        }
+        for word in ["true", "yes", ""] {
+            assert!(loaded(INVITE_ONLY, word).entrance.check_open().is_err());
+        }
+        loaded(INVITE_ONLY, "false").entrance.check_open().unwrap();
+        // Limits that do not read are as if nothing were stored.
+        let limits = loaded(RATE_LIMITS, "{\"profile\":\"fast\"}").limits;
+        assert_eq!(limits.profile.as_str(), "default");
+    }
+
+    #[test]
+    fn a_domain_counts_as_it_is_and_not_its_subdomains() {
+        let entrance = loaded(ALLOWED_DOMAINS, "[\"x.example\",\"y.example\"]").entrance;
+        for (email, lets_in) in [
+            ("a@X.example", true),
+            ("a@y.example", true),
+            ("a@sub.x.example", false),
+            ("a@xx.example", false),
+            ("x.example@z.example", false),
+        ] {
+            let email = Email::parse(email).unwrap();
+            assert_eq!(entrance.check_domain(&email).is_ok(), lets_in, "{email}");
+        }
+    }
+}

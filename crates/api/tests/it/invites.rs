@@ -179,7 +179,7 @@ async fn h20_those_that_have_run_out_count_for_nothing() {
         .send()
         .await
         .refused(409);
-    world.advance(SignedDuration::from_hours(31 * 24));
+    world.advance(SignedDuration::from_hours(35 * 24));
     world.control.sweep_people().await.unwrap();
     assert!(list(&world, &cast.owner).await.is_empty());
 }
