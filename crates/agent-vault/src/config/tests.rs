@@ -110,7 +110,7 @@ fn knobs_and_secrets() {
         dir.path(),
     )
     .unwrap();
-    let limits = config.rate_limits.limits;
+    let limits = config.rate_limits.limits.effective(None).limits;
     assert_eq!(limits.auth.unwrap().window.as_secs(), 5400);
     assert_eq!(limits.proxy.rate.unwrap().0.get(), 25);
     let line = (
@@ -119,6 +119,8 @@ fn knobs_and_secrets() {
         "AGENT_VAULT_RATELIMIT_PROXY_RATE".to_owned(),
     );
     assert!(config.lines().contains(&line), "{:?}", config.lines());
+    // Nobody named a profile, so a stored one counts.
+    assert_eq!(config.rate_limits.limits.env.profile, None);
     let shown = format!("{config:?}{:?}", config.lines());
     assert!(!shown.contains("hunter2"));
     let proxy = config.upstream_proxy.value.unwrap();
@@ -164,4 +166,63 @@ fn a_certificate_and_its_key_go_together() {
         .with("AGENT_VAULT_HOME", dir.path().to_str().unwrap());
     let local = ServerConfig::for_local(&env).unwrap();
     assert_eq!(local.tls.value, super::TlsMode::Optional);
+}
+
+#[test]
+fn mail_is_whole_or_an_error_and_its_password_is_shown_to_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    write_atomically(&dir.path().join("pw"), b"hunter3\nmore\n", 0o600).unwrap();
+    let host = ("AGENT_VAULT_SMTP_HOST", "mail.example");
+    let from = ("AGENT_VAULT_SMTP_FROM", "vault@x.example");
+    let user = ("AGENT_VAULT_SMTP_USERNAME", "u");
+    let file = ("AGENT_VAULT_SMTP_PASSWORD_FILE", "pw");
+    let config = load(
+        &ServerFlags::default(),
+        &[host, from, user, file],
+        dir.path(),
+    )
+    .unwrap();
+    assert_eq!(config.smtp.port.value, 587);
+    assert_eq!(config.smtp.from_name.value, "Agent Vault");
+    let password = config.smtp.password.as_ref().unwrap();
+    assert_eq!(password.expose(), b"hunter3");
+    let shown = format!("{config:?}{:?}", config.lines());
+    assert!(shown.contains("mail.example") && !shown.contains("hunter3"));
+    let none = load(&ServerFlags::default(), &[], dir.path()).unwrap();
+    assert!(none.smtp.host.value.is_none());
+    for (variables, named) in [
+        (vec![host], "AGENT_VAULT_SMTP_FROM"),
+        (vec![from], "AGENT_VAULT_SMTP_HOST"),
+        (vec![host, from, user], "AGENT_VAULT_SMTP_PASSWORD"),
+        (
+            vec![host, from, ("AGENT_VAULT_SMTP_TLS_MODE", "maybe")],
+            "AGENT_VAULT_SMTP_TLS_MODE",
+        ),
+        (
+            vec![host, from, ("AGENT_VAULT_SMTP_PORT", "0x1")],
+            "AGENT_VAULT_SMTP_PORT",
+        ),
+        (
+            vec![
+                host,
+                from,
+                user,
+                file,
+                ("AGENT_VAULT_SMTP_PASSWORD", "other"),
+            ],
+            "both set",
+        ),
+        (
+            vec![
+                host,
+                from,
+                user,
+                ("AGENT_VAULT_SMTP_PASSWORD_FILE", "nowhere"),
+            ],
+            "nowhere",
+        ),
+    ] {
+        let error = load(&ServerFlags::default(), &variables, dir.path()).unwrap_err();
+        assert!(error.message().contains(named), "{}", error.message());
+    }
 }
