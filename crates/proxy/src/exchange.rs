@@ -358,7 +358,7 @@ fn decide(
         Verdict::Broken => return Err(Refusal::broken_rules(admission.vault_name())),
     };
     entry.note(|record| record.service = Some(permit.rule_name()));
-    if parts.method == Method::TRACE {
+    if reflects(&parts.method) {
         return Err(Refusal::trace());
     }
     let grant = permit.grant();
@@ -531,6 +531,14 @@ fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
     Response::from_parts(parts, ResponseBody::EMPTY)
+}
+
+/// Whether a method asks for the request itself as the answer: `TRACE` (RFC 9110 section 9.3.8), and `TRACK` of some servers.
+/// Methods are case-sensitive, but not to every server.
+fn reflects(method: &Method) -> bool {
+    ["TRACE", "TRACK"]
+        .iter()
+        .any(|name| method.as_str().eq_ignore_ascii_case(name))
 }
 
 /// Stands in the log for a method that could not be read.

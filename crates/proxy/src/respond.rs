@@ -11,7 +11,7 @@ use agent_vault_policy::{Denial, SubstitutionError};
 use agent_vault_upstream::{UpstreamError, UpstreamErrorKind};
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER,
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
@@ -71,6 +71,8 @@ struct Extra {
     retry_after: Option<Duration>,
     limit: Option<u32>,
     allow: Option<&'static str>,
+    /// Where the next message begins is anybody's guess, so there is none.
+    closes: bool,
 }
 
 impl Refusal {
@@ -94,6 +96,13 @@ impl Refusal {
 
     pub(crate) fn bad_request(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, Fault::Agent, message, hint)
+    }
+
+    /// A message over HTTP/1.1 whose end two readers would see in different places: the connection ends with the answer.
+    pub(crate) fn bad_framing(message: &str, hint: &str) -> Self {
+        let mut refusal = Self::bad_request("bad_framing", message, hint);
+        refusal.extra.closes = true;
+        refusal
     }
 
     /// No usable `Proxy-Authorization` (RFC 9110 section 11.7).
@@ -359,7 +368,7 @@ impl Refusal {
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             Fault::Agent,
-            "TRACE would hand the injected credential back",
+            "this method would hand the injected credential back",
             "use another method",
         );
         made.extra.allow = Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -483,6 +492,9 @@ impl Refusal {
         }
         if let Some(allow) = self.extra.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.extra.closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
