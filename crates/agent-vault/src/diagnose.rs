@@ -349,9 +349,27 @@ fn failure(row: &LogRow, host: &str, known: Known<'_>) -> Option<Finding> {
                 "if agents may reach it, start the server with AGENT_VAULT_NETWORK_ALLOWLIST=<its network>",
             ),
         ),
-        "upstream_tls" => (
+        "upstream_tls_untrusted" => (
             format!("{host} was not reached: its certificate is not trusted"),
             String::from("start the server with --upstream-ca <PEM file of its authority>"),
+        ),
+        "upstream_tls_expired" | "upstream_tls_not_yet_valid" => (
+            format!("{host} was not reached: its certificate is not valid at this time"),
+            String::from(
+                "check the clock of the machine that the server runs on; else the host's operator has to renew it",
+            ),
+        ),
+        "upstream_tls_wrong_name" => (
+            format!("{host} was not reached: its certificate is for another name"),
+            String::from("use a name that stands in the certificate"),
+        ),
+        "upstream_tls_revoked" | "upstream_tls_wrong_purpose" => (
+            format!("{host} was not reached: its certificate may not be used there"),
+            String::from("the host's operator has to replace it"),
+        ),
+        "upstream_tls" => (
+            format!("{host} was not reached: TLS with it failed"),
+            String::from("the client's answer says why; the host's operator may know more"),
         ),
         "upstream_unresolved" => (
             format!("{host} was not reached: its name could not be resolved"),
@@ -544,7 +562,11 @@ mod tests {
             ),
             ("upstream_error", "could not be reached", "says why"),
             ("upstream_blocked", "network guard", "NETWORK_ALLOWLIST"),
-            ("upstream_tls", "not trusted", "--upstream-ca"),
+            ("upstream_tls_untrusted", "not trusted", "--upstream-ca"),
+            ("upstream_tls_expired", "at this time", "clock"),
+            ("upstream_tls_wrong_name", "another name", "stands in"),
+            ("upstream_tls_wrong_purpose", "may not be used", "replace"),
+            ("upstream_tls", "failed", "says why"),
             ("upstream_unresolved", "resolved", "resolver"),
         ] {
             let mut row = row("refused", "x", &["K"], 502, code, &[]);

@@ -62,6 +62,7 @@ variables! {
     LOGS_MAX_AGE_HOURS = "AGENT_VAULT_LOGS_MAX_AGE_HOURS", "server", "Age at which request log rows are deleted, 0 = never (default 168).";
     LOGS_MAX_ROWS = "AGENT_VAULT_LOGS_MAX_ROWS_PER_VAULT", "server", "Request log rows kept per vault, 0 = all (default 10000).";
     LOGS_RETENTION_LOCK = "AGENT_VAULT_LOGS_RETENTION_LOCK", "server", "`true` ignores the stored retention setting.";
+    METRICS_TOKEN = "AGENT_VAULT_METRICS_TOKEN", "server", "A token of your own choice, at least 16 characters, that reads `/metrics` and nothing else.";
     FLY_APP_NAME = "FLY_APP_NAME", "server", "Set by Fly.io: the base URL is then `https://<name>.fly.dev` unless `AGENT_VAULT_ADDR` is set.";
     DETACHED = "_AGENT_VAULT_DETACHED", "server", "Internal mark of the background process that `server --detach` starts.";
     NO_COLOR = "NO_COLOR", "both", "Any value switches colours off.";

@@ -25,6 +25,7 @@ use crate::head::{Framing, Head, Kind, Tunnel, fits, framing};
 use crate::inject::{self, Injection, Outgoing, Workshop};
 use crate::interim::{Hints, Listener};
 use crate::journal::{Entry, LogDecision};
+use crate::meters::{Protocol, UpstreamFailure};
 use crate::relay::{Fate, Gate, Held, Lost, RelayBody, ResponseBody, Source};
 use crate::respond::{Fault, MARKER, Refusal};
 use crate::scrub::{ScrubBody, decode_for_scrub};
@@ -100,11 +101,20 @@ pub(crate) async fn exchange(
         Ok(principal) => principal,
         Err(refusal) => {
             tracing::info!(peer = %client.watch.peer(), code = refusal.code, "proxy request refused");
+            shared.journal.meters().not_authenticated(refusal.code);
             return refusal.into_response(shared.options.base_url.as_ref());
         }
     };
     let host = client.display(request.uri());
-    let mut entry = Entry::open(&shared.journal, &principal, request.method(), &host, now);
+    let protocol = spoken(request.version());
+    let mut entry = Entry::open(
+        &shared.journal,
+        &principal,
+        protocol,
+        request.method(),
+        &host,
+        now,
+    );
     let method = request.method().clone();
     let version = request.version();
     let mut response = match stages(&client, &principal, &mut entry, request, caller, now).await {
@@ -173,6 +183,7 @@ impl Client {
             let mut entry = Entry::open(
                 &shared.journal,
                 &tunnel.principal,
+                Protocol::Http1,
                 &unknown_method(),
                 &tunnel.tunnel.display,
                 shared.now(),
@@ -219,6 +230,9 @@ async fn stages(
     let head = client.head(&parts)?;
     if shared.options.log_paths {
         entry.set_path(head.target.decoded_path());
+    }
+    if head.kind != Kind::Plain {
+        entry.speaks(Protocol::WebSocket);
     }
     note_client(entry, &head, client, &parts.headers);
     let slot = principal.limits().admit().await.map_err(Refusal::limited)?;
@@ -308,7 +322,13 @@ async fn stages(
             }
             Some(Lost::Broken | Lost::Left) => Refusal::unreadable_body(),
             Some(Lost::Stalled) => Refusal::stalled_body(),
-            None => Refusal::upstream(&error, &head.authority.to_string()),
+            None => {
+                shared
+                    .journal
+                    .meters()
+                    .upstream_failed(UpstreamFailure::Unanswered(error.kind()));
+                Refusal::upstream(&error, &head.authority.to_string())
+            }
         }
     })?;
     if upgrade.is_none() && answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -539,6 +559,14 @@ fn reflects(method: &Method) -> bool {
     ["TRACE", "TRACK"]
         .iter()
         .any(|name| method.as_str().eq_ignore_ascii_case(name))
+}
+
+fn spoken(version: Version) -> Protocol {
+    if version == Version::HTTP_2 {
+        Protocol::Http2
+    } else {
+        Protocol::Http1
+    }
 }
 
 /// Stands in the log for a method that could not be read.

@@ -4,7 +4,6 @@
 //! stored is counted, never waited for. No header value, body, query or secret is in a record.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_vault_broker::{ActorKind, Principal};
@@ -17,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::limits::{JOURNAL_BATCH, JOURNAL_DELAY, JOURNAL_QUEUE, MAX_LOGGED_PATH};
+use crate::meters::{Gauge, Meters, Open, Protocol};
 use crate::relay::{Fate, Lost};
 
 /// nginx's number for a client that left before the answer; nothing was sent then.
@@ -100,7 +100,7 @@ enum Message {
 #[derive(Debug, Clone)]
 pub struct Journal {
     queue: mpsc::Sender<Message>,
-    lost: Arc<AtomicU64>,
+    meters: Arc<Meters>,
     /// Somebody waits for what is in the queue.
     urged: Arc<Notify>,
 }
@@ -110,22 +110,32 @@ impl Journal {
     #[must_use]
     pub fn start(sink: Arc<dyn LogSink>, tasks: &TaskTracker, closing: CancellationToken) -> Self {
         let (queue, waiting) = mpsc::channel(JOURNAL_QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
+        let meters = Arc::new(Meters::default());
         let urged = Arc::new(Notify::new());
         tasks.spawn(write_batches(
             waiting,
             sink,
-            Arc::clone(&lost),
+            Arc::clone(&meters),
             Arc::clone(&urged),
             closing,
         ));
-        Self { queue, lost, urged }
+        Self {
+            queue,
+            meters,
+            urged,
+        }
     }
 
     /// Records that could not be stored since the start.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.meters.rows_lost()
+    }
+
+    /// What the data plane that writes to this log counts about itself.
+    #[must_use]
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.meters
     }
 
     /// Returns when every record of an exchange that has ended is stored, or the writer is gone.
@@ -140,13 +150,13 @@ impl Journal {
 
     fn record(&self, record: Box<LogRecord>) {
         if self.queue.try_send(Message::Record(record)).is_err() {
-            count_lost(&self.lost, 1, "the queue is full");
+            count_lost(&self.meters, 1, "the queue is full");
         }
     }
 }
 
-fn count_lost(lost: &AtomicU64, records: u64, why: &str) {
-    let before = lost.fetch_add(records, Ordering::Relaxed);
+fn count_lost(meters: &Meters, records: u64, why: &str) {
+    let before = meters.lost_rows(records);
     let total = before + records;
     // One warning for each doubling, so that a flood of requests is not a flood of warnings.
     if before == 0 || before.ilog2() != total.ilog2() {
@@ -157,7 +167,7 @@ fn count_lost(lost: &AtomicU64, records: u64, why: &str) {
 async fn write_batches(
     mut waiting: mpsc::Receiver<Message>,
     sink: Arc<dyn LogSink>,
-    lost: Arc<AtomicU64>,
+    meters: Arc<Meters>,
     urged: Arc<Notify>,
     closing: CancellationToken,
 ) {
@@ -192,8 +202,12 @@ async fn write_batches(
         }
         if !batch.is_empty() {
             let count = batch.len() as u64;
-            if let Err(error) = sink.write(std::mem::take(&mut batch)).await {
-                count_lost(&lost, count, &error);
+            let began = Instant::now();
+            let written = sink.write(std::mem::take(&mut batch)).await;
+            meters.row_writes().observe(began.elapsed());
+            match written {
+                Ok(()) => meters.wrote_rows(count),
+                Err(error) => count_lost(&meters, count, &error),
             }
         }
         for done in flushes.drain(..) {
@@ -222,6 +236,9 @@ pub(crate) struct Entry {
     journal: Journal,
     record: Option<Box<LogRecord>>,
     started: Instant,
+    protocol: Protocol,
+    /// Counts the exchange as open.
+    open: Option<Open>,
     /// Tells of the request body, which may still be on its way.
     request: Option<Arc<Fate>>,
 }
@@ -230,11 +247,14 @@ impl Entry {
     pub(crate) fn open(
         journal: &Journal,
         principal: &Principal,
+        protocol: Protocol,
         method: &Method,
         host: &Arc<str>,
         at: Timestamp,
     ) -> Self {
         Self {
+            open: Some(journal.meters.opened(Gauge::Exchanges)),
+            protocol,
             journal: journal.clone(),
             record: Some(Box::new(LogRecord {
                 vault: principal.vault(),
@@ -257,6 +277,11 @@ impl Entry {
             started: Instant::now(),
             request: None,
         }
+    }
+
+    /// What the client turned out to speak.
+    pub(crate) fn speaks(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
     }
 
     /// Adds what is known of the request body by the time that the exchange ends.
@@ -306,6 +331,8 @@ impl Entry {
             if let Some(leftover) = self.request.as_ref().and_then(|fate| fate.leftover()) {
                 record.warnings.push(leftover.to_owned());
             }
+            self.open = None;
+            self.journal.meters.finished(self.protocol, &record);
             self.journal.record(record);
         }
     }
@@ -441,10 +468,12 @@ mod tests {
             journal: Journal {
                 urged: Arc::default(),
                 queue,
-                lost: Arc::default(),
+                meters: Arc::default(),
             },
             record: Some(record()),
             started: Instant::now(),
+            protocol: Protocol::Http1,
+            open: None,
             request: None,
         };
         entry.set_path(&"\u{e9}x".repeat(MAX_LOGGED_PATH));

@@ -15,7 +15,7 @@
 //! 10. [`relay`] streams it, timed by progress; [`connection`] ends it when the token is revoked; [`socket`] is below.
 //! 11. [`journal`] records it, however it ended.
 //!
-//! [`respond`] is where an error becomes a response, [`limits`] where every bound stands. No SQL, no management plane.
+//! [`meters`] counts what happens on the way. [`respond`] is where an error becomes a response, [`limits`] where every bound stands. No SQL, no management plane.
 
 mod addresses;
 mod authenticate;
@@ -30,6 +30,7 @@ mod interim;
 mod journal;
 mod limits;
 mod listener;
+pub mod meters;
 mod relay;
 mod respond;
 pub mod scrub;
@@ -54,6 +55,7 @@ use tokio_util::task::TaskTracker;
 
 pub use door::{Door, DoorError};
 pub use journal::{Journal, LogDecision, LogRecord, LogSink};
+pub use meters::Meters;
 
 use addresses::Addresses;
 use authenticate::FailureBudget;

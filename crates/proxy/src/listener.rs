@@ -14,6 +14,7 @@ use crate::Shared;
 use crate::connection::{Watch, drive};
 use crate::exchange::{Client, exchange_http1};
 use crate::limits::DRAIN;
+use crate::meters::Gauge;
 use crate::relay::ResponseBody;
 use crate::socket::{Speaks, Watched};
 use crate::{door, tunnel};
@@ -41,12 +42,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
                     tracing::debug!(peer = %peer.ip(), "connection closed: its address has too many");
                     continue;
                 };
+                let open = shared.journal.meters().opened(Gauge::Connections);
                 let connection = Arc::clone(&shared);
                 shared.tasks.spawn(async move {
                     let watch = Watch::new(peer.ip(), None);
                     watch.expect_head();
                     serve_connection(connection, watch, socket).await;
-                    drop((place, permit));
+                    drop((open, place, permit));
                 });
             }
             Err(error) => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent_vault_broker::{AuthRefusal, GrantError, LimitRefusal};
 use agent_vault_policy::{Denial, SubstitutionError};
-use agent_vault_upstream::{UpstreamError, UpstreamErrorKind};
+use agent_vault_upstream::{CertificateFault, UpstreamError, UpstreamErrorKind};
 use bytes::Bytes;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER,
@@ -300,9 +300,6 @@ impl Refusal {
             UpstreamErrorKind::Blocked => {
                 "the network guard refuses this address; the operator may allow it with AGENT_VAULT_NETWORK_ALLOWLIST"
             }
-            UpstreamErrorKind::Tls => {
-                "the upstream's certificate is not trusted; the operator may add its CA with --upstream-ca or AGENT_VAULT_UPSTREAM_CA"
-            }
             UpstreamErrorKind::Resolve => "check the host name",
             _ => "the upstream may be down; try again",
         });
@@ -316,7 +313,7 @@ impl Refusal {
         // Clients get one word; whoever reads the log needs to know what to mend.
         made.code = match error.kind() {
             UpstreamErrorKind::Blocked => "upstream_blocked",
-            UpstreamErrorKind::Tls => "upstream_tls",
+            UpstreamErrorKind::Tls => tls_code(error.certificate()),
             UpstreamErrorKind::Resolve => "upstream_unresolved",
             _ => "upstream_error",
         };
@@ -443,6 +440,9 @@ impl Refusal {
     pub(crate) fn into_response(self, base_url: Option<&Arc<str>>) -> Response<ResponseBody> {
         let mut body = Map::new();
         body.insert("error".into(), json!(self.error));
+        if self.code != self.error {
+            body.insert("code".into(), json!(self.code));
+        }
         body.insert("message".into(), json!(self.message));
         body.insert("hint".into(), json!(self.hint));
         body.insert("fault".into(), json!(self.fault.as_str()));
@@ -497,5 +497,18 @@ impl Refusal {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+/// The word for a TLS handshake that failed: what whoever mends it has to look at.
+fn tls_code(certificate: Option<CertificateFault>) -> &'static str {
+    match certificate {
+        None | Some(CertificateFault::Unacceptable) => "upstream_tls",
+        Some(CertificateFault::Expired) => "upstream_tls_expired",
+        Some(CertificateFault::NotYetValid) => "upstream_tls_not_yet_valid",
+        Some(CertificateFault::Revoked) => "upstream_tls_revoked",
+        Some(CertificateFault::UnknownIssuer) => "upstream_tls_untrusted",
+        Some(CertificateFault::WrongName) => "upstream_tls_wrong_name",
+        Some(CertificateFault::WrongPurpose) => "upstream_tls_wrong_purpose",
     }
 }

@@ -25,6 +25,7 @@ use crate::head::{Tunnel, connect_target, fits};
 use crate::intercept;
 use crate::journal::Entry;
 use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::meters::{Gauge, Protocol};
 use crate::relay::ResponseBody;
 use crate::respond::Refusal;
 use crate::socket::{Prefixed, Watched};
@@ -52,11 +53,19 @@ fn admit(client: &Client, request: Request<Incoming>) -> Result<(), Refusal> {
         now,
     )
     .inspect_err(|refusal| {
-        tracing::info!(peer = %watch.peer(), code = refusal.code, "CONNECT refused");
+        tracing::info!(peer = %watch.peer(), target = %parts.uri, code = refusal.code, "CONNECT refused");
+        shared.journal.meters().not_authenticated(refusal.code);
     })?;
     let recorded = |refusal: Refusal| {
         let host: Arc<str> = Arc::from(parts.uri.to_string());
-        let mut entry = Entry::open(&shared.journal, &principal, &parts.method, &host, now);
+        let mut entry = Entry::open(
+            &shared.journal,
+            &principal,
+            Protocol::Connect,
+            &parts.method,
+            &host,
+            now,
+        );
         entry.answered(refusal.status);
         entry.complete(refusal.code);
         refusal
@@ -73,8 +82,9 @@ fn admit(client: &Client, request: Request<Incoming>) -> Result<(), Refusal> {
         principal,
         tunnel: Tunnel::new(Scheme::Https, authority),
     };
+    let open = shared.journal.meters().opened(Gauge::Tunnels);
     shared.tasks.spawn(async move {
-        let _place = place;
+        let _held = (place, open);
         opened.serve(on_upgrade).await;
     });
     Ok(())

@@ -26,6 +26,7 @@ use crate::exchange::{Client, strip_response};
 use crate::head::Kind;
 use crate::inject::Injection;
 use crate::limits::WEBSOCKET_IDLE;
+use crate::meters::Gauge;
 use crate::relay::{Held, ResponseBody};
 use crate::websocket::{RelayOptions, TextRewriter, relay};
 
@@ -237,6 +238,7 @@ pub(crate) fn join(
     };
     let task = Arc::clone(client);
     client.shared.tasks.spawn(async move {
+        let _open = task.shared.journal.meters().opened(Gauge::WebSockets);
         carry(&task, sides, options).await;
         drop(busy);
     });

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::outgoing::{failed, for_http1, for_http2};
 use crate::pool::{
-    Body, Http1, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, Pooled, Route, Speaks,
+    Body, Http1, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, PoolCounts, Pooled, Route,
+    Speaks,
 };
 use crate::progress::{Progress, until_head};
 use crate::tls::{AlpnOffer, Negotiated};
@@ -58,6 +60,7 @@ const MAX_POOLED_ATTEMPTS: usize = 2;
 pub struct Upstream {
     dialer: Dialer,
     pool: Arc<Pool>,
+    dialed: AtomicU64,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -163,6 +166,7 @@ impl Upstream {
         let upstream = Self {
             dialer,
             pool: Arc::new(Pool::default()),
+            dialed: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         };
@@ -185,6 +189,18 @@ impl Upstream {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// How many connections there are now.
+    #[must_use]
+    pub fn counts(&self) -> PoolCounts {
+        self.pool.counts()
+    }
+
+    /// Connections that were opened since the start.
+    #[must_use]
+    pub fn dialed(&self) -> u64 {
+        self.dialed.load(Ordering::Relaxed)
     }
 
     /// Forgets the idle connections of a vault that is gone.
@@ -484,6 +500,9 @@ impl Upstream {
                 alpn,
             })
             .await
+            .inspect(|_| {
+                self.dialed.fetch_add(1, Ordering::Relaxed);
+            })
     }
 
     async fn handshake_http1(&self, dialed: Dialed, place: Place) -> Result<Http1, UpstreamError> {

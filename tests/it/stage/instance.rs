@@ -78,6 +78,22 @@ impl InstanceBuilder {
         self
     }
 
+    /// Insists that it does not start, and returns what it says.
+    pub(crate) fn fails_to_start(self) -> String {
+        let instance = Instance {
+            home: self.home,
+            server: None,
+            variables: self.variables,
+            flags: self.flags,
+            stdin: self.stdin,
+            ports: None,
+        };
+        match instance.try_start() {
+            Ok(_) => panic!("the server starts"),
+            Err(text) => text,
+        }
+    }
+
     /// Starts it and waits until both listeners are bound.
     pub(crate) fn start(self) -> Instance {
         let mut instance = Instance {

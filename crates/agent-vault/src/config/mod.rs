@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use agent_vault_control::UnmatchedPolicy;
+use agent_vault_seal::TokenHash;
 use ipnet::IpNet;
 
 use layers::{FileLayer, Layers, Spec};
@@ -120,6 +121,8 @@ pub(crate) struct ServerConfig {
     pub(crate) tls_cert: Setting<Option<PathBuf>>,
     /// Its private key.
     pub(crate) tls_key: Setting<Option<PathBuf>>,
+    /// Reads metrics and nothing else.
+    pub(crate) metrics_token: Setting<Option<TokenHash>>,
     /// Rate limits.
     pub(crate) rate_limits: RateLimits,
     /// Age limit of request log rows in hours; 0 = none. Beats the stored setting unless it is the default.
@@ -314,6 +317,12 @@ impl ServerConfig {
                 |text| Ok(Some(env.cwd().join(text))),
                 || None,
             )?,
+            metrics_token: layers.plain(
+                "metrics_token",
+                &vars::METRICS_TOKEN,
+                |text| values::metrics_token(text).map(Some),
+                || None,
+            )?,
             rate_limits: rate_limits(&layers)?,
             logs_max_age_hours: layers.plain(
                 "logs_max_age_hours",
@@ -482,6 +491,15 @@ impl ServerConfig {
                     .map(|p| p.display().to_string())
                     .unwrap_or_default(),
                 &self.tls_key.origin,
+            ),
+            row(
+                "metrics_token",
+                if self.metrics_token.value.is_some() {
+                    "(set)"
+                } else {
+                    ""
+                },
+                &self.metrics_token.origin,
             ),
             row(
                 "logs_max_age_hours",
