@@ -25,6 +25,7 @@ use crate::head::{Framing, Head, Kind, Tunnel, fits, framing};
 use crate::inject::{self, Injection, Outgoing, Workshop};
 use crate::interim::{Hints, Listener};
 use crate::journal::{Entry, LogDecision};
+use crate::leftover::Messages;
 use crate::meters::{Protocol, UpstreamFailure};
 use crate::relay::{Fate, Gate, Held, Lost, RelayBody, ResponseBody, Source};
 use crate::respond::{Fault, MARKER, Refusal};
@@ -294,7 +295,7 @@ async fn stages(
         let scrubs = injection
             .as_ref()
             .is_some_and(|injection| injection.scrubber.is_some());
-        let looks_inside = scrubs || rewriter.is_some();
+        let looks_inside = scrubs || rewriter.is_some() || workshop.watches();
         Box::pin(upgrade::handshake(
             &shared.upstream,
             &route,
@@ -310,6 +311,10 @@ async fn stages(
                     form,
                     client,
                     rewriter,
+                    watcher: fate
+                        .as_ref()
+                        .and_then(|fate| Messages::new(workshop.rules, fate))
+                        .map(|messages| -> upgrade::Watcher { Box::new(messages) }),
                 });
             (answer, accepted)
         })

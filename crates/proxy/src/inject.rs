@@ -1,12 +1,11 @@
 //! The request as it leaves: what the agent must not send taken off, what the rule grants put on.
 
 mod body;
-mod watch;
 
 use std::sync::Arc;
 
 use agent_vault_broker::{Grant, Permit};
-use agent_vault_policy::{KnownPlaceholder, Rule, RuleSet};
+use agent_vault_policy::{Rule, RuleSet};
 use agent_vault_upstream::{Body as OutgoingBody, Incoming};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +23,7 @@ use zeroize::Zeroizing;
 pub(crate) use body::Budget;
 
 use crate::head::{Head, Kind};
+use crate::leftover::{self, Place};
 use crate::relay::{Fate, Gate, RequestBody};
 use crate::respond::{Fault, Refusal};
 use crate::scrub::{Scrubber, narrow_accept_encoding};
@@ -194,6 +194,13 @@ pub(crate) struct Workshop<'a> {
     pub(crate) rules: Option<&'a RuleSet>,
 }
 
+impl Workshop<'_> {
+    /// Whether the vault has placeholders that could leave unreplaced.
+    pub(crate) fn watches(&self) -> bool {
+        self.rules.is_some_and(RuleSet::knows_placeholders)
+    }
+}
+
 /// Builds the outgoing request: strip, substitute over the client's own input in one pass, then set what the rule
 /// injects, so that an injected value is never itself searched for placeholders.
 pub(crate) async fn build(
@@ -233,7 +240,9 @@ pub(crate) async fn build(
     }
     let sent = target.as_deref().unwrap_or(head.target.as_str());
     if let Some(rules) = workshop.rules {
-        note_leftover(rules, sent, &parts.headers, &mut warnings);
+        // It will come back as a puzzling 401: say so in the log.
+        let found = rules.leftovers_in_head(sent, &parts.headers);
+        warnings.extend(leftover::warnings(&found, Place::Head));
     }
     if target.is_some() || parts.uri.scheme().is_some() {
         parts.uri = sent.parse::<Uri>().map_err(|_| {
@@ -266,14 +275,20 @@ pub(crate) async fn build(
             ))
             .await?;
             // What other placeholders are left in it.
-            watch::watched(
+            leftover::watched(
                 workshop.rules,
                 &parts.headers,
                 body,
                 fate.insert(Arc::default()),
             )
         }
-        None if body.is_end_stream() => no_body(),
+        None if body.is_end_stream() => {
+            if head.kind != Kind::Plain && workshop.watches() {
+                // For its messages.
+                fate = Some(Arc::default());
+            }
+            no_body()
+        }
         unseen => {
             // A placeholder in such a body goes out as it is. Better said in the log than held until it ends.
             if let Some(why) = unseen.and_then(|(injection, form)| form.obstacle(injection.rule()))
@@ -282,7 +297,7 @@ pub(crate) async fn build(
             }
             let fate = fate.insert(Arc::default());
             let body = RequestBody::new(body, workshop.max_request_bytes, gate, Arc::clone(fate));
-            watch::watched(workshop.rules, &parts.headers, body, fate)
+            leftover::watched(workshop.rules, &parts.headers, body, fate)
         }
     };
     if let Some(injection) = injection {
@@ -300,21 +315,6 @@ pub(crate) async fn build(
 /// Nothing. A declared length of zero stays in the head.
 fn no_body() -> OutgoingBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
-/// A placeholder of the vault that is about to leave as it is will come back as a puzzling 401: say so in the log.
-fn note_leftover(rules: &RuleSet, target: &str, headers: &HeaderMap, warnings: &mut Vec<String>) {
-    if let Some(known) = rules.unreplaced_in(target, headers) {
-        warnings.push(format!("placeholder_unreplaced:{}", shown(known)));
-    }
-}
-
-/// How the log names a placeholder: by its key, or its text where none stands behind it.
-fn shown(known: &KnownPlaceholder) -> &str {
-    known
-        .key
-        .as_ref()
-        .map_or(known.text.as_str(), |key| key.as_str())
 }
 
 #[cfg(test)]

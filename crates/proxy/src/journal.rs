@@ -33,7 +33,7 @@ pub struct LogRecord {
     pub label: Option<Arc<str>>,
     /// Who stands behind the token.
     pub actor: Option<(ActorKind, Uuid)>,
-    /// Request method.
+    /// Request method; `ADDENDUM` for what was found only after the request's own record was written.
     pub method: Method,
     /// `host:port` of the upstream.
     pub host: Arc<str>,
@@ -148,7 +148,7 @@ impl Journal {
         }
     }
 
-    fn record(&self, record: Box<LogRecord>) {
+    pub(crate) fn record(&self, record: Box<LogRecord>) {
         if self.queue.try_send(Message::Record(record)).is_err() {
             count_lost(&self.meters, 1, "the queue is full");
         }
@@ -328,8 +328,10 @@ impl Entry {
     fn send(&mut self) {
         if let Some(mut record) = self.record.take() {
             record.latency = self.started.elapsed();
-            if let Some(leftover) = self.request.as_ref().and_then(|fate| fate.leftover()) {
-                record.warnings.push(leftover.to_owned());
+            if let Some(request) = &self.request {
+                request
+                    .noted()
+                    .enter(&mut record, &self.journal, self.started);
             }
             self.open = None;
             self.journal.meters.finished(self.protocol, &record);

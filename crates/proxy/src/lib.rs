@@ -10,6 +10,7 @@
 //! 5. [`head`] parses the destination, which every field must name alike.
 //! 6. decide: the vault's rules, compiled, in [`agent_vault_broker::Admission::decide`].
 //! 7. [`inject`] builds the outgoing request.
+//!    [`leftover`] watches what placeholders leave in it as they are.
 //! 8. send: [`agent_vault_upstream::Upstream`], the only way out; [`upgrade`] for WebSockets.
 //! 9. [`scrub`] masks what was injected in what comes back.
 //! 10. [`relay`] streams it, timed by progress; [`connection`] ends it when the token is revoked; [`socket`] is below.
@@ -28,6 +29,7 @@ mod inject;
 mod intercept;
 mod interim;
 mod journal;
+mod leftover;
 mod limits;
 mod listener;
 pub mod meters;

@@ -23,6 +23,7 @@ mod body;
 mod decode;
 mod encoding;
 mod forms;
+mod inspect;
 mod stream;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use self::body::ScrubBody;
 pub use self::decode::DecodeError;
 pub use self::encoding::{Decoding, EncodingError, decode_for_scrub, narrow_accept_encoding};
 pub use self::forms::{MAX_PIECE_BYTES, MIN_VALUE_BYTES};
+pub(crate) use self::inspect::Inspection;
 pub use self::stream::{LONG_HOLD, SHORT_HOLD, ScrubStream};
 
 use self::forms::Mask;

@@ -28,7 +28,7 @@ use crate::inject::Injection;
 use crate::limits::WEBSOCKET_IDLE;
 use crate::meters::Gauge;
 use crate::relay::{Held, ResponseBody};
-use crate::websocket::{RelayOptions, TextRewriter, relay};
+use crate::websocket::{MessageWatcher, RelayOptions, TextRewriter, relay};
 
 /// How an accepted handshake is to be answered on the client's side.
 #[derive(Debug)]
@@ -64,7 +64,11 @@ pub(crate) struct Accepted {
     pub(crate) form: Form,
     pub(crate) client: ClientTunnel,
     pub(crate) rewriter: Option<Rewriter>,
+    pub(crate) watcher: Option<Watcher>,
 }
+
+/// Looks for placeholders in what leaves.
+pub(crate) type Watcher = Box<dyn MessageWatcher + Send>;
 
 /// Replaces placeholders in the client's messages.
 pub(crate) type Rewriter = Box<dyn TextRewriter + Send>;
@@ -213,6 +217,7 @@ pub(crate) fn join(
         }
     }
     options.rewriter = accepted.rewriter;
+    options.watcher = accepted.watcher;
     let mut response = Response::new(ResponseBody::EMPTY);
     match accepted.form {
         Form::Switching(accept) => {

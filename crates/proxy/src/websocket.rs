@@ -13,6 +13,7 @@
 //! - after a close frame or the end of one side, the other gets [`RelayOptions::close_wait`] to answer.
 
 mod frame;
+mod overhear;
 mod relay;
 mod to_client;
 mod to_upstream;
@@ -21,6 +22,7 @@ mod to_upstream;
 mod tests;
 
 pub use self::frame::{ProtocolError, Status};
+pub use self::overhear::MessageWatcher;
 pub use self::relay::{CloseReason, RelayOptions, RelaySummary, Side, relay};
 pub use self::to_client::UpstreamToClient;
 pub use self::to_upstream::{ClientToUpstream, WHOLE_FRAME_BYTES};

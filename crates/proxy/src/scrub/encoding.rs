@@ -113,7 +113,7 @@ pub fn decode_for_scrub(
 }
 
 /// The codings of a message in the order in which they are undone, without `identity`.
-fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, EncodingError> {
+pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, EncodingError> {
     let mut codings = Vec::new();
     for value in headers.get_all(CONTENT_ENCODING) {
         let unknown = |bytes: &[u8]| EncodingError::Unknown {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::frame::{CLOSE_GOING_AWAY, CLOSE_PROTOCOL_ERROR, push_close, random_mask};
+use super::overhear::{MessageWatcher, Overhearing};
 use super::{ClientToUpstream, ProtocolError, Status, TextRewriter, UpstreamToClient};
 use crate::scrub::Scrubber;
 
@@ -28,6 +29,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct RelayOptions {
     /// Replaces placeholders in the agent's text messages.
     pub rewriter: Option<Box<dyn TextRewriter + Send>>,
+    /// Is shown the messages that go to the upstream.
+    pub watcher: Option<Box<dyn MessageWatcher + Send>>,
     /// Masks injected values in what the upstream sends.
     pub scrubber: Option<Arc<Scrubber>>,
     /// Ends the relay when no byte moved in either direction for so long.
@@ -50,6 +53,7 @@ impl RelayOptions {
     pub fn new(shutdown: CancellationToken) -> Self {
         Self {
             rewriter: None,
+            watcher: None,
             scrubber: None,
             idle: Self::IDLE,
             close_wait: Self::CLOSE_WAIT,
@@ -62,6 +66,7 @@ impl fmt::Debug for RelayOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RelayOptions")
             .field("rewrites", &self.rewriter.is_some())
+            .field("watches", &self.watcher.is_some())
             .field("scrubs", &self.scrubber.is_some())
             .field("idle", &self.idle)
             .field("close_wait", &self.close_wait)
@@ -140,6 +145,7 @@ where
         (Machine::Opaque, Machine::Opaque)
     };
     let mut up = Pump::new(client_read, upstream_write, up, &clock);
+    up.overhearing = options.watcher.map(Overhearing::new);
     let mut down = Pump::new(upstream_read, client_write, down, &clock);
     let limits = Limits {
         idle: options.idle,
@@ -343,6 +349,8 @@ struct Pump<'c, R, W> {
     reader: R,
     writer: W,
     machine: Machine,
+    /// Looks at what is written.
+    overhearing: Option<Overhearing>,
     input: Box<[u8]>,
     /// What is to be written, maybe with values in it; `sent` bytes of it have been.
     out: Zeroizing<Vec<u8>>,
@@ -363,6 +371,7 @@ where
             reader,
             writer,
             machine,
+            overhearing: None,
             input: vec![0; READ_BYTES].into_boxed_slice(),
             out: Zeroizing::new(Vec::new()),
             sent: 0,
@@ -397,6 +406,9 @@ where
             self.clock.tick();
             let input = self.input.get(..count).unwrap_or_default();
             let status = self.machine.feed(input, &mut self.out);
+            if let Some(overhearing) = &mut self.overhearing {
+                overhearing.look_at(&self.out);
+            }
             self.flush().await.map_err(|e| Stop::Write(e.kind()))?;
             match status {
                 Ok(Status::Open) => {}
