@@ -1,4 +1,15 @@
-//! One attack per promise.
+//! One attack per promise; the families of them are in the modules below.
+
+mod addresses;
+mod destinations;
+mod downgrade;
+mod fields;
+mod floods;
+mod frames;
+mod lanes;
+mod methods;
+mod path_tricks;
+mod smuggling;
 
 use agent_vault_policy::EgressPolicy;
 use agent_vault_testing::client::{self, Answer};
