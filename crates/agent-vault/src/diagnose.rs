@@ -391,8 +391,8 @@ fn failure(row: &LogRow, host: &str, known: Known<'_>) -> Option<Finding> {
             format!("{host} was refused: the path can be read in more than one way"),
             String::from("send the path without `//`, `..`, `%2F` or `%2E`"),
         ),
-        "malformed_request" => (
-            format!("a client sent {host} something that is not HTTP"),
+        "malformed_request" | "http2_not_spoken" => (
+            format!("a client sent {host} something that is not HTTP/1.1"),
             String::from("look at the client, or at what stands between it and the proxy"),
         ),
         "head_too_large" | "target_too_long" => (
@@ -628,7 +628,7 @@ mod tests {
                 "--select-placeholder",
             ),
             ("ambiguous_path", "more than one way", "%2F"),
-            ("malformed_request", "not HTTP", "look at the client"),
+            ("malformed_request", "not HTTP/1.1", "look at the client"),
             ("head_too_large", "too large", "fewer or shorter"),
             ("sni_mismatch", "another host in TLS", "through the proxy"),
             ("tls_handshake_failed", "trust", "agent-vault ca fetch"),

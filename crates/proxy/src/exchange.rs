@@ -175,10 +175,9 @@ impl Client {
         }
     }
 
-    /// What is said when a head cannot be read, after which the connection ends; `status` is HTTP's own word for it.
-    pub(crate) fn unreadable_head(&self, status: StatusCode) -> Bytes {
+    /// What is said when a head cannot be read, after which the connection ends.
+    pub(crate) fn unreadable_head(&self, refusal: Refusal) -> Bytes {
         let shared = &self.shared;
-        let refusal = Refusal::unreadable_head(status);
         tracing::info!(peer = %self.watch.peer(), code = refusal.code, "proxy request refused");
         if let Some(tunnel) = &self.tunnel {
             let mut entry = Entry::open(

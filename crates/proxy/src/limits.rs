@@ -37,6 +37,9 @@ pub(crate) const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 /// Largest request head, in bytes over HTTP/1.1 and as an HTTP/2 header list.
 pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Largest HTTP/2 header list that is read at all. What is larger than [`MAX_HEAD_BYTES`] is refused with words and a record of ours; beyond
+/// this, h2 answers by itself, 431 without a body. So many for each of [`MAX_STREAMS`] at most, and only until refused.
+pub(crate) const MAX_READ_HEAD_BYTES: u32 = 256 * 1024;
 /// Most header fields in a request. As Apache has it, and as many as hyper parses without an allocation.
 pub(crate) const MAX_HEADERS: usize = 100;
 /// Concurrent HTTP/2 streams per client connection.

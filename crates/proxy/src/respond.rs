@@ -405,6 +405,15 @@ impl Refusal {
         }
     }
 
+    /// The preface of HTTP/2 on a connection that speaks HTTP/1.1.
+    pub(crate) fn http2_not_spoken() -> Self {
+        Self::bad_request(
+            "http2_not_spoken",
+            "this connection speaks HTTP/1.1, and the client has begun HTTP/2",
+            "speak HTTP/1.1 to the proxy itself and use CONNECT; inside the tunnel HTTP/2 is spoken where TLS agrees on `h2` (ALPN), or without TLS from the first byte on",
+        )
+    }
+
     /// The response on the wire of an HTTP/1.1 connection that ends with it.
     pub(crate) fn into_last_words(self, base_url: Option<&Arc<str>>) -> Bytes {
         let response = self.into_response(base_url);
