@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::limits::{JOURNAL_BATCH, JOURNAL_DELAY, JOURNAL_QUEUE, MAX_LOGGED_PATH};
-use crate::meters::{Gauge, Meters, Open, Protocol};
+use crate::meters::{Gauge, Meters, Protocol};
 use crate::relay::{Fate, Lost};
 
 /// nginx's number for a client that left before the answer; nothing was sent then.
@@ -237,8 +237,6 @@ pub(crate) struct Entry {
     record: Option<Box<LogRecord>>,
     started: Instant,
     protocol: Protocol,
-    /// Counts the exchange as open.
-    open: Option<Open>,
     /// Tells of the request body, which may still be on its way.
     request: Option<Arc<Fate>>,
 }
@@ -252,8 +250,8 @@ impl Entry {
         host: &Arc<str>,
         at: Timestamp,
     ) -> Self {
+        journal.meters.enter(Gauge::Exchanges);
         Self {
-            open: Some(journal.meters.opened(Gauge::Exchanges)),
             protocol,
             journal: journal.clone(),
             record: Some(Box::new(LogRecord {
@@ -333,7 +331,7 @@ impl Entry {
                     .noted()
                     .enter(&mut record, &self.journal, self.started);
             }
-            self.open = None;
+            self.journal.meters.leave(Gauge::Exchanges);
             self.journal.meters.finished(self.protocol, &record);
             self.journal.record(record);
         }
@@ -475,7 +473,6 @@ mod tests {
             record: Some(record()),
             started: Instant::now(),
             protocol: Protocol::Http1,
-            open: None,
             request: None,
         };
         entry.set_path(&"\u{e9}x".repeat(MAX_LOGGED_PATH));

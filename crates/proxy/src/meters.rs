@@ -300,9 +300,7 @@ pub(crate) struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Some(open) = self.meters.open.get(self.what as usize) {
-            open.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.meters.leave(self.what);
     }
 }
 
@@ -368,10 +366,21 @@ impl Meters {
         &self.row_writes
     }
 
-    pub(crate) fn opened(self: &Arc<Self>, what: Gauge) -> Open {
+    /// Counts something as open until [`Meters::leave`].
+    pub(crate) fn enter(&self, what: Gauge) {
         if let Some(open) = self.open.get(what as usize) {
             open.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    pub(crate) fn leave(&self, what: Gauge) {
+        if let Some(open) = self.open.get(what as usize) {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn opened(self: &Arc<Self>, what: Gauge) -> Open {
+        self.enter(what);
         Open {
             meters: Arc::clone(self),
             what,

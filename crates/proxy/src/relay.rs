@@ -390,6 +390,10 @@ impl Body for RelayBody {
                         return Poll::Ready(Some(Err(BrokenBody::ResponseTooLarge.into())));
                     }
                 }
+                if frame.is_trailers() {
+                    // Nothing follows them, and hyper does not ask.
+                    this.end("");
+                }
                 Poll::Ready(Some(Ok(with_trailers(frame, strip_response_trailers))))
             }
             Poll::Ready(Some(Err(error))) => {

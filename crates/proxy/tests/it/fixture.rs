@@ -204,8 +204,12 @@ impl StageBuilder {
         self
     }
 
-    pub(crate) fn trusting(mut self, upstream: &Upstream) -> Self {
-        self.roots.push(upstream.ca_pem().to_owned());
+    pub(crate) fn trusting(self, upstream: &Upstream) -> Self {
+        self.trusting_pem(upstream.ca_pem())
+    }
+
+    pub(crate) fn trusting_pem(mut self, pem: &str) -> Self {
+        self.roots.push(pem.to_owned());
         self
     }
 

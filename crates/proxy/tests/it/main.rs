@@ -12,6 +12,7 @@ mod attacks;
 mod bodies;
 mod clients;
 mod doors;
+mod faults;
 mod fixture;
 mod hints;
 mod leftovers;
