@@ -25,7 +25,9 @@ mod target;
 mod template;
 
 pub use authority::{Authority, AuthorityError, Scheme};
-pub use credential::{CredentialKey, CredentialKeyError, MAX_CREDENTIAL_KEY_BYTES};
+pub use credential::{
+    CredentialKey, CredentialKeyError, MAX_CREDENTIAL_KEY_BYTES, MIN_SCRUBBED_BYTES,
+};
 pub use egress::{AllowListWarning, BlockKind, Blocked, EgressPolicy};
 pub use glob::{GlobError, MAX_PATH_GLOB_CHARS, PathGlob};
 pub use header_field::{HeaderField, HeaderFieldError, HeaderUnsafe, validate_header_safe};
@@ -37,9 +39,9 @@ pub use merge::{
 };
 pub use ruleset::{Decision, Denial, Facts, Rule, RuleSet, UnmatchedPolicy};
 pub use service::{
-    Auth, AuthDraft, MAX_PLACEHOLDER_BYTES, MAX_SERVICES, MAX_SUBSTITUTIONS, Placeholder, Select,
-    SelectDraft, Service, ServiceDraft, ServiceError, Substitution, SubstitutionDraft, Surface,
-    SurfaceSet, ValidationOptions,
+    Auth, AuthDraft, MAX_PLACEHOLDER_BYTES, MAX_SERVICES, MAX_SUBSTITUTIONS, Placeholder, Scrub,
+    ScrubDraft, Select, SelectDraft, Service, ServiceDraft, ServiceError, Substitution,
+    SubstitutionDraft, Surface, SurfaceSet, Undecodable, ValidationOptions,
 };
 pub use slug::{Slug, SlugError, slug_from};
 pub use surface::{Fed, MAX_REWRITTEN_BYTES, SubstitutionError, Values, WebsocketRewriter};

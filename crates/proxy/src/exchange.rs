@@ -8,11 +8,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use agent_vault_broker::{Admission, Principal, Slot, Verdict};
-use agent_vault_policy::Facts;
+use agent_vault_policy::{Facts, Undecodable};
 use agent_vault_upstream::{Answer, Continue, Incoming, Route};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, SET_COOKIE};
 use http::request::Parts;
+use http::response;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
@@ -29,7 +30,10 @@ use crate::leftover::Messages;
 use crate::meters::{Protocol, UpstreamFailure};
 use crate::relay::{Fate, Gate, Held, Lost, RelayBody, ResponseBody, Source};
 use crate::respond::{Fault, MARKER, Refusal};
-use crate::scrub::{ScrubBody, decode_for_scrub};
+use crate::scrub::{
+    EncodingError, Fit, MAX_SETTLED_BYTES, ScrubBody, Search, body_changed, counts_bytes,
+    decode_for_scrub,
+};
 use crate::upgrade::{self, ClientTunnel};
 
 /// The client side of an exchange: a connection, and the tunnel that it runs in, if it does.
@@ -133,14 +137,17 @@ pub(crate) async fn exchange(
                     answered.injection.as_ref(),
                     held,
                 )),
-                None => relay(
-                    shared,
-                    &method,
-                    answered.answer,
-                    answered.injection.as_ref(),
-                    answered.fate,
-                    held,
-                ),
+                None => {
+                    relay(
+                        shared,
+                        &method,
+                        answered.answer,
+                        answered.injection.as_ref(),
+                        answered.fate,
+                        held,
+                    )
+                    .await
+                }
             };
             relayed.unwrap_or_else(|(held, refusal)| refuse(shared, &method, held.entry, refusal))
         }
@@ -269,6 +276,11 @@ async fn stages(
         record.warnings = warnings;
     });
     entry.follow(fate.clone());
+    entry.count(
+        injection
+            .as_ref()
+            .and_then(|injection| injection.search.clone()),
+    );
 
     let sent = if head.kind == Kind::Plain {
         let mut request = request;
@@ -277,9 +289,9 @@ async fn stages(
         }
         let listener = Listener {
             hints: caller.hints,
-            scrubber: injection
+            search: injection
                 .as_ref()
-                .and_then(|injection| injection.scrubber.clone()),
+                .and_then(|injection| injection.search.clone()),
             brokered: injection.is_some(),
             waiting,
         };
@@ -293,7 +305,7 @@ async fn stages(
             upgrade::rewriter(injection.as_ref()).map_err(|error| Refusal::substitution(&error))?;
         let scrubs = injection
             .as_ref()
-            .is_some_and(|injection| injection.scrubber.is_some());
+            .is_some_and(|injection| injection.search.is_some());
         let looks_inside = scrubs || rewriter.is_some() || workshop.watches();
         Box::pin(upgrade::handshake(
             &shared.upstream,
@@ -417,7 +429,7 @@ pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
 }
 
 /// Relays an ordinary answer.
-fn relay(
+async fn relay(
     shared: &Shared,
     method: &Method,
     answer: Answer,
@@ -453,30 +465,30 @@ fn relay(
     {
         return Err((held, Refusal::response_too_large(cap)));
     }
-    let source = match injection.and_then(|injection| injection.scrubber.as_ref()) {
+    let source = match injection.and_then(|injection| Some((injection, injection.search.as_ref()?)))
+    {
         None => Source::Plain(body),
-        Some(scrubber) => {
-            scrubber.scrub_headers(&mut parts.headers);
-            let reason = parts.extensions.get::<ReasonPhrase>();
-            if reason.is_some_and(|reason| scrubber.mask(reason.as_bytes()).is_some()) {
-                parts.extensions.remove::<ReasonPhrase>();
-            }
-            match decode_for_scrub(method, parts.status, &mut parts.headers) {
-                Ok(decoding) => {
-                    Source::Scrubbed(Box::new(ScrubBody::new(body, scrubber, decoding.as_ref())))
+        Some((injection, search)) => match scrubbed(search, method, &mut parts, body).await {
+            Ok(source) => source,
+            Err((body, error)) => {
+                let rule = injection.rule();
+                tracing::info!(
+                    service = rule.name(),
+                    status = parts.status.as_u16(),
+                    ?error,
+                    "a response cannot be searched for the credential"
+                );
+                if rule.service().scrub.undecodable == Undecodable::Refuse {
+                    return Err((held, Refusal::not_scrubbable(&error)));
                 }
-                Err(error) => {
-                    let refusal = Refusal::new(
-                        StatusCode::BAD_GATEWAY,
-                        "response_not_scrubbable",
-                        Fault::Upstream,
-                        error.to_string(),
-                        "a response that cannot be searched for the credential is not passed on",
-                    );
-                    return Err((held, refusal));
-                }
+                held.entry.note(|record| {
+                    record
+                        .warnings
+                        .push(format!("response_not_scrubbed:{}", error.word()));
+                });
+                Source::Plain(body)
             }
-        }
+        },
     };
     held.entry.answered(parts.status);
     if is_long_lived(&parts.headers) {
@@ -492,6 +504,48 @@ fn relay(
         body = body.without_content();
     }
     Ok(Response::from_parts(parts, ResponseBody::Relayed(body)))
+}
+
+/// Replaces what was injected in the head of an answer, and puts its body behind the same. The body comes back with the
+/// reason if it cannot be searched.
+async fn scrubbed(
+    search: &Search,
+    method: &Method,
+    parts: &mut response::Parts,
+    body: Incoming,
+) -> Result<Source, (Incoming, EncodingError)> {
+    search.scrub_headers(&mut parts.headers);
+    let reason = parts.extensions.get::<ReasonPhrase>();
+    if reason.is_some_and(|reason| search.replace(reason.as_bytes(), Fit::Free).is_some()) {
+        parts.extensions.remove::<ReasonPhrase>();
+    }
+    let decoding = match decode_for_scrub(method, parts.status, &mut parts.headers) {
+        Ok(decoding) => decoding,
+        Err(error) => return Err((body, error)),
+    };
+    if body.is_end_stream() {
+        return Ok(Source::Plain(body));
+    }
+    let declared = parts.headers.get(CONTENT_LENGTH).map(|_| body.size_hint());
+    // A part of a body must keep its place in the whole.
+    let same = counts_bytes(&parts.headers) || parts.status == StatusCode::PARTIAL_CONTENT;
+    let fit = if same || declared.is_some() {
+        Fit::Same
+    } else {
+        Fit::Free
+    };
+    let mut body = Box::new(ScrubBody::new(body, search, decoding.as_ref(), fit));
+    let short = declared
+        .and_then(|hint| hint.exact())
+        .is_some_and(|length| length <= MAX_SETTLED_BYTES);
+    if short
+        && !same
+        && let Some(settled) = body.settle().await
+        && settled.changed
+    {
+        body_changed(&mut parts.headers, settled.length);
+    }
+    Ok(Source::Scrubbed(body))
 }
 
 /// Streams that last do not take a place from short requests.

@@ -5,7 +5,7 @@ mod body;
 use std::sync::Arc;
 
 use agent_vault_broker::{Grant, Permit};
-use agent_vault_policy::{Rule, RuleSet};
+use agent_vault_policy::{Auth, CredentialKey, Rule, RuleSet};
 use agent_vault_upstream::{Body as OutgoingBody, Incoming};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,7 +26,7 @@ use crate::head::{Head, Kind};
 use crate::leftover::{self, Place};
 use crate::relay::{Fate, Gate, RequestBody};
 use crate::respond::{Fault, Refusal};
-use crate::scrub::{Scrubber, narrow_accept_encoding};
+use crate::scrub::{Label, Scrubber, Search, Secret, narrow_accept_encoding};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -36,26 +36,31 @@ const X_VAULT: HeaderName = HeaderName::from_static("x-vault");
 pub(crate) struct Injection {
     pub(crate) permit: Permit,
     pub(crate) grant: Arc<Grant>,
-    /// Finds the injected values in what comes back; `None` when there is nothing that could come back.
-    pub(crate) scrubber: Option<Arc<Scrubber>>,
+    /// Finds the injected values in what comes back; `None` when there is nothing that could come back, or the rule does
+    /// not want it.
+    pub(crate) search: Option<Search>,
 }
 
 impl Injection {
     /// Joins a permit and what it opened.
     pub(crate) fn new(permit: Permit, grant: Arc<Grant>) -> Result<Self, Refusal> {
-        let scrubber = scrubber_of(&grant).ok_or_else(|| {
-            Refusal::new(
-                StatusCode::BAD_GATEWAY,
-                "scrub_unavailable",
-                Fault::Us,
-                "the credential is too large to be looked for in responses",
-                "store a smaller value",
-            )
-        })?;
+        let mut search = None;
+        if permit.rule().service().scrub.enabled {
+            let scrubber = scrubber_of(&grant, permit.rule()).ok_or_else(|| {
+                Refusal::new(
+                    StatusCode::BAD_GATEWAY,
+                    "scrub_unavailable",
+                    Fault::Us,
+                    "the credential is too large to be looked for in responses",
+                    "store a smaller value",
+                )
+            })?;
+            search = scrubber.as_ref().map(Scrubber::search);
+        }
         Ok(Self {
             permit,
             grant,
-            scrubber,
+            search,
         })
     }
 
@@ -65,19 +70,72 @@ impl Injection {
 }
 
 /// The scrubber of a grant, built at its first use. The outer `None` is a failure.
-fn scrubber_of(grant: &Grant) -> Option<Option<Arc<Scrubber>>> {
+fn scrubber_of(grant: &Grant, rule: &Rule) -> Option<Option<Arc<Scrubber>>> {
     let built = grant.companion(|grant| {
-        let mut values: Vec<&[u8]> = grant.secrets().map(|secret| secret.expose()).collect();
-        let headers: Vec<&[u8]> = grant
-            .headers()
-            .iter()
-            .filter(|(name, _)| *name == AUTHORIZATION)
-            .filter_map(|(_, value)| value.as_bytes().strip_prefix(b"Basic "))
+        let label = |key: &CredentialKey| {
+            let placeholder = rule
+                .service()
+                .substitutions
+                .iter()
+                .find(|substitution| substitution.key == *key)
+                .map(|substitution| substitution.placeholder.as_str());
+            Label::new(placeholder, key.as_str())
+        };
+        let pairs = basic_pairs(grant, rule);
+        let mut secrets: Vec<Secret<'_>> = grant
+            .secrets()
+            .chain(grant.former())
+            .map(|(key, secret)| Secret {
+                value: secret.expose(),
+                label: label(key),
+            })
             .collect();
-        values.extend(headers);
-        Scrubber::new(&values).ok()
+        secrets.extend(pairs.iter().map(|(key, pair)| Secret {
+            value: pair,
+            label: label(key),
+        }));
+        Scrubber::new(&secrets).ok()
     })?;
     built.as_ref().clone()
+}
+
+/// Each `user:password` as a whole, with the key of its more secret half: either half may be too short to be looked for.
+fn basic_pairs(grant: &Grant, rule: &Rule) -> Vec<(CredentialKey, Zeroizing<Vec<u8>>)> {
+    let (user, password) = match &rule.service().auth {
+        Auth::Basic { username, password } => (username, password.as_ref()),
+        _ => {
+            // A template may hold a pair that somebody encoded.
+            let key = rule.keys().first();
+            return grant
+                .headers()
+                .iter()
+                .filter(|(name, _)| *name == AUTHORIZATION)
+                .filter_map(|(_, value)| Some((key?.clone(), basic(value.as_bytes())?)))
+                .collect();
+        }
+    };
+    let values = |key: &CredentialKey| -> Vec<&[u8]> {
+        grant
+            .secrets()
+            .chain(grant.former())
+            .filter(|(of, _)| *of == key)
+            .map(|(_, value)| value.expose())
+            .collect()
+    };
+    let passwords = password.map_or_else(|| vec![b"".as_slice()], values);
+    let mut pairs = Vec::new();
+    for user in values(user) {
+        for password in &passwords {
+            // Reserved in full: growing would leave copies behind.
+            let mut pair = Zeroizing::new(Vec::with_capacity(user.len() + 1 + password.len()));
+            pair.extend_from_slice(user);
+            pair.push(b':');
+            pair.extend_from_slice(password);
+            pairs.push(pair);
+        }
+    }
+    let key = password.unwrap_or(user);
+    pairs.into_iter().map(|pair| (key.clone(), pair)).collect()
 }
 
 /// Takes off what belongs to this connection and not to the message (RFC 9110 section 7.6.1), and what is ours.
@@ -234,7 +292,7 @@ pub(crate) async fn build(
             .map_err(|error| Refusal::substitution(&error))?;
         rule.rewrite_headers(&mut parts.headers, injection.grant.as_ref())
             .map_err(|error| Refusal::substitution(&error))?;
-        if injection.scrubber.is_some() && head.kind == Kind::Plain {
+        if injection.search.is_some() && head.kind == Kind::Plain {
             narrow_accept_encoding(&mut parts.headers);
         }
     }

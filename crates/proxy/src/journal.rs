@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::leftover::ADDENDUM;
 use crate::limits::{JOURNAL_BATCH, JOURNAL_DELAY, JOURNAL_QUEUE, MAX_LOGGED_PATH};
 use crate::meters::{Gauge, Meters, Protocol};
 use crate::relay::{Fate, Lost};
+use crate::scrub::Search;
 
 /// nginx's number for a client that left before the answer; nothing was sent then.
 pub(crate) const CLIENT_CLOSED: u16 = 499;
@@ -51,6 +53,8 @@ pub struct LogRecord {
     pub error_code: &'static str,
     /// Things that went through but deserve a look, such as `placeholder_unreplaced:KEY`.
     pub warnings: Vec<String>,
+    /// How often an injected value was found in the answer, and replaced.
+    pub scrubs: u32,
     /// How the client itself authenticated to the upstream, if it did: `bearer`, `basic` or `api-key`.
     pub client_auth: Option<(&'static str, &'static str)>,
     /// When the request arrived.
@@ -239,6 +243,36 @@ pub(crate) struct Entry {
     protocol: Protocol,
     /// Tells of the request body, which may still be on its way.
     request: Option<Arc<Fate>>,
+    /// Counts what is found in the answer.
+    search: Option<Search>,
+}
+
+/// Tells of what is found in a WebSocket's messages, whose record is written when it opens.
+#[derive(Debug)]
+pub(crate) struct Sequel {
+    journal: Journal,
+    record: Box<LogRecord>,
+    started: Instant,
+    search: Search,
+    told: u32,
+}
+
+impl Sequel {
+    /// The socket has ended: adds a record if anything was found in it.
+    pub(crate) fn complete(self) {
+        let scrubs = self.search.found().saturating_sub(self.told);
+        if scrubs == 0 {
+            return;
+        }
+        let mut record = self.record;
+        let since = self.started.elapsed();
+        record.method = Method::from_bytes(ADDENDUM).unwrap_or(Method::CONNECT);
+        record.at = record.at.saturating_add(since).unwrap_or(record.at);
+        record.error_code = "";
+        record.warnings = Vec::new();
+        record.scrubs = scrubs;
+        self.journal.record(record);
+    }
 }
 
 impl Entry {
@@ -268,13 +302,32 @@ impl Entry {
                 status: CLIENT_CLOSED,
                 error_code: "client_closed",
                 warnings: Vec::new(),
+                scrubs: 0,
                 client_auth: None,
                 at,
                 latency: Duration::ZERO,
             })),
             started: Instant::now(),
             request: None,
+            search: None,
         }
+    }
+
+    /// Adds what this search finds by the time that the exchange ends.
+    pub(crate) fn count(&mut self, search: Option<Search>) {
+        self.search = search;
+    }
+
+    /// What is needed to add to the record of a WebSocket once that has ended.
+    pub(crate) fn sequel(&self) -> Option<Sequel> {
+        let search = self.search.clone()?;
+        Some(Sequel {
+            journal: self.journal.clone(),
+            record: self.record.clone()?,
+            started: self.started,
+            told: search.found(),
+            search,
+        })
     }
 
     /// What the client turned out to speak.
@@ -326,6 +379,9 @@ impl Entry {
     fn send(&mut self) {
         if let Some(mut record) = self.record.take() {
             record.latency = self.started.elapsed();
+            if let Some(search) = &self.search {
+                record.scrubs = search.found();
+            }
             if let Some(request) = &self.request {
                 request
                     .noted()
@@ -406,6 +462,7 @@ mod tests {
             status: 200,
             error_code: "",
             warnings: Vec::new(),
+            scrubs: 0,
             client_auth: None,
             at: Timestamp::UNIX_EPOCH,
             latency: Duration::ZERO,
@@ -474,6 +531,7 @@ mod tests {
             started: Instant::now(),
             protocol: Protocol::Http1,
             request: None,
+            search: None,
         };
         entry.set_path(&"\u{e9}x".repeat(MAX_LOGGED_PATH));
         let path = entry.record.take().unwrap().path;

@@ -19,7 +19,7 @@ pub(crate) use messages::Messages;
 use crate::journal::{Journal, LogRecord};
 
 /// Stands in the log for the method of a record that adds to an earlier one and is no request.
-const ADDENDUM: &[u8] = b"ADDENDUM";
+pub(crate) const ADDENDUM: &[u8] = b"ADDENDUM";
 
 /// Where placeholders were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +135,7 @@ impl Later {
         record.at = record.at.saturating_add(since).unwrap_or(record.at);
         record.latency = std::time::Duration::ZERO;
         record.error_code = "";
+        record.scrubs = 0;
         record.warnings = warnings;
         self.journal.record(record);
     }

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::relay::ResponseBody;
+use crate::scrub::EncodingError;
 
 /// Marks a response as ours.
 pub(crate) const MARKER: HeaderName = HeaderName::from_static("x-agent-vault-proxy-error");
@@ -357,6 +358,17 @@ impl Refusal {
             Fault::Policy,
             format!("the response is larger than {cap} bytes"),
             "raise --max-response-bytes on the server",
+        )
+    }
+
+    /// A response that cannot be searched for the credential.
+    pub(crate) fn not_scrubbable(error: &EncodingError) -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "response_not_scrubbable",
+            Fault::Upstream,
+            error.to_string(),
+            "a response that cannot be searched for the credential is not passed on, unless the service says `scrub: {undecodable: pass}`",
         )
     }
 

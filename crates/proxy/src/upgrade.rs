@@ -211,9 +211,9 @@ pub(crate) fn join(
     let mut options = RelayOptions::new(CancellationToken::new());
     options.idle = WEBSOCKET_IDLE;
     if let Some(injection) = injection {
-        options.scrubber.clone_from(&injection.scrubber);
-        if let Some(scrubber) = &injection.scrubber {
-            scrubber.scrub_headers(&mut headers);
+        options.search.clone_from(&injection.search);
+        if let Some(search) = &injection.search {
+            search.scrub_headers(&mut headers);
         }
     }
     options.rewriter = accepted.rewriter;
@@ -233,7 +233,8 @@ pub(crate) fn join(
     held.slot.release();
     held.entry.answered(StatusCode::SWITCHING_PROTOCOLS);
     let Held { entry, busy, slot } = held;
-    // The record is written now: a socket may live for days.
+    // The record is written now: a socket may live for days. What is found in its messages is told when it ends.
+    let sequel = entry.sequel();
     entry.complete("");
     drop(slot);
     let sides = Sides {
@@ -245,6 +246,9 @@ pub(crate) fn join(
     client.shared.tasks.spawn(async move {
         let _open = task.shared.journal.meters().opened(Gauge::WebSockets);
         carry(&task, sides, options).await;
+        if let Some(sequel) = sequel {
+            sequel.complete();
+        }
         drop(busy);
     });
     response

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use zeroize::Zeroizing;
 use super::frame::{CLOSE_GOING_AWAY, CLOSE_PROTOCOL_ERROR, push_close, random_mask};
 use super::overhear::{MessageWatcher, Overhearing};
 use super::{ClientToUpstream, ProtocolError, Status, TextRewriter, UpstreamToClient};
-use crate::scrub::Scrubber;
+use crate::scrub::Search;
 
 /// Read buffer of each direction.
 const READ_BYTES: usize = 16 * 1024;
@@ -31,8 +30,8 @@ pub struct RelayOptions {
     pub rewriter: Option<Box<dyn TextRewriter + Send>>,
     /// Is shown the messages that go to the upstream.
     pub watcher: Option<Box<dyn MessageWatcher + Send>>,
-    /// Masks injected values in what the upstream sends.
-    pub scrubber: Option<Arc<Scrubber>>,
+    /// Replaces injected values in what the upstream sends.
+    pub search: Option<Search>,
     /// Ends the relay when no byte moved in either direction for so long.
     pub idle: Duration,
     /// How long the rest may take once one side has sent a close frame; or, after one side's stream has ended, how
@@ -54,7 +53,7 @@ impl RelayOptions {
         Self {
             rewriter: None,
             watcher: None,
-            scrubber: None,
+            search: None,
             idle: Self::IDLE,
             close_wait: Self::CLOSE_WAIT,
             shutdown,
@@ -67,7 +66,7 @@ impl fmt::Debug for RelayOptions {
         f.debug_struct("RelayOptions")
             .field("rewrites", &self.rewriter.is_some())
             .field("watches", &self.watcher.is_some())
-            .field("scrubs", &self.scrubber.is_some())
+            .field("scrubs", &self.search.is_some())
             .field("idle", &self.idle)
             .field("close_wait", &self.close_wait)
             .finish_non_exhaustive()
@@ -133,13 +132,13 @@ where
     U: AsyncRead + AsyncWrite,
 {
     let clock = Clock::new();
-    let framed = options.rewriter.is_some() || options.scrubber.is_some();
+    let framed = options.rewriter.is_some() || options.search.is_some();
     let (client_read, client_write) = tokio::io::split(client);
     let (upstream_read, upstream_write) = tokio::io::split(upstream);
     let (up, down) = if framed {
         (
             Machine::ToUpstream(ClientToUpstream::new(options.rewriter)),
-            Machine::ToClient(UpstreamToClient::new(options.scrubber.as_ref())),
+            Machine::ToClient(UpstreamToClient::new(options.search.as_ref())),
         )
     } else {
         (Machine::Opaque, Machine::Opaque)
