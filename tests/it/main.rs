@@ -26,5 +26,6 @@ mod run_summary;
 mod run_terminal;
 mod server_command;
 mod several_accounts;
+mod soak;
 mod stage;
 mod tls;
