@@ -68,15 +68,26 @@ pub(crate) fn authenticate(
         }
         return Err(Refusal::credentials_required());
     };
-    broker
-        .authenticate(&presented.token, presented.vault.as_deref(), now)
-        .map_err(|refusal| {
-            let token = TokenHash::of(&presented.token);
-            match failures.check_and_record(peer, Some(token)) {
-                Ok(()) => Refusal::unauthenticated(&refusal),
-                Err(exhausted) => exhausted,
-            }
-        })
+    let vault = presented.vault.as_deref();
+    authenticate_as(broker, failures, &presented.token, vault, peer, now)
+}
+
+/// Finds the principal behind a token, or says how to refuse it.
+pub(crate) fn authenticate_as(
+    broker: &Broker,
+    failures: &FailureBudget,
+    token: &str,
+    vault: Option<&str>,
+    peer: IpAddr,
+    now: Timestamp,
+) -> Result<Principal, Refusal> {
+    broker.authenticate(token, vault, now).map_err(|refusal| {
+        let token = TokenHash::of(token);
+        match failures.check_and_record(peer, Some(token)) {
+            Ok(()) => Refusal::unauthenticated(&refusal),
+            Err(exhausted) => exhausted,
+        }
+    })
 }
 
 /// Where a failure came from: an address, and the token that it presented.

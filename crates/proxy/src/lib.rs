@@ -37,6 +37,8 @@ mod relay;
 mod respond;
 pub mod scrub;
 mod socket;
+mod socks;
+mod source;
 mod tunnel;
 mod upgrade;
 pub mod websocket;
@@ -49,6 +51,7 @@ use agent_vault_broker::Broker;
 use agent_vault_ca::{LeafIssuer, OwnIdentity, Protocols};
 use agent_vault_upstream::Upstream;
 use hyper::server::conn::http1;
+use ipnet::IpNet;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -58,11 +61,14 @@ use tokio_util::task::TaskTracker;
 pub use door::{Door, DoorError};
 pub use journal::{Journal, LogDecision, LogRecord, LogSink};
 pub use meters::Meters;
+#[doc(hidden)]
+pub use socks::fuzz_messages as fuzz_socks;
 
 use addresses::Addresses;
 use authenticate::FailureBudget;
 use inject::Budget;
 use limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES, MAX_HEAD_BYTES};
+use source::Balancers;
 
 /// The clock of the data plane.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -86,6 +92,8 @@ pub struct ProxyOptions {
     pub own_identity: Option<Arc<OwnIdentity>>,
     /// What is sent in clear is refused, before anybody looks at the token that it carries.
     pub require_tls: bool,
+    /// Load balancers that say with the PROXY protocol whose connection they bring, and have to.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// The time.
     pub clock: Clock,
 }
@@ -114,6 +122,7 @@ pub(crate) struct Shared {
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) handshakes: Semaphore,
     pub(crate) door: Option<Door>,
+    pub(crate) balancers: Balancers,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: h2::server::Builder,
     pub(crate) tasks: TaskTracker,
@@ -159,6 +168,7 @@ impl Proxy {
             addresses: Addresses::new(MAX_CONNECTIONS_PER_ADDRESS),
             handshakes: Semaphore::new(MAX_HANDSHAKES),
             door,
+            balancers: Balancers::new(&options.proxy_protocol_from),
             http1: serve_http1(),
             http2: http2::builder(),
             options,

@@ -13,6 +13,8 @@ pub(crate) const MAX_HANDSHAKES: usize = 512;
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the first byte of a request head to its last; for a new connection, from its beginning.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The header of the PROXY protocol, from a load balancer that has just connected.
+pub(crate) const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client connection without any request in progress.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(120);
 /// How often a connection's own clock is looked at.

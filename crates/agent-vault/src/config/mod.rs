@@ -101,6 +101,8 @@ pub(crate) struct ServerConfig {
     pub(crate) network_allowlist: Setting<Vec<IpNet>>,
     /// Peers whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Setting<Vec<IpNet>>,
+    /// Load balancers whose connections to the proxy port begin with a PROXY protocol header.
+    pub(crate) proxy_protocol_from: Setting<Vec<IpNet>>,
     /// Services on internal host names are allowed.
     /// Whether rows of the request log have the path.
     pub(crate) log_paths: Setting<bool>,
@@ -247,6 +249,12 @@ impl ServerConfig {
                 values::networks,
                 Vec::new,
             )?,
+            proxy_protocol_from: layers.plain(
+                "proxy_protocol_from",
+                &vars::PROXY_PROTOCOL_FROM,
+                values::networks,
+                Vec::new,
+            )?,
             log_paths: layers.plain("log_paths", &vars::LOG_PATHS, values::boolean, || true)?,
             dev_mode: layers.plain("dev_mode", &vars::DEV_MODE, values::boolean, || false)?,
             unmatched_host_policy: layers.plain(
@@ -371,7 +379,8 @@ impl ServerConfig {
         config.api_port = Setting::default_of(0);
         config.proxy_port = Setting::default_of(Some(0));
         config.base_url = Setting::default_of(None);
-        // Nothing of it leaves this machine.
+        // No load balancer stands before it, and nothing of it leaves this machine.
+        config.proxy_protocol_from = Setting::default_of(Vec::new());
         config.tls = Setting::default_of(TlsMode::Optional);
         config.tls_cert = Setting::default_of(None);
         config.tls_key = Setting::default_of(None);
@@ -437,6 +446,11 @@ impl ServerConfig {
                 "trusted_proxies",
                 list(&self.trusted_proxies.value),
                 &self.trusted_proxies.origin,
+            ),
+            row(
+                "proxy_protocol_from",
+                list(&self.proxy_protocol_from.value),
+                &self.proxy_protocol_from.origin,
             ),
             row("log_paths", self.log_paths.value, &self.log_paths.origin),
             row("dev_mode", self.dev_mode.value, &self.dev_mode.origin),

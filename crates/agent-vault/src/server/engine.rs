@@ -240,6 +240,7 @@ impl Engine {
                 auth_failure_window: self.limits.auth.map_or(Duration::ZERO, |auth| auth.window),
                 own_identity: Some(Arc::clone(&self.identity)),
                 require_tls: self.config.tls.value == TlsMode::Required,
+                proxy_protocol_from: self.config.proxy_protocol_from.value.clone(),
                 clock: Arc::new(Timestamp::now),
             },
             shutdown,

@@ -136,6 +136,7 @@ pub(crate) struct StageBuilder {
     egress: EgressPolicy,
     broken: bool,
     require_tls: bool,
+    balancers: Vec<ipnet::IpNet>,
     log_paths: bool,
 }
 
@@ -177,6 +178,12 @@ impl StageBuilder {
     /// Nothing in clear on the proxy port.
     pub(crate) fn require_tls(mut self) -> Self {
         self.require_tls = true;
+        self
+    }
+
+    /// Connections from here begin with a header of the PROXY protocol.
+    pub(crate) fn balanced_by(mut self, network: &str) -> Self {
+        self.balancers.push(network.parse().unwrap());
         self
     }
 
@@ -289,6 +296,7 @@ impl StageBuilder {
                 auth_failure_window: Duration::from_secs(300),
                 own_identity: Some(Arc::new(own)),
                 require_tls: self.require_tls,
+                proxy_protocol_from: self.balancers,
                 log_paths: self.log_paths,
                 clock: Arc::new(move || proxy_clock.now()),
             },
@@ -421,6 +429,7 @@ impl Stage {
             },
             broken: false,
             require_tls: false,
+            balancers: Vec::new(),
             log_paths: true,
         }
     }

@@ -23,6 +23,7 @@ mod refusals;
 mod revocation;
 mod scrubbing;
 mod secure;
+mod socks;
 mod streams;
 mod stress;
 mod upgrades;
