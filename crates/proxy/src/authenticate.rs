@@ -19,14 +19,14 @@ use crate::limits::MAX_FAILURE_KEYS;
 use crate::respond::Refusal;
 
 /// What a client presented.
-struct Presented {
-    token: Zeroizing<String>,
-    vault: Option<String>,
+pub(crate) struct Presented {
+    pub(crate) token: Zeroizing<String>,
+    pub(crate) vault: Option<String>,
 }
 
 impl Presented {
     /// `Bearer T`, `Basic b64(T)`, `Basic b64(T:)` or `Basic b64(T:VAULT)`; anything else is nothing.
-    fn read(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(PROXY_AUTHORIZATION).iter();
         let value = values.next()?;
         if values.next().is_some() {
@@ -112,7 +112,11 @@ impl FailureBudget {
     }
 
     /// Counts a failure. Peers on this machine are exempt: container clients arrive through a local forwarder.
-    fn check_and_record(&self, peer: IpAddr, token: Option<TokenHash>) -> Result<(), Refusal> {
+    pub(crate) fn check_and_record(
+        &self,
+        peer: IpAddr,
+        token: Option<TokenHash>,
+    ) -> Result<(), Refusal> {
         let Some(max) = self.max else {
             return Ok(());
         };

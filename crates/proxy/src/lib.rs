@@ -23,6 +23,8 @@ mod authenticate;
 mod connection;
 mod door;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod http2;
 mod inject;
