@@ -19,6 +19,7 @@ mod documented_commands;
 mod health;
 mod management;
 mod management_effects;
+mod memory;
 mod root_page;
 mod run_command;
 mod run_environment;

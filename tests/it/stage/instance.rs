@@ -262,6 +262,11 @@ impl Instance {
         format!("{scheme}://{}", self.api_addr())
     }
 
+    /// The server's process number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server().child.id()
+    }
+
     pub(crate) fn api_addr(&self) -> SocketAddr {
         self.server().api
     }
