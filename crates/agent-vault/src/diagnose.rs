@@ -23,6 +23,8 @@ const MORE: &str = "placeholders_more";
 const ADDENDUM: &str = "ADDENDUM";
 /// Put before the reason in a row's `warnings` when a body could not be looked into.
 const UNSEARCHED: &str = "body_not_inspected:";
+/// Put before the reason in a row's `warnings` when an answer was not searched for the credential.
+const UNSCRUBBED: &str = "response_not_scrubbed:";
 /// Where the log has found a placeholder outside the body, one of them.
 const HEAD_SURFACES: &str = "header,path,query";
 /// What makes good one that was found in the body: a command replaces what an earlier one has set, so it takes in the others.
@@ -184,6 +186,7 @@ pub(crate) fn findings(row: &LogRow, known: Known<'_>) -> Vec<Finding> {
     unreplaced
         .map(|unreplaced| left_unreplaced(row, &host, unreplaced, known))
         .chain(unsearched(row, &host))
+        .chain(unscrubbed(row, &host))
         .chain(failure)
         .collect()
 }
@@ -322,6 +325,19 @@ fn unsearched(row: &LogRow, host: &str) -> Option<Finding> {
         what: format!("placeholders in a body for {host} were not looked for: {why}"),
         mend: String::from("send the body uncompressed, as JSON, a form or text"),
     })
+}
+
+/// An answer that should have been searched for the credential and could not.
+fn unscrubbed(row: &LogRow, host: &str) -> Option<Finding> {
+    row.warnings
+        .iter()
+        .find(|w| w.starts_with(UNSCRUBBED))
+        .map(|_| Finding {
+            what: format!("an answer of {host} was passed on without a search for the credential"),
+            mend: String::from(
+                "send `Accept-Encoding: gzip`, or set `--scrub-undecodable refuse` on the service",
+            ),
+        })
 }
 
 /// A word as a shell takes it whole.
@@ -661,6 +677,12 @@ mod tests {
             nothing_known(),
         );
         assert!(found[0].what.contains("is compressed") && found[0].mend.contains("uncompressed"));
+        let passed = "response_not_scrubbed:unknown_coding";
+        let found = findings(
+            &row("brokered", "x", &["K"], 200, "", &[passed]),
+            nothing_known(),
+        );
+        assert!(found[0].what.contains("without a search") && found[0].mend.contains("refuse"));
     }
 
     #[test]

@@ -54,6 +54,11 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "0002_small_log_rows",
         include_str!("migrations/sqlite/0002_small_log_rows.sql"),
     ),
+    (
+        3,
+        "0003_scrubs",
+        include_str!("migrations/sqlite/0003_scrubs.sql"),
+    ),
 ];
 
 /// The statement that appends a number of log rows; written once per process for each number.
@@ -62,8 +67,8 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
 /// thousands of them costs more than all the rest.
 pub(crate) fn insert_logs(rows: usize) -> &'static str {
     let sql = format!(
-        "insert into request_logs (vault_no, id, source_id, path, latency_ms, created_at) values {}",
-        vec!["(?, ?, ?, ?, ?, ?)"; rows].join(",")
+        "insert into request_logs (vault_no, id, source_id, path, latency_ms, scrubs, created_at) values {}",
+        vec!["(?, ?, ?, ?, ?, ?, ?)"; rows].join(",")
     );
     Box::leak(sql.into_boxed_str())
 }

@@ -10,6 +10,7 @@ mod lanes;
 mod methods;
 mod path_tricks;
 mod smuggling;
+mod upstreams;
 
 use agent_vault_policy::EgressPolicy;
 use agent_vault_testing::client::{self, Answer};

@@ -276,6 +276,9 @@ fn one(app: &App, r: &LogRow, known: Known<'_>) -> Result {
     if !who.is_empty() {
         line.push_str(&Ui::grey(&format!("  [{}]", clean(who))));
     }
+    if r.scrubs > 0 {
+        line.push_str(&format!("  {} scrubbed", r.scrubs));
+    }
     if !r.error_code.is_empty() {
         line.push_str(&format!("  {}", Ui::red(&clean(&r.error_code))));
     }
