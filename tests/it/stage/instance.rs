@@ -27,6 +27,8 @@ pub(crate) struct InstanceBuilder {
     variables: Vec<(String, String)>,
     flags: Vec<String>,
     stdin: Vec<u8>,
+    /// What the server is started by.
+    inside: Vec<String>,
 }
 
 /// A server that listens. Stopped on drop, and killed should this process die before that.
@@ -36,6 +38,7 @@ pub(crate) struct Instance {
     variables: Vec<(String, String)>,
     flags: Vec<String>,
     stdin: Vec<u8>,
+    inside: Vec<String>,
     /// Where it listened first, and so after a restart.
     ports: Option<(u16, u16)>,
 }
@@ -72,6 +75,12 @@ impl InstanceBuilder {
         self
     }
 
+    /// Starts it by a command that becomes the one that it is given.
+    pub(crate) fn inside(mut self, command: &[&str]) -> Self {
+        self.inside = command.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// What the server reads from stdin.
     pub(crate) fn stdin(mut self, content: &str) -> Self {
         self.stdin = content.into();
@@ -86,6 +95,7 @@ impl InstanceBuilder {
             variables: self.variables,
             flags: self.flags,
             stdin: self.stdin,
+            inside: self.inside,
             ports: None,
         };
         match instance.try_start() {
@@ -102,6 +112,7 @@ impl InstanceBuilder {
             variables: self.variables,
             flags: self.flags,
             stdin: self.stdin,
+            inside: self.inside,
             ports: None,
         };
         instance.start();
@@ -119,6 +130,7 @@ impl Instance {
                 .to_vec(),
             flags: Vec::new(),
             stdin: Vec::new(),
+            inside: Vec::new(),
         }
     }
 
@@ -142,7 +154,14 @@ impl Instance {
 
     /// What a server of this instance is started with.
     pub(crate) fn server_command(&self) -> Command {
-        let mut command = self.home.command(binary::agent_vault());
+        let mut command = match self.inside.split_first() {
+            None => self.home.command(binary::agent_vault()),
+            Some((first, rest)) => {
+                let mut command = self.home.command(first);
+                command.args(rest).arg(binary::agent_vault());
+                command
+            }
+        };
         command
             .arg("server")
             .args(&self.flags)
@@ -291,6 +310,29 @@ impl Instance {
         if let Some(mut server) = self.server.take() {
             server.child.kill().expect("a server to kill");
             server.child.wait().expect("its end");
+        }
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process number"), signal).expect("a server to signal");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        let mut server = self.server.take().expect("a server that runs");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = server.child.try_wait().expect("a child of ours") {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the server did not end: {}",
+                server.log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
