@@ -100,9 +100,7 @@ pub(super) enum AuthType {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum UndecodableArg {
-    /// The agent gets an error
     Refuse,
-    /// The agent gets it unsearched
     Pass,
 }
 
