@@ -17,9 +17,11 @@ use http_body::{Body, Frame};
 pub type Entry = fn(&[u8]);
 
 /// Every entry under the name of its corpus.
-pub const ENTRIES: [(&str, Entry); 6] = [
+pub const ENTRIES: [(&str, Entry); 8] = [
     ("authorization", authorization),
     ("head", head),
+    ("socks", socks),
+    ("source", source),
     ("frames_up", frames_up),
     ("frames_down", frames_down),
     ("scrub", scrub),
@@ -34,6 +36,16 @@ pub fn authorization(data: &[u8]) {
 /// All names of a destination are one, or the request is refused.
 pub fn head(data: &[u8]) {
     fuzzing::head(data);
+}
+
+/// The messages of SOCKS 5, one behind the other.
+pub fn socks(data: &[u8]) {
+    fuzzing::socks(data);
+}
+
+/// The header of the PROXY protocol, and what follows it.
+pub fn source(data: &[u8]) {
+    fuzzing::source(data);
 }
 
 /// The first byte says where to cut. Cut or whole, an agent's frames are accepted alike, and what leaves is frames that
