@@ -153,6 +153,9 @@ impl Journal {
     }
 
     pub(crate) fn record(&self, record: Box<LogRecord>) {
+        if record.scrubs > 0 {
+            self.meters.scrubbed(record.scrubs);
+        }
         if self.queue.try_send(Message::Record(record)).is_err() {
             count_lost(&self.meters, 1, "the queue is full");
         }
