@@ -49,16 +49,36 @@ fn codes_and_invitations_by_mail() {
 
     // Registration: a code, then in.
     let second = Home::new();
-    let av = |arguments: &[&str]| Run::agent_vault(&second).args(arguments).args(&["--address", &address]);
-    av(&["auth", "register", "--email", "ada@example.com", "--password-stdin"])
-        .stdin("long enough\n")
-        .succeed()
-        .says(&["auth verify"]);
+    let av = |arguments: &[&str]| {
+        Run::agent_vault(&second)
+            .args(arguments)
+            .args(&["--address", &address])
+    };
+    av(&[
+        "auth",
+        "register",
+        "--email",
+        "ada@example.com",
+        "--password-stdin",
+    ])
+    .stdin("long enough\n")
+    .succeed()
+    .says(&["auth verify"]);
     let letters = runtime.block_on(mail.wait_for(2));
     assert_eq!(letters[1].to, ["ada@example.com"]);
     let code = letters[1].code().expect("a code");
-    av(&["auth", "verify", "--email", "ada@example.com", "--code", &code]).succeed();
-    av(&["account", "whoami"]).succeed().says(&["ada@example.com", "member"]);
+    av(&[
+        "auth",
+        "verify",
+        "--email",
+        "ada@example.com",
+        "--code",
+        &code,
+    ])
+    .succeed();
+    av(&["account", "whoami"])
+        .succeed()
+        .says(&["ada@example.com", "member"]);
 
     // A forgotten password.
     av(&["auth", "forgot-password", "--email", "ada@example.com"]).succeed();
@@ -143,7 +163,14 @@ fn w7_an_owner_by_flags_and_a_password_file() {
         .flag(&path)
         .start();
     instance
-        .person(&["auth", "login", "--email", EMAIL, "--password-stdin", "--address"])
+        .person(&[
+            "auth",
+            "login",
+            "--email",
+            EMAIL,
+            "--password-stdin",
+            "--address",
+        ])
         .args(&[&instance.address()])
         .stdin(format!("{PASSWORD}\n"))
         .succeed();

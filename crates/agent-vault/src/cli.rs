@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    account, agent, apply, auth, ca, catalog, completions, owner, reference, server, status, user, vault,
-    version,
+    account, agent, apply, auth, ca, catalog, completions, owner, reference, server, status, user,
+    vault, version,
 };
 use crate::env::Env;
 use crate::error::{FAILURE, Result, USAGE};

@@ -19,8 +19,8 @@ use utoipa_axum::routes;
 use crate::error::ApiError;
 use crate::resources::{
     agents, auth, catalog, codes, credential_versions, credentials, devices, discover, instance,
-    invites, log_stream, logs, mitm, page, second_factor, service_test, services, settings, status,
-    tokens, users, vault_agents, vault_users, vaults,
+    invites, log_stream, logs, metrics, mitm, page, second_factor, service_test, services,
+    settings, status, tokens, users, vault_agents, vault_users, vaults,
 };
 use crate::state::ApiState;
 use crate::{clean_path, headers, openapi, origin, principal};
@@ -72,6 +72,12 @@ fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(registration().route_layer(address.clone()))
         .merge(login().route_layer(address).route_layer(gate.clone()))
         .merge(
+            overseen()
+                .route_layer(from_fn_with_state(state.clone(), principal::authenticate))
+                .route_layer(gate.clone())
+                .route_layer(from_fn_with_state(state.clone(), metrics::recognize)),
+        )
+        .merge(
             linked()
                 .route_layer(from_fn_with_state(state.clone(), principal::limit_link))
                 .route_layer(gate.clone()),
@@ -88,6 +94,7 @@ fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
 fn ungated() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(status::health))
+        .routes(routes!(status::ready))
         .routes(routes!(status::status))
         .routes(routes!(mitm::ca_pem))
         .routes(routes!(catalog::list))
@@ -121,6 +128,11 @@ fn linked() -> OpenApiRouter<ApiState> {
 /// For a device that waits: it asks every few seconds, with a secret that nobody guesses.
 fn polled() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(devices::poll))
+}
+
+/// For instance owners and whoever has the scrape token.
+fn overseen() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(metrics::read))
 }
 
 /// For those who present a token; counted by actor.

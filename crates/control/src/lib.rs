@@ -53,6 +53,7 @@ mod mail;
 mod members;
 mod options;
 mod outbox;
+mod oversight;
 mod owners;
 mod publish;
 mod refusals;
@@ -90,11 +91,12 @@ pub use error::{Candidate, ControlError, ErrorKind};
 pub use hashing::MIN_PASSWORD_BYTES;
 pub use instance::{Entrance, Instance, InstanceChange, InstanceView};
 pub use invites::{
-    AcceptedInvite, CreatedInvite, Delivery, InviteDetails, InviteState, InviteView, Invites, NewInvite,
+    AcceptedInvite, CreatedInvite, Delivery, InviteDetails, InviteState, InviteView, Invites,
+    NewInvite,
 };
 pub use limits::{
-    BucketKnobs, EffectiveLimits, LimitLayer, LimitSource, LimitSources, Profile, RateLimits, SettingsError, Tier,
-    TierKnobs, WindowKnobs, duration_text,
+    BucketKnobs, EffectiveLimits, LimitLayer, LimitSource, LimitSources, Profile, RateLimits,
+    SettingsError, Tier, TierKnobs, WindowKnobs, duration_text,
 };
 pub use logs::{DiscoveredHosts, LogWriter, Logs};
 pub use mail::{Mail, MailError, Mailer, Sending};
@@ -116,6 +118,6 @@ pub use versions::VersionView;
 
 pub use agent_vault_policy::UnmatchedPolicy;
 pub use agent_vault_store::{
-    AgentStatus, CodePurpose, InstanceRole, LogAppend, LogCursor, LogEntry, LogPage, LogQuery, LogRow,
-    StatusBucket, VaultRole,
+    AgentStatus, CodePurpose, InstanceRole, LogAppend, LogCursor, LogEntry, LogPage, LogQuery,
+    LogRow, StatusBucket, VaultRole,
 };

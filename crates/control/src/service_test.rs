@@ -2,7 +2,7 @@
 //! go out, with names in the place of values.
 
 use agent_vault_policy::{
-    Auth, Authority, Decision, Facts, RequestTarget, Rule, RuleSet, Scheme, Service, Standing,
+    Auth, Authority, Decision, Facts, RequestTarget, Rule, RuleSet, RuleStanding, Scheme, Service,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -200,12 +200,12 @@ fn explain(rules: &RuleSet, asked: &Asked, agent: Option<&str>, live: &[String])
     let elsewhere = explained
         .rules
         .iter()
-        .filter(|(_, standing)| *standing == Standing::OtherHost)
+        .filter(|(_, standing)| *standing == RuleStanding::OtherHost)
         .count();
     let considered = explained
         .rules
         .iter()
-        .filter(|(_, standing)| *standing != Standing::OtherHost)
+        .filter(|(_, standing)| *standing != RuleStanding::OtherHost)
         .map(|(rule, standing)| considered(rule, standing))
         .collect();
     let mut test = ServiceTest {
@@ -312,42 +312,42 @@ fn sets(auth: &Auth) -> Vec<SetHeader> {
     }
 }
 
-fn considered(rule: &Rule, standing: &Standing) -> ConsideredService {
+fn considered(rule: &Rule, standing: &RuleStanding) -> ConsideredService {
     let service = rule.service();
     let (word, why) = match standing {
-        Standing::Chosen => ("chosen", String::from("decides")),
-        Standing::Refuses if !service.enabled => {
+        RuleStanding::Chosen => ("chosen", String::from("decides")),
+        RuleStanding::Refuses if !service.enabled => {
             ("refuses", String::from("matches best, and is disabled"))
         }
-        Standing::Refuses => (
+        RuleStanding::Refuses => (
             "refuses",
             String::from("matches best, and sends its credential over TLS only"),
         ),
-        Standing::Undecided => (
+        RuleStanding::Undecided => (
             "undecided",
             String::from("matches like another, and the request does not tell which is meant"),
         ),
-        Standing::OtherHost => ("other_host", String::from("is for another host")),
-        Standing::OtherPort => (
+        RuleStanding::OtherHost => ("other_host", String::from("is for another host")),
+        RuleStanding::OtherPort => (
             "other_port",
             format!("is for port {}", service.port.unwrap_or_default()),
         ),
-        Standing::OtherPath => (
+        RuleStanding::OtherPath => (
             "other_path",
             service.path.as_ref().map_or_else(
                 || String::from("is for other paths"),
                 |path| format!("is for {}", path.as_str()),
             ),
         ),
-        Standing::OtherAgent => (
+        RuleStanding::OtherAgent => (
             "other_agent",
             format!("is only for {}", agents(service).join(", ")),
         ),
-        Standing::OtherAccount => (
+        RuleStanding::OtherAccount => (
             "other_account",
             String::from("matches alike, and the request means another account"),
         ),
-        Standing::LessSpecific { than } => (
+        RuleStanding::LessSpecific { than } => (
             "less_specific",
             format!("matches, and `{than}` comes first"),
         ),

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use http::header::{CONNECTION, HeaderValue, TE};
 use http::{Request, Response};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,10 +24,11 @@ use crate::dial::{DialRequest, Dialed, Dialer};
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
 use crate::http2::{self, Failure, Http2, Stream, Upload};
 use crate::incoming::Incoming;
-use crate::interim::Interim;
+use crate::interim::{Interim, MAX_INTERIM};
 use crate::outgoing::{failed, for_http1, for_http2};
 use crate::pool::{
-    Body, Http1, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, Pooled, Route, Speaks,
+    Body, Http1, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, PoolCounts, Pooled, Route,
+    Speaks,
 };
 use crate::progress::{Progress, until_head};
 use crate::tls::{AlpnOffer, Negotiated};
@@ -58,6 +61,7 @@ const MAX_POOLED_ATTEMPTS: usize = 2;
 pub struct Upstream {
     dialer: Dialer,
     pool: Arc<Pool>,
+    dialed: AtomicU64,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -163,6 +167,7 @@ impl Upstream {
         let upstream = Self {
             dialer,
             pool: Arc::new(Pool::default()),
+            dialed: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         };
@@ -185,6 +190,18 @@ impl Upstream {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// How many connections there are now.
+    #[must_use]
+    pub fn counts(&self) -> PoolCounts {
+        self.pool.counts()
+    }
+
+    /// Connections that were opened since the start.
+    #[must_use]
+    pub fn dialed(&self) -> u64 {
+        self.dialed.load(Ordering::Relaxed)
     }
 
     /// Forgets the idle connections of a vault that is gone.
@@ -348,14 +365,24 @@ impl Upstream {
             Pooled::Http1(mut connection) => {
                 let mut request = for_http1(request, route);
                 let heard = interim.clone();
+                let enough = Arc::new(Notify::new());
+                let (said, told) = (AtomicU32::new(0), Arc::clone(&enough));
                 hyper::ext::on_informational(&mut request, move |response| {
-                    heard.hear(response.status(), response.headers());
+                    if said.fetch_add(1, Ordering::Relaxed) < MAX_INTERIM {
+                        heard.hear(response.status(), response.headers());
+                    } else {
+                        told.notify_one();
+                    }
                 });
                 let sent = until_head(
                     connection.sender.try_send_request(request),
                     progress.as_deref(),
-                )
-                .await
+                );
+                let sent = tokio::select! {
+                    biased;
+                    () = enough.notified() => Err(too_many_interim()),
+                    sent = sent => sent,
+                }
                 .map_err(Failure::Failed)?;
                 match sent {
                     Ok(response) => Ok(Answer {
@@ -484,6 +511,9 @@ impl Upstream {
                 alpn,
             })
             .await
+            .inspect(|_| {
+                self.dialed.fetch_add(1, Ordering::Relaxed);
+            })
     }
 
     async fn handshake_http1(&self, dialed: Dialed, place: Place) -> Result<Http1, UpstreamError> {
@@ -550,6 +580,14 @@ fn went_away() -> UpstreamError {
     UpstreamError::unsent(
         ErrorKind::Closed,
         "the upstream closed the connection before it took the request",
+    )
+}
+
+fn too_many_interim() -> UpstreamError {
+    UpstreamError::new(
+        ErrorKind::Protocol,
+        Sent::MaybeSent,
+        "the upstream sent interim responses without end",
     )
 }
 

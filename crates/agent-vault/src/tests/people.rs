@@ -29,7 +29,13 @@ async fn w6_codes_from_the_command_line() {
     let shell = Shell::new().set("AGENT_VAULT_ADDR", &fake.address);
     let done = shell
         .run_with(
-            &["auth", "register", "--email", "me@x.example", "--password-stdin"],
+            &[
+                "auth",
+                "register",
+                "--email",
+                "me@x.example",
+                "--password-stdin",
+            ],
             "long enough\n",
         )
         .await;
@@ -37,10 +43,20 @@ async fn w6_codes_from_the_command_line() {
     // What it names is a command that there is.
     assert!(done.out.contains("agent-vault auth verify"), "{}", done.out);
     let done = shell
-        .run(&["auth", "verify", "--email", "me@x.example", "--code", "123456"])
+        .run(&[
+            "auth",
+            "verify",
+            "--email",
+            "me@x.example",
+            "--code",
+            "123456",
+        ])
         .await;
     assert_eq!(done.code, 0, "{}", done.err);
-    assert_eq!(fake.asked_for("POST /v1/auth/verify")[0].body["code"], "123456");
+    assert_eq!(
+        fake.asked_for("POST /v1/auth/verify")[0].body["code"],
+        "123456"
+    );
     let session = std::fs::read_to_string(shell.home().join("session.json")).unwrap();
     assert!(session.contains("av_sess_verified"));
 
@@ -181,7 +197,11 @@ async fn w36_info_of_a_person_with_vaults_and_ids_that_revoke() {
     let made = shell
         .run(&["user", "invite", "c@x.io", "--vault", "work:admin"])
         .await;
-    assert_eq!(made.out, "https://v.example/invite/av_uinv_1\n", "{}", made.err);
+    assert_eq!(
+        made.out, "https://v.example/invite/av_uinv_1\n",
+        "{}",
+        made.err
+    );
     assert_eq!(
         fake.asked_for("POST /v1/users/invites")[0].body,
         json!({"email": "c@x.io", "role": "member", "vaults": [{"vault_name": "work", "vault_role": "admin"}]})
@@ -210,14 +230,26 @@ async fn settings_are_shown_and_only_what_is_named_is_sent() {
         shown.out
     );
     assert_eq!(shell.run(&["owner", "config", "set"]).await.code, 2);
-    let sent = |number: usize| fake.asked_for("PUT /v1/admin/settings")[number].body.clone();
+    let sent = |number: usize| {
+        fake.asked_for("PUT /v1/admin/settings")[number]
+            .body
+            .clone()
+    };
     for arguments in [
         vec!["--invite-only=false"],
         vec!["--allowed-domains", ""],
         vec!["--logs-max-rows", "500"],
-        vec!["--rate-limit", "auth.max=20", "--rate-limit", "AUTH.window=1m"],
+        vec![
+            "--rate-limit",
+            "auth.max=20",
+            "--rate-limit",
+            "AUTH.window=1m",
+        ],
     ] {
-        let line: Vec<&str> = ["owner", "config", "set"].into_iter().chain(arguments).collect();
+        let line: Vec<&str> = ["owner", "config", "set"]
+            .into_iter()
+            .chain(arguments)
+            .collect();
         let done = shell.run(&line).await;
         assert_eq!(done.code, 0, "{}", done.err);
     }

@@ -12,6 +12,7 @@ pub(crate) mod instance;
 pub(crate) mod invites;
 pub(crate) mod log_stream;
 pub(crate) mod logs;
+pub(crate) mod metrics;
 pub(crate) mod mitm;
 pub(crate) mod page;
 pub(crate) mod second_factor;

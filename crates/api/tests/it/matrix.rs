@@ -149,11 +149,7 @@ fn cases() -> Vec<Case> {
         ),
         get("/v1/admin/settings", OWNER),
         put("/v1/admin/settings", OWNER).with(json!({"invite_only": true})),
-        post(
-            "/v1/admin/settings/rate-limit/preview",
-            OWNER,
-        )
-        .with(json!({"profile": "strict"})),
+        post("/v1/admin/settings/rate-limit/preview", OWNER).with(json!({"profile": "strict"})),
         post(
             "/v1/admin/email/test",
             [401, 400, 400, 403, 403, 403, 403, 403, 403],
@@ -163,6 +159,7 @@ fn cases() -> Vec<Case> {
             .with(json!({"name": "another"}))
             .fresh(),
         get("/v1/admin/vaults", OWNER),
+        get("/metrics", OWNER),
         get(
             "/v1/instance/credential-stores",
             [401, 200, 200, 200, 200, 200, 200, 200, 401],
@@ -366,6 +363,7 @@ async fn every_documented_route_is_in_the_table() {
     let document = world.get("/v1/openapi.json").send().await.json();
     let public = [
         "/health",
+        "/ready",
         "/v1/status",
         "/v1/mitm/ca.pem",
         "/v1/auth/register",

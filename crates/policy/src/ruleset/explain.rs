@@ -8,7 +8,7 @@ use super::{Decision, Denial, Facts, Rule, RuleSet};
 /// How one rule stands to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Standing {
+pub enum RuleStanding {
     /// It decides: its credential goes on the request.
     Chosen,
     /// It decides, and the decision is a refusal.
@@ -38,7 +38,7 @@ pub struct Explanation<'r> {
     /// What [`RuleSet::decide`] says.
     pub decision: Decision<'r>,
     /// Every rule in stored order.
-    pub rules: Vec<(&'r Arc<Rule>, Standing)>,
+    pub rules: Vec<(&'r Arc<Rule>, RuleStanding)>,
 }
 
 impl RuleSet {
@@ -55,54 +55,56 @@ impl RuleSet {
     }
 }
 
-fn standing(rule: &Rule, facts: &Facts<'_>, decision: &Decision<'_>) -> Standing {
+fn standing(rule: &Rule, facts: &Facts<'_>, decision: &Decision<'_>) -> RuleStanding {
     let service = rule.service();
     if !service.host.matches(facts.authority.host()) {
-        return Standing::OtherHost;
+        return RuleStanding::OtherHost;
     }
     if service
         .port
         .is_some_and(|port| port != facts.authority.port())
     {
-        return Standing::OtherPort;
+        return RuleStanding::OtherPort;
     }
     let on_path = service
         .path
         .as_ref()
         .is_none_or(|path| facts.target.readings().any(|reading| path.matches(reading)));
     if !on_path {
-        return Standing::OtherPath;
+        return RuleStanding::OtherPath;
     }
     if !is_for(rule, facts.agent) {
-        return Standing::OtherAgent;
+        return RuleStanding::OtherAgent;
     }
     match decision {
-        Decision::Inject(chosen) if chosen.index() == rule.index() => Standing::Chosen,
+        Decision::Inject(chosen) if chosen.index() == rule.index() => RuleStanding::Chosen,
         Decision::Inject(chosen) if chosen.service().same_matcher(service) => {
-            Standing::OtherAccount
+            RuleStanding::OtherAccount
         }
-        Decision::Inject(chosen) => Standing::LessSpecific {
+        Decision::Inject(chosen) => RuleStanding::LessSpecific {
             than: chosen.name().to_owned(),
         },
         Decision::Deny(denial) => match denial {
             Denial::Disabled { service } | Denial::TlsRequired { service } => {
-                beside(rule, std::slice::from_ref(service), Standing::Refuses)
+                beside(rule, std::slice::from_ref(service), RuleStanding::Refuses)
             }
             Denial::AmbiguousPath { services } | Denial::AmbiguousAccount { services } => {
-                beside(rule, services, Standing::Undecided)
+                beside(rule, services, RuleStanding::Undecided)
             }
-            Denial::NoMatch { .. } => Standing::OtherPath,
+            Denial::NoMatch { .. } => RuleStanding::OtherPath,
         },
-        Decision::Forward => Standing::OtherPath,
+        Decision::Forward => RuleStanding::OtherPath,
     }
 }
 
 /// The standing of a rule that is among those named, or else comes after them.
-fn beside(rule: &Rule, named: &[String], standing: Standing) -> Standing {
+fn beside(rule: &Rule, named: &[String], standing: RuleStanding) -> RuleStanding {
     match named.first() {
-        Some(first) if !named.iter().any(|name| name == rule.name()) => Standing::LessSpecific {
-            than: first.clone(),
-        },
+        Some(first) if !named.iter().any(|name| name == rule.name()) => {
+            RuleStanding::LessSpecific {
+                than: first.clone(),
+            }
+        }
         _ => standing,
     }
 }
@@ -124,7 +126,7 @@ mod tests {
         authority: &str,
         target: &str,
         agent: Option<&str>,
-    ) -> Vec<Standing> {
+    ) -> Vec<RuleStanding> {
         let services = Service::list_from_json(
             r#"[{"name":"all","host":"api.x.com","auth":{"type":"bearer","token":"A"}},
                 {"name":"one","host":"api.x.com/v1/*","auth":{"type":"bearer","token":"B"}},
@@ -155,10 +157,10 @@ mod tests {
 
     #[test]
     fn each_rule_has_its_reason() {
-        use Standing::{
+        use RuleStanding::{
             Chosen, OtherAccount, OtherAgent, OtherHost, OtherPath, OtherPort, Refuses,
         };
-        let after = |than: &str| Standing::LessSpecific { than: than.into() };
+        let after = |than: &str| RuleStanding::LessSpecific { than: than.into() };
         let https = Scheme::Https;
         assert_eq!(
             standings(https, "api.x.com:443", "/v1/a", None),

@@ -17,9 +17,8 @@ use crate::service::{Service, Surface};
 use crate::surface::{Finder, RuleSurfaces};
 use crate::target::RequestTarget;
 
-pub use explain::{Explanation, Standing};
+pub use explain::{Explanation, RuleStanding};
 pub(crate) use known::Known;
-pub use known::KnownPlaceholder;
 
 /// What happens to requests that no rule matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

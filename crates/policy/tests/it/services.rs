@@ -31,6 +31,7 @@ services:
     port: 8443
     path: /v1/*
     require_tls: false
+    scrub: {enabled: false, undecodable: pass}
     select: {agents: [bot-1], placeholder: ghp_00000000}
     auth: {type: bearer, token: APART}
 "#;
@@ -62,7 +63,7 @@ fn the_documented_file_reads_and_has_its_wire_form() {
             json!({"name":"bot","host":"api.bot.example","auth":{"type":"passthrough"},
                 "substitutions":[{"key":"BOT_TOKEN","placeholder":"__bot_token__","in":["path"]}]}),
             json!({"name":"apart","host":"api.apart.example:8443/v1/*","auth":{"type":"bearer","token":"APART"},
-                "require_tls":false,"select":{"agents":["bot-1"],"placeholder":"ghp_00000000"}}),
+                "require_tls":false,"scrub":{"enabled":false,"undecodable":"pass"},"select":{"agents":["bot-1"],"placeholder":"ghp_00000000"}}),
         ]
     );
     let json = Service::list_to_json(&services);
@@ -168,7 +169,10 @@ fn errors_name_the_field() {
         (sub(r#"{"key":"A","placeholder":"__a__","in":["header"],"headers":["X A"]}"#), "substitutions[0].headers[0]"),
         (r#"{"name":"one","host":"a.com","auth":{"type":"passthrough"},"select":{"agents":["A"]}}"#.to_owned(), "select.agents[0]"),
         (r#"{"name":"one","host":"a.com","auth":{"type":"passthrough"},"select":{"placeholder":"a b"}}"#.to_owned(), "select.placeholder"),
+        (r#"{"name":"one","host":"a.com","auth":{"type":"passthrough"},"scrub":{"undecodable":"Pass"}}"#.to_owned(), "scrub.undecodable"),
         // Unknown, repeated, other case, wrong type.
+        (r#"{"name":"one","scrub":{"enabled":"no"}}"#.to_owned(), "scrub.enabled"),
+        (r#"{"name":"one","scrub":{"on":true}}"#.to_owned(), "scrub.on"),
         (r#"{"name":"one","description":"x"}"#.to_owned(), "description"),
         (r#"{"name":"one","Host":"a.com"}"#.to_owned(), "Host"),
         (auth(r#"{"type":"bearer","tokn":"A"}"#), "auth.tokn"),

@@ -42,7 +42,11 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
   agent-vault server
   agent-vault server --detach
   agent-vault server --host 0.0.0.0 --password-stdin < /run/secrets/master-password
-  agent-vault server stop"
+  agent-vault server stop
+
+Both ports take TLS and plain HTTP. The proxy port takes SOCKS 5 too
+(socks5h://TOKEN:VAULT@host:port), and the PROXY protocol from the load balancers
+that AGENT_VAULT_PROXY_PROTOCOL_FROM names."
 )]
 pub(crate) struct ServerArgs {
     #[command(subcommand)]
@@ -154,6 +158,12 @@ async fn foreground(
     owner
         .create(app, &server.local().map_err(|e| e.error)?)
         .await?;
+    if held.is_after_crash() {
+        tracing::warn!(
+            "the server before this one did not stop in order: what was acknowledged is there, log rows of its last moment may be missing"
+        );
+        server.note_crash();
+    }
     let endpoints = server.endpoints().clone();
     let scheme = server::scheme(&config);
     // By it commands of this machine know the server when they speak TLS to it.

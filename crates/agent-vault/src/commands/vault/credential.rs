@@ -11,11 +11,12 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
 use crate::cli::{App, Output, Target, Yes};
-use crate::client::types::{Credential, Credentials};
+use crate::client::types::{Credential, Credentials, StoredKeys};
 use crate::client::{ApiPath, Call};
 use crate::commands::time;
 use crate::connect::Connection;
 use crate::error::{CliError, Result};
+use crate::ui::clean;
 use crate::when::ahead;
 
 /// Largest value that is read from a file, in bytes; the server takes bodies up to 1 MiB.
@@ -268,10 +269,14 @@ pub(in crate::commands) async fn send(
         credentials: values,
         expires_at: expires.map(|end| end.to_string()),
     };
-    connection
+    let reply = connection
         .send(app, Call::new(Method::POST, "/v1/credentials").json(&body))
-        .await
-        .map(|_| ())
+        .await?;
+    let stored: StoredKeys = reply.json()?;
+    for warning in &stored.warnings {
+        app.ui.warn(&clean(warning));
+    }
+    Ok(())
 }
 
 /// A value from a variable of the environment, or else from a file, checked as `set` checks it.
