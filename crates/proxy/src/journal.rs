@@ -98,8 +98,11 @@ enum Message {
 
 /// Handle to the log's queue.
 #[derive(Debug, Clone)]
-pub struct Journal {
-    queue: mpsc::Sender<Message>,
+pub struct Journal(Arc<Queue>);
+
+#[derive(Debug)]
+struct Queue {
+    waiting: mpsc::Sender<Message>,
     lost: Arc<AtomicU64>,
     /// Somebody waits for what is in the queue.
     urged: Arc<Notify>,
@@ -119,28 +122,32 @@ impl Journal {
             Arc::clone(&urged),
             closing,
         ));
-        Self { queue, lost, urged }
+        Self(Arc::new(Queue {
+            waiting: queue,
+            lost,
+            urged,
+        }))
     }
 
     /// Records that could not be stored since the start.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.0.lost.load(Ordering::Relaxed)
     }
 
     /// Returns when every record of an exchange that has ended is stored, or the writer is gone.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
-        if self.queue.send(Message::Flush(done)).await.is_ok() {
-            self.urged.notify_one();
+        if self.0.waiting.send(Message::Flush(done)).await.is_ok() {
+            self.0.urged.notify_one();
             // An error means that the writer ended, after storing what it had.
             flushed.await.unwrap_or(());
         }
     }
 
     fn record(&self, record: Box<LogRecord>) {
-        if self.queue.try_send(Message::Record(record)).is_err() {
-            count_lost(&self.lost, 1, "the queue is full");
+        if self.0.waiting.try_send(Message::Record(record)).is_err() {
+            count_lost(&self.0.lost, 1, "the queue is full");
         }
     }
 }
@@ -438,11 +445,11 @@ mod tests {
     fn a_long_path_is_cut_between_characters() {
         let (queue, _waiting) = mpsc::channel(1);
         let mut entry = Entry {
-            journal: Journal {
+            journal: Journal(Arc::new(Queue {
                 urged: Arc::default(),
-                queue,
+                waiting: queue,
                 lost: Arc::default(),
-            },
+            })),
             record: Some(record()),
             started: Instant::now(),
             request: None,

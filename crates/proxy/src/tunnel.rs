@@ -146,7 +146,7 @@ pub(crate) fn settled(principal: Principal, tunnel: Tunnel) -> Option<InTunnel> 
         .map(Arc::new)
         .ok()?;
     Some(InTunnel {
-        principal,
+        principal: Arc::new(principal),
         tunnel,
         route,
     })

@@ -28,6 +28,7 @@ pub(crate) struct Known {
     placeholders: Vec<KnownPlaceholder>,
     /// Position in `placeholders` by the finder's pattern. A placeholder has a second pattern where a form would spell it otherwise.
     by_pattern: Vec<usize>,
+    shortest: usize,
     longest: usize,
 }
 
@@ -50,6 +51,7 @@ impl Known {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         Some(Self {
             finder: Finder::build(&texts)?,
+            shortest: texts.iter().map(|text| text.len()).min().unwrap_or(0),
             longest: texts.iter().map(|text| text.len()).max().unwrap_or(0),
             placeholders,
             by_pattern,
@@ -71,6 +73,9 @@ impl Known {
     }
 
     fn first_in(&self, text: &[u8]) -> Option<&KnownPlaceholder> {
+        if text.len() < self.shortest {
+            return None;
+        }
         self.of_pattern(self.finder.first(text)?)
     }
 }
