@@ -2,3 +2,6 @@
 
 #[path = "entries/policy.rs"]
 pub mod policy;
+
+#[path = "entries/proxy.rs"]
+pub mod proxy;

@@ -1,5 +1,9 @@
 //! The steps of the hot path by themselves: `cargo bench -p agent-vault-bench`.
-#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark fails by panicking"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +17,7 @@ use agent_vault_policy::{
     Authority, CredentialKey, Facts, RequestTarget, Scheme, Service, ServiceDraft, UnmatchedPolicy,
     ValidationOptions,
 };
-use agent_vault_proxy::scrub::Scrubber;
+use agent_vault_proxy::scrub::{Fit, Label, Scrubber, Secret};
 use agent_vault_seal::{Keyring, Token, TokenKind};
 use bytes::Bytes;
 use divan::{Bencher, black_box};
@@ -52,7 +56,8 @@ fn services(rules: usize) -> Vec<Service> {
 }
 
 fn vault(keyring: &Keyring, rules: usize) -> VaultRecord {
-    let context = credential_context(&VAULT.to_string(), "TOKEN", 1);
+    let owner = VAULT.to_string();
+    let context = credential_context(&owner, "TOKEN", 1);
     VaultRecord {
         id: VAULT,
         name: "main".to_owned(),
@@ -179,11 +184,15 @@ fn chunk(with_secret: bool) -> Bytes {
 /// 64 KiB of an answer, with and without something to mask.
 #[divan::bench(args = [false, true])]
 fn scrub(bencher: Bencher<'_, '_>, hit: bool) {
-    let scrubber = Scrubber::new(&[SECRET]).unwrap().unwrap();
+    let secret = Secret {
+        value: SECRET,
+        label: Label::new(None, "TOKEN"),
+    };
+    let scrubber = Scrubber::new(&[secret]).unwrap().unwrap();
     let chunk = chunk(hit);
     bencher
         .counter(divan::counter::BytesCount::new(chunk.len()))
-        .bench_local(|| scrubber.stream().push(black_box(chunk.clone())));
+        .bench_local(|| scrubber.search().stream(Fit::Same).push(black_box(chunk.clone())));
 }
 
 /// A certificate for a host that has none yet.

@@ -92,6 +92,7 @@ pub(crate) fn main(
             auth_failure_window: Duration::from_secs(300),
             own_identity: None,
             require_tls: false,
+            proxy_protocol_from: Vec::new(),
             log_paths: true,
             clock: Arc::new(Timestamp::now),
         },
@@ -117,7 +118,9 @@ fn broker(keyring: &Arc<Keyring>, authority: &str) -> anyhow::Result<(Arc<Broker
         "name": "bench", "host": authority, "auth": {"type": "bearer", "token": "BENCH_TOKEN"},
     }))?;
     let key = CredentialKey::parse("BENCH_TOKEN")?;
-    let context = credential_context(&VAULT.to_string(), key.as_str(), 1);
+    let owner = VAULT.to_string();
+    let context = credential_context(&owner, key.as_str(), 1);
+    let sealed = keyring.seal(&context, b"bench-credential-0123456789")?;
     let token = Token::generate(TokenKind::Scoped)?;
     broker.replace_all(Image {
         vaults: vec![VaultRecord {
@@ -131,7 +134,7 @@ fn broker(keyring: &Arc<Keyring>, authority: &str) -> anyhow::Result<(Arc<Broker
             credentials: vec![(
                 key,
                 SealedCredential {
-                    sealed: keyring.seal(&context, b"bench-credential-0123456789")?,
+                    sealed,
                     version: 1,
                 },
             )],

@@ -86,8 +86,8 @@ impl Row {
 
     /// Whether a proxy that speaks HTTP/1.1 only, and knows nothing of vaults, can run it.
     pub(crate) fn is_for_peers(&self) -> bool {
-        self.client == Version::H1
-            && self.upstream == Version::H1
+        self.client == H1
+            && self.upstream == H1
             && matches!(
                 self.work,
                 Work::Requests(Ask::Small | Ask::Clean) | Work::Tunnels | Work::Down | Work::Up

@@ -14,7 +14,7 @@ use agent_vault_policy::{
 pub type Entry = fn(&[u8]);
 
 /// Every entry under the name of its corpus.
-pub const ENTRIES: [(&str, Entry); 9] = [
+pub const ENTRIES: [(&str, Entry); 11] = [
     ("host", host),
     ("target", target),
     ("service", service),
@@ -24,6 +24,8 @@ pub const ENTRIES: [(&str, Entry); 9] = [
     ("leftover", leftover),
     ("websocket", websocket),
     ("allow_list", allow_list),
+    ("address", address),
+    ("substitution", substitution),
 ];
 
 /// Hosts and authorities have one spelling, and it parses.
@@ -132,31 +134,24 @@ pub fn decide(data: &[u8]) {
     }
 }
 
-/// First line: the content type; the rest: the body. However it is cut, the same placeholder is told of, once.
+/// First line: the content type; the rest: the body. However it is cut, the same placeholders are told of, as standing alike.
 pub fn leftover(data: &[u8]) {
     let split = data.iter().position(|&b| b == b'\n').unwrap_or(data.len());
     let (kind, body) = data.split_at(split);
     let body = body.strip_prefix(b"\n").unwrap_or(body);
-    let mut headers = http::HeaderMap::new();
-    if let Ok(kind) = http::HeaderValue::from_bytes(kind) {
-        headers.insert(http::header::CONTENT_TYPE, kind);
-    }
-    let (Some(mut whole), Some(mut cut)) = (BODY.watch_body(&headers), BODY.watch_body(&headers))
+    let kind = http::HeaderValue::from_bytes(kind).ok();
+    let (Some(mut whole), Some(mut cut)) = (BODY.watch(kind.as_ref()), BODY.watch(kind.as_ref()))
     else {
         return;
     };
-    let told = whole.feed(body, true).map(|known| known.text.clone());
-    let mut again = None;
-    for (index, byte) in body.chunks(1).enumerate() {
-        if let Some(known) = cut.feed(byte, index + 1 == body.len()) {
-            assert!(again.is_none());
-            again = Some(known.text.clone());
-        }
+    let told = whole.feed(body, true);
+    assert_eq!(told, !whole.leftovers().is_empty());
+    for byte in body.chunks(1) {
+        cut.feed(byte, false);
     }
-    if body.is_empty() {
-        again = cut.feed(b"", true).map(|known| known.text.clone());
-    }
-    assert_eq!(told, again);
+    cut.feed(b"", true);
+    assert!(cut.is_over() && whole.is_over());
+    assert_eq!(whole.leftovers(), cut.leftovers());
 }
 
 /// First line: the content type; the rest: the body. No value brings a placeholder in, and JSON stays JSON.
@@ -219,6 +214,96 @@ pub fn allow_list(data: &[u8]) {
                 .parse()
                 .is_ok_and(|address| policy.check(address).is_err())
         );
+    }
+}
+
+/// Sixteen bytes of an address. Whatever it wraps is judged too, and by default nothing inside is reachable.
+pub fn address(data: &[u8]) {
+    let Some((&octets, _)) = data.split_first_chunk::<16>() else {
+        return;
+    };
+    let address = std::net::Ipv6Addr::from(octets);
+    let policy = EgressPolicy::default();
+    if policy.check(address.into()).is_err() {
+        return;
+    }
+    assert!(!address.is_loopback() && !address.is_unspecified() && !address.is_multicast());
+    assert!(!address.is_unique_local() && !address.is_unicast_link_local());
+    let [.., a, b, c, d] = octets;
+    let inside = std::net::Ipv4Addr::new(a, b, c, d);
+    let [first, second, v, w, x, y, ..] = octets;
+    let wraps = address.to_ipv4().is_some()
+        || octets.starts_with(&[0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let outer = std::net::Ipv4Addr::new(v, w, x, y);
+    for (holds, v4) in [(wraps, inside), ([first, second] == [0x20, 0x02], outer)] {
+        assert!(!holds || !(v4.is_loopback() || v4.is_private() || v4.is_link_local()));
+        assert!(!holds || policy.check(v4.into()).is_ok());
+    }
+}
+
+/// First line: the target; the rest: header values. A value changes nothing but its own place: neither the shape of the target nor
+/// that of a field.
+pub fn substitution(data: &[u8]) {
+    let mut lines = data.split(|&b| b == b'\n');
+    let target = lines.next().unwrap_or_default();
+    let Some(rule) = SURFACES.services().first() else {
+        return;
+    };
+    if let Ok(target) = RequestTarget::parse(&String::from_utf8_lossy(target))
+        && let Ok(Some(out)) = rule.rewrite_target(&target, &Sharp)
+    {
+        let sent = RequestTarget::parse(&out);
+        assert!(sent.is_ok(), "{out}");
+        let Ok(sent) = sent else {
+            return;
+        };
+        let count =
+            |text: Option<&str>, byte: char| text.map_or(0, |text| text.matches(byte).count());
+        assert_eq!(
+            count(Some(sent.path()), '/'),
+            count(Some(target.path()), '/')
+        );
+        assert_eq!(sent.query().is_some(), target.query().is_some());
+        for byte in ['&', '=', '#'] {
+            assert_eq!(count(sent.query(), byte), count(target.query(), byte));
+        }
+    }
+    let mut headers = http::HeaderMap::new();
+    for line in lines.take(8) {
+        if let Ok(value) = http::HeaderValue::from_bytes(line) {
+            headers.append("x-any", value);
+        }
+    }
+    let before = headers.len();
+    if rule.rewrite_headers(&mut headers, &Sharp).is_ok() {
+        assert_eq!(headers.len(), before);
+        assert!(headers.values().all(|value| {
+            !value
+                .as_bytes()
+                .iter()
+                .any(|b| matches!(b, b'\r' | b'\n' | 0))
+        }));
+    }
+}
+
+static SURFACES: LazyLock<RuleSet> = LazyLock::new(|| {
+    rules(
+        r#"[{"name":"sub","host":"api.x.com","auth":{"type":"passthrough"},"substitutions":[
+            {"key":"A","placeholder":"__a__","in":["path","query","header"]},
+            {"key":"B","placeholder":"__b__.x","in":["path","query","header"]}]}]"#,
+    )
+});
+
+/// Values that would do harm if they were not encoded for their place.
+struct Sharp;
+
+impl Values for Sharp {
+    fn value(&self, key: &CredentialKey) -> Option<&[u8]> {
+        match key.as_str() {
+            "A" => Some(b"a/../b?c#d&e=f%2e__b__.x;\xc3\xa9 +"),
+            "B" => Some(b"__a__"),
+            _ => None,
+        }
     }
 }
 

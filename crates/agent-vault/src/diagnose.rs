@@ -2,7 +2,7 @@
 //!
 //! `vault logs` and the summary of `run` both use this, so that nothing fails silently in either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agent_vault_policy::{CredentialKey, Service, ServiceDraft, ValidationOptions};
 use serde_json::{Map, Value};
@@ -11,14 +11,26 @@ use crate::client::types::LogRow;
 
 /// Put before the key in a row's `warnings` when a placeholder left for an upstream unreplaced.
 const UNREPLACED: &str = "placeholder_unreplaced:";
-/// The same for one that was a whole value of the body.
+/// The same for one that was a value of the body.
 const UNREPLACED_IN_BODY: &str = "placeholder_unreplaced_in_body:";
+/// The same for one that was a value in a message of a WebSocket.
+const UNREPLACED_IN_WEBSOCKET: &str = "placeholder_unreplaced_in_websocket:";
+/// Put before the key when a placeholder left inside a longer text, or in a conversation with a model.
+const QUOTED: &str = "placeholder_quoted:";
+/// There were more placeholders than are named.
+const MORE: &str = "placeholders_more";
+/// The method of a row that adds warnings to an earlier one and is no request.
+const ADDENDUM: &str = "ADDENDUM";
 /// Put before the reason in a row's `warnings` when a body could not be looked into.
 const UNSEARCHED: &str = "body_not_inspected:";
+/// Put before the reason in a row's `warnings` when an answer was not searched for the credential.
+const UNSCRUBBED: &str = "response_not_scrubbed:";
 /// Where the log has found a placeholder outside the body, one of them.
 const HEAD_SURFACES: &str = "header,path,query";
 /// What makes good one that was found in the body: a command replaces what an earlier one has set, so it takes in the others.
-const ALL_SURFACES: &str = "header,path,query,body";
+const WITH_BODY: &str = "header,path,query,body";
+/// The same for a message.
+const ALL_SURFACES: &str = "header,path,query,body,websocket";
 
 /// A mistake and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,11 +177,68 @@ pub(crate) struct Known<'a> {
 pub(crate) fn findings(row: &LogRow, known: Known<'_>) -> Vec<Finding> {
     let host = host_of(row);
     let unreplaced = row.warnings.iter().filter_map(|w| Unreplaced::read(w));
+    let failure = if is_addendum(row) {
+        // The row that it adds to has told.
+        None
+    } else {
+        failure(row, &host, known)
+    };
     unreplaced
         .map(|unreplaced| left_unreplaced(row, &host, unreplaced, known))
         .chain(unsearched(row, &host))
-        .chain(failure(row, &host, known))
+        .chain(unscrubbed(row, &host))
+        .chain(failure)
         .collect()
+}
+
+/// Whether a row only adds to an earlier one: what was found in a WebSocket's messages, or in the rest of a body whose request was on
+/// record already.
+pub(crate) fn is_addendum(row: &LogRow) -> bool {
+    row.method == ADDENDUM
+}
+
+/// Placeholders that left inside texts, which nobody has to mend.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Quotations {
+    keys: BTreeSet<String>,
+    /// More than the log names.
+    more: bool,
+}
+
+impl Quotations {
+    /// Adds a row's. One that was also sent as a value is told as that.
+    pub(crate) fn add(&mut self, row: &LogRow) {
+        let sent = |key: &str| {
+            let mut sent = row.warnings.iter().filter_map(|w| Unreplaced::read(w));
+            sent.any(|unreplaced| unreplaced.placeholder == key)
+        };
+        let quoted = row.warnings.iter().filter_map(|w| w.strip_prefix(QUOTED));
+        self.keys
+            .extend(quoted.filter(|key| !sent(key)).map(str::to_owned));
+        self.more |= row.warnings.iter().any(|w| w == MORE);
+    }
+
+    /// One sentence; nothing when there is nothing to say.
+    pub(crate) fn note(&self) -> Option<String> {
+        let mut named: Vec<&str> = self.keys.iter().map(String::as_str).collect();
+        let which = match (named.is_empty(), self.more) {
+            (true, false) => return None,
+            (true, true) => {
+                return Some(String::from(
+                    "more placeholders left unreplaced than the log names",
+                ));
+            }
+            (false, more) => {
+                if more {
+                    named.push("more");
+                }
+                named.join(", ")
+            }
+        };
+        Some(format!(
+            "the placeholder of {which} was quoted in text that left, as it is; nothing to mend, unless the key was meant there"
+        ))
+    }
 }
 
 /// Whether a placeholder left unreplaced.
@@ -182,19 +251,31 @@ pub(crate) fn tells_of_placeholder(row: &LogRow) -> bool {
 struct Unreplaced<'r> {
     /// A credential's key, or the text of a placeholder that no key stands behind any more.
     placeholder: &'r str,
-    in_body: bool,
+    /// Where it stood, as it is said behind a comma.
+    place: &'static str,
+    /// Where a substitution has to look to replace it.
+    surfaces: &'static str,
 }
 
 impl<'r> Unreplaced<'r> {
     fn read(warning: &'r str) -> Option<Self> {
-        let told = |prefix, in_body| {
-            let placeholder = warning.strip_prefix(prefix)?;
+        [
+            (UNREPLACED, "", HEAD_SURFACES),
+            (UNREPLACED_IN_BODY, ", in a body", WITH_BODY),
+            (
+                UNREPLACED_IN_WEBSOCKET,
+                ", in a WebSocket message",
+                ALL_SURFACES,
+            ),
+        ]
+        .into_iter()
+        .find_map(|(prefix, place, surfaces)| {
             Some(Self {
-                placeholder,
-                in_body,
+                placeholder: warning.strip_prefix(prefix)?,
+                place,
+                surfaces,
             })
-        };
-        told(UNREPLACED, false).or_else(|| told(UNREPLACED_IN_BODY, true))
+        })
     }
 }
 
@@ -206,13 +287,9 @@ fn left_unreplaced(
 ) -> Finding {
     let Unreplaced {
         placeholder,
-        in_body,
+        place,
+        surfaces,
     } = unreplaced;
-    let (place, surfaces) = if in_body {
-        (", in a body", ALL_SURFACES)
-    } else {
-        ("", HEAD_SURFACES)
-    };
     let (named, key, text) = match CredentialKey::parse(placeholder) {
         Ok(_) => (
             format!("of {placeholder}"),
@@ -248,6 +325,19 @@ fn unsearched(row: &LogRow, host: &str) -> Option<Finding> {
         what: format!("placeholders in a body for {host} were not looked for: {why}"),
         mend: String::from("send the body uncompressed, as JSON, a form or text"),
     })
+}
+
+/// An answer that should have been searched for the credential and could not.
+fn unscrubbed(row: &LogRow, host: &str) -> Option<Finding> {
+    row.warnings
+        .iter()
+        .find(|w| w.starts_with(UNSCRUBBED))
+        .map(|_| Finding {
+            what: format!("an answer of {host} was passed on without a search for the credential"),
+            mend: String::from(
+                "send `Accept-Encoding: gzip`, or set `--scrub-undecodable refuse` on the service",
+            ),
+        })
 }
 
 /// A word as a shell takes it whole.
@@ -317,8 +407,8 @@ fn failure(row: &LogRow, host: &str, known: Known<'_>) -> Option<Finding> {
             format!("{host} was refused: the path can be read in more than one way"),
             String::from("send the path without `//`, `..`, `%2F` or `%2E`"),
         ),
-        "malformed_request" => (
-            format!("a client sent {host} something that is not HTTP"),
+        "malformed_request" | "http2_not_spoken" => (
+            format!("a client sent {host} something that is not HTTP/1.1"),
             String::from("look at the client, or at what stands between it and the proxy"),
         ),
         "head_too_large" | "target_too_long" => (
@@ -349,9 +439,27 @@ fn failure(row: &LogRow, host: &str, known: Known<'_>) -> Option<Finding> {
                 "if agents may reach it, start the server with AGENT_VAULT_NETWORK_ALLOWLIST=<its network>",
             ),
         ),
-        "upstream_tls" => (
+        "upstream_tls_untrusted" => (
             format!("{host} was not reached: its certificate is not trusted"),
             String::from("start the server with --upstream-ca <PEM file of its authority>"),
+        ),
+        "upstream_tls_expired" | "upstream_tls_not_yet_valid" => (
+            format!("{host} was not reached: its certificate is not valid at this time"),
+            String::from(
+                "check the clock of the machine that the server runs on; else the host's operator has to renew it",
+            ),
+        ),
+        "upstream_tls_wrong_name" => (
+            format!("{host} was not reached: its certificate is for another name"),
+            String::from("use a name that stands in the certificate"),
+        ),
+        "upstream_tls_revoked" | "upstream_tls_wrong_purpose" => (
+            format!("{host} was not reached: its certificate may not be used there"),
+            String::from("the host's operator has to replace it"),
+        ),
+        "upstream_tls" => (
+            format!("{host} was not reached: TLS with it failed"),
+            String::from("the client's answer says why; the host's operator may know more"),
         ),
         "upstream_unresolved" => (
             format!("{host} was not reached: its name could not be resolved"),
@@ -390,7 +498,10 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{Known, Lacking, Outcome, ServiceKeys, findings, outcome, shell_word};
+    use super::{
+        Known, Lacking, Outcome, Quotations, ServiceKeys, findings, is_addendum, outcome,
+        shell_word,
+    };
     use crate::client::types::LogRow;
 
     static NOTHING: Lacking = Lacking(BTreeMap::new());
@@ -533,7 +644,7 @@ mod tests {
                 "--select-placeholder",
             ),
             ("ambiguous_path", "more than one way", "%2F"),
-            ("malformed_request", "not HTTP", "look at the client"),
+            ("malformed_request", "not HTTP/1.1", "look at the client"),
             ("head_too_large", "too large", "fewer or shorter"),
             ("sni_mismatch", "another host in TLS", "through the proxy"),
             ("tls_handshake_failed", "trust", "agent-vault ca fetch"),
@@ -544,7 +655,11 @@ mod tests {
             ),
             ("upstream_error", "could not be reached", "says why"),
             ("upstream_blocked", "network guard", "NETWORK_ALLOWLIST"),
-            ("upstream_tls", "not trusted", "--upstream-ca"),
+            ("upstream_tls_untrusted", "not trusted", "--upstream-ca"),
+            ("upstream_tls_expired", "at this time", "clock"),
+            ("upstream_tls_wrong_name", "another name", "stands in"),
+            ("upstream_tls_wrong_purpose", "may not be used", "replace"),
+            ("upstream_tls", "failed", "says why"),
             ("upstream_unresolved", "resolved", "resolver"),
         ] {
             let mut row = row("refused", "x", &["K"], 502, code, &[]);
@@ -562,6 +677,12 @@ mod tests {
             nothing_known(),
         );
         assert!(found[0].what.contains("is compressed") && found[0].mend.contains("uncompressed"));
+        let passed = "response_not_scrubbed:unknown_coding";
+        let found = findings(
+            &row("brokered", "x", &["K"], 200, "", &[passed]),
+            nothing_known(),
+        );
+        assert!(found[0].what.contains("without a search") && found[0].mend.contains("refuse"));
     }
 
     #[test]
@@ -612,6 +733,45 @@ mod tests {
         assert_eq!(
             shell_word("K={{ it's }}@header"),
             r"'K={{ it'\''s }}@header'"
+        );
+    }
+
+    #[test]
+    fn w48_what_is_quoted_is_a_note_and_an_addendum_is_no_request() {
+        let mut row = row(
+            "brokered",
+            "x",
+            &["A"],
+            401,
+            "",
+            &[
+                "placeholder_unreplaced_in_websocket:K",
+                "placeholder_quoted:K",
+                "placeholder_quoted:L",
+                "placeholders_more",
+            ],
+        );
+        assert_eq!(findings(&row, nothing_known()).len(), 2);
+        row.method = "ADDENDUM".into();
+        assert!(is_addendum(&row));
+        let found = findings(&row, nothing_known());
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0]
+                .what
+                .ends_with("unreplaced, in a WebSocket message")
+        );
+        assert!(
+            found[0].mend.ends_with("@header,path,query,body,websocket"),
+            "{found:?}"
+        );
+        let mut quoted = Quotations::default();
+        assert_eq!(quoted.note(), None);
+        quoted.add(&row);
+        let note = quoted.note().unwrap();
+        assert!(
+            note.starts_with("the placeholder of L, more was quoted"),
+            "{note}"
         );
     }
 

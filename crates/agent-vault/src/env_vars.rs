@@ -45,6 +45,7 @@ variables! {
     NETWORK_ALLOWLIST = "AGENT_VAULT_NETWORK_ALLOWLIST", "server", "Comma-separated addresses or CIDRs that the proxy may reach although they are private.";
     UNMATCHED_HOST_POLICY = "AGENT_VAULT_UNMATCHED_HOST_POLICY", "server", "What vaults without a setting of their own do with hosts that no service matches: `passthrough` (default) or `deny`.";
     TRUSTED_PROXIES = "AGENT_VAULT_TRUSTED_PROXIES", "server", "Comma-separated CIDRs whose `X-Forwarded-For` counts.";
+    PROXY_PROTOCOL_FROM = "AGENT_VAULT_PROXY_PROTOCOL_FROM", "server", "Comma-separated CIDRs of load balancers whose connections to the proxy port begin with a PROXY protocol header (v1 or v2); it is required of them and refused from others.";
     DEV_MODE = "AGENT_VAULT_DEV_MODE", "server", "`true` allows services on internal host names such as `localhost` (default false).";
     ALLOW_REMOTE_SETUP = "AGENT_VAULT_ALLOW_REMOTE_SETUP", "server", "`true` lets the first owner register from another machine (default false).";
     OWNER_EMAIL = "AGENT_VAULT_OWNER_EMAIL", "server", "With `AGENT_VAULT_OWNER_PASSWORD`: creates this owner at the first start.";
@@ -62,6 +63,7 @@ variables! {
     LOGS_MAX_AGE_HOURS = "AGENT_VAULT_LOGS_MAX_AGE_HOURS", "server", "Age at which request log rows are deleted, 0 = never (default 168).";
     LOGS_MAX_ROWS = "AGENT_VAULT_LOGS_MAX_ROWS_PER_VAULT", "server", "Request log rows kept per vault, 0 = all (default 10000).";
     LOGS_RETENTION_LOCK = "AGENT_VAULT_LOGS_RETENTION_LOCK", "server", "`true` ignores the stored retention setting.";
+    METRICS_TOKEN = "AGENT_VAULT_METRICS_TOKEN", "server", "A token of your own choice, at least 16 characters, that reads `/metrics` and nothing else.";
     FLY_APP_NAME = "FLY_APP_NAME", "server", "Set by Fly.io: the base URL is then `https://<name>.fly.dev` unless `AGENT_VAULT_ADDR` is set.";
     DETACHED = "_AGENT_VAULT_DETACHED", "server", "Internal mark of the background process that `server --detach` starts.";
     NO_COLOR = "NO_COLOR", "both", "Any value switches colours off.";

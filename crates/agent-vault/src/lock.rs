@@ -35,6 +35,7 @@ pub(crate) struct Running {
 pub(crate) struct ServerLock {
     file: File,
     home: Home,
+    after_crash: bool,
 }
 
 impl ServerLock {
@@ -62,9 +63,12 @@ impl ServerLock {
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {
+                    // Whoever stops in order leaves it empty.
+                    let after_crash = file.metadata().is_ok_and(|left| left.len() > 0);
                     return Ok(ServerLock {
                         file,
                         home: home.clone(),
+                        after_crash,
                     });
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < LOOK_ASIDE => {
@@ -88,6 +92,11 @@ impl ServerLock {
                 }
             }
         }
+    }
+
+    /// Whether the server before this one was killed, or the machine stopped under it.
+    pub(crate) fn is_after_crash(&self) -> bool {
+        self.after_crash
     }
 
     /// Records that this process serves at `address`, once it does.

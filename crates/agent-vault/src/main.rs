@@ -20,7 +20,15 @@ mod vault_choice;
 #[cfg(test)]
 mod tests;
 
+use std::alloc::System;
 use std::process::ExitCode;
+
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes what is freed. Secrets pass through buffers of hyper, h2 and rustls, which nobody else wipes; docs/security.md has
+/// what that costs and what it cannot do.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let env = env::Env::from_process();

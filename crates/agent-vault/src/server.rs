@@ -12,6 +12,7 @@ mod engine;
 mod knobs;
 mod listen;
 mod log_sink;
+mod metrics;
 mod outbound;
 mod own_tls;
 
@@ -143,6 +144,11 @@ impl Server {
     /// Where it listens.
     pub(crate) fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// Notes that the server before this one did not stop in order, for the metrics.
+    pub(crate) fn note_crash(&self) {
+        self.engine.note_crash();
     }
 
     /// Our root certificate, in PEM.

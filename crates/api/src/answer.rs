@@ -23,6 +23,10 @@ impl<T: Serialize> Answer<T> {
         }
     }
 
+    pub(crate) fn with(status: StatusCode, body: T) -> Self {
+        Self { status, body }
+    }
+
     pub(crate) fn created(body: T) -> Self {
         Self {
             status: StatusCode::CREATED,

@@ -36,4 +36,4 @@ pub use limits::{BucketKnobs, Profile, RateLimits, SettingsError, WindowKnobs};
 pub use resources::catalog::catalog_document;
 pub use router::{openapi_document, router};
 pub use serve::{Accepting, Duplex, Tls, TlsDoor, serve};
-pub use state::{ApiState, FlushLogs, OwnTls, ServerInfo};
+pub use state::{ApiState, Exposition, FlushLogs, OwnTls, ServerInfo};

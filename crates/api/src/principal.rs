@@ -16,6 +16,7 @@ use crate::error::{ApiError, not_initialized};
 use crate::headers::tell_allowance;
 use crate::limits::Allowance;
 use crate::origin;
+use crate::resources::metrics::Scraper;
 use crate::state::ApiState;
 
 /// How a token was presented.
@@ -109,7 +110,7 @@ const ACCOUNT_ROUTES: &str = "/v1/auth/";
 /// the tokens that it minted for a command of its own.
 pub(crate) async fn gate(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    if local_operator(&state, &parts).is_none() {
+    if local_operator(&state, &parts).is_none() && parts.extensions.get::<Scraper>().is_none() {
         match state.control().is_initialized().await {
             Ok(true) => {}
             Ok(false) => {
@@ -130,6 +131,9 @@ pub(crate) async fn authenticate(
     request: Request,
     next: Next,
 ) -> Response {
+    if request.extensions().get::<Scraper>().is_some() {
+        return next.run(request).await;
+    }
     let (mut parts, body) = request.into_parts();
     let client = Client::of(&parts, state.info());
     let actor = match identify(&state, &parts, &client).await {
@@ -235,7 +239,7 @@ fn limit_key(actor: &Actor) -> Option<String> {
     })
 }
 
-fn unauthenticated() -> ApiError {
+pub(crate) fn unauthenticated() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "Authorization required")
         .hint("log in with `agent-vault auth login`, or set `AGENT_VAULT_TOKEN`")
 }

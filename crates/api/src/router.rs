@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 
 use crate::error::ApiError;
 use crate::resources::{
-    agents, auth, catalog, credentials, discover, logs, mitm, page, services, settings, status,
-    tokens, users, vault_agents, vault_users, vaults,
+    agents, auth, catalog, credentials, discover, logs, metrics, mitm, page, services, settings,
+    status, tokens, users, vault_agents, vault_users, vaults,
 };
 use crate::state::ApiState;
 use crate::{clean_path, headers, openapi, origin, principal};
@@ -69,6 +69,12 @@ fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(registration().route_layer(address.clone()))
         .merge(login().route_layer(address).route_layer(gate.clone()))
         .merge(
+            overseen()
+                .route_layer(from_fn_with_state(state.clone(), principal::authenticate))
+                .route_layer(gate.clone())
+                .route_layer(from_fn_with_state(state.clone(), metrics::recognize)),
+        )
+        .merge(
             authenticated()
                 .route_layer(from_fn_with_state(state.clone(), principal::authenticate))
                 .route_layer(gate),
@@ -79,6 +85,7 @@ fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
 fn ungated() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(status::health))
+        .routes(routes!(status::ready))
         .routes(routes!(status::status))
         .routes(routes!(mitm::ca_pem))
         .routes(routes!(catalog::list))
@@ -94,6 +101,11 @@ fn login() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(auth::login))
         .routes(routes!(auth::logout))
+}
+
+/// For instance owners and whoever has the scrape token.
+fn overseen() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(metrics::read))
 }
 
 /// For those who present a token; counted by actor.

@@ -10,12 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use agent_vault_control::Control;
 use agent_vault_seal::{Token, TokenHash};
 use ipnet::IpNet;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::limits::{Limits, RateLimits};
 
 /// Waits until every finished request is in the log.
 pub type FlushLogs = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// Makes the text of one reading of the server's counts.
+pub type Exposition = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + Send + Sync>;
 
 /// Whether TLS is spoken on the server's own ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,12 @@ pub struct ServerInfo {
     pub trusted_proxies: Vec<IpNet>,
     /// Lets anybody who can reach a new instance become its owner.
     pub allow_remote_setup: bool,
+    /// Cancelled when the server begins to stop.
+    pub closing: CancellationToken,
+    /// Answers scrapes, if there is anything to tell.
+    pub metrics: Option<Exposition>,
+    /// A token that reads metrics and nothing else.
+    pub metrics_token: Option<TokenHash>,
     /// Where requests that change something run, so that each comes to its end when its client leaves. Wait for it before the
     /// database is closed.
     pub tasks: TaskTracker,

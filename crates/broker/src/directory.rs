@@ -87,13 +87,21 @@ impl Broker {
 
     /// Replaces everything: at start, and when another process has written to the same database.
     pub fn replace_all(&self, image: Image) {
-        let vaults: HashMap<Uuid, Arc<Vault>> = image
+        let compiled: Vec<Vault> = image
             .vaults
             .into_iter()
-            .map(|record| (record.id, self.compile(record)))
+            .map(|record| self.compile(record))
             .collect();
         let _writer = self.lock();
-        let known = Arc::clone(&self.current.load().sessions);
+        let current = self.current.load();
+        let known = Arc::clone(&current.sessions);
+        let vaults: HashMap<Uuid, Arc<Vault>> = compiled
+            .into_iter()
+            .map(|vault| {
+                let before = current.vaults.get(&vault.id).map(Arc::as_ref);
+                (vault.id, Arc::new(vault.replacing(before)))
+            })
+            .collect();
         let next = Directory {
             vault_names: Arc::new(names(&vaults)),
             vaults: Arc::new(vaults),
@@ -121,7 +129,9 @@ impl Broker {
         let vault = self.compile(record);
         self.change(|next| {
             let vaults = Arc::make_mut(&mut next.vaults);
-            vaults.insert(vault.id, vault);
+            let before = vaults.get(&vault.id).map(Arc::as_ref);
+            let vault = vault.replacing(before);
+            vaults.insert(vault.id, Arc::new(vault));
             next.vault_names = Arc::new(names(vaults));
         });
     }
@@ -272,9 +282,26 @@ impl Broker {
             .vaults
             .get(&principal.vault)
             .ok_or(AuthRefusal::Invalid)?;
+        if !vault.former.is_empty()
+            && let Some(vault) = self.age(principal.vault, now)
+        {
+            return Ok(Admission { vault });
+        }
         Ok(Admission {
             vault: Arc::clone(vault),
         })
+    }
+
+    /// Lets go of former values whose time is over; returns the vault if there were any.
+    fn age(&self, id: Uuid, now: Timestamp) -> Option<Arc<Vault>> {
+        // Not for each request under the lock.
+        self.current.load().vaults.get(&id)?.aged(now)?;
+        let _writer = self.lock();
+        let mut next = Directory::clone(&self.current.load());
+        let vault = Arc::new(next.vaults.get(&id)?.aged(now)?);
+        Arc::make_mut(&mut next.vaults).insert(id, Arc::clone(&vault));
+        self.current.store(Arc::new(next));
+        Some(vault)
     }
 
     /// When a principal's token ends, if it does.
@@ -305,8 +332,8 @@ impl Broker {
             .collect()
     }
 
-    fn compile(&self, record: VaultRecord) -> Arc<Vault> {
-        Arc::new(Vault::new(record, Arc::clone(&self.keyring)))
+    fn compile(&self, record: VaultRecord) -> Vault {
+        Vault::new(record, Arc::clone(&self.keyring))
     }
 
     fn change(&self, edit: impl FnOnce(&mut Directory)) {

@@ -14,6 +14,7 @@ use crate::vault::Vault;
 /// The values that one rule injects, opened. Zeroized when the vault changes and the last request lets go.
 pub struct Grant {
     values: Vec<(CredentialKey, SecretBytes)>,
+    former: Vec<(CredentialKey, SecretBytes)>,
     headers: Vec<(HeaderName, HeaderValue)>,
     key_names: Arc<[String]>,
     companion: OnceLock<Arc<dyn Any + Send + Sync>>,
@@ -33,8 +34,21 @@ impl Grant {
                 Err(_) => return Err(GrantError::Unreadable { key }),
             }
         }
+        let former = vault
+            .former
+            .iter()
+            .filter(|former| rule.keys().contains(&former.key))
+            // One that does not open was never injected by this process.
+            .filter_map(|former| {
+                let context =
+                    credential_context(&owner, former.key.as_str(), former.stored.version);
+                let value = vault.keyring.open(&context, &former.stored.sealed).ok()?;
+                Some((former.key.clone(), value))
+            })
+            .collect();
         let mut grant = Self {
             values,
+            former,
             headers: Vec::new(),
             key_names: rule.keys().iter().map(ToString::to_string).collect(),
             companion: OnceLock::new(),
@@ -63,8 +77,13 @@ impl Grant {
     }
 
     /// The opened values. A caller holds them no longer than the request.
-    pub fn secrets(&self) -> impl Iterator<Item = &SecretBytes> {
-        self.values.iter().map(|(_, value)| value)
+    pub fn secrets(&self) -> impl Iterator<Item = (&CredentialKey, &SecretBytes)> {
+        self.values.iter().map(|(key, value)| (key, value))
+    }
+
+    /// Values that the same keys had a while ago. They are never injected, but an upstream may still say them.
+    pub fn former(&self) -> impl Iterator<Item = (&CredentialKey, &SecretBytes)> {
+        self.former.iter().map(|(key, value)| (key, value))
     }
 
     /// Something that is costly to build from these values (a search automaton), built once and kept as long as they.

@@ -8,6 +8,7 @@
 //! permit opens credentials ([`Permit::grant`]).
 
 mod directory;
+mod former;
 mod grant;
 mod limits;
 mod principal;

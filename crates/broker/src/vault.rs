@@ -8,8 +8,10 @@ use agent_vault_policy::{
     CredentialKey, Decision, Denial, Facts, Rule, RuleSet, Service, UnmatchedPolicy,
 };
 use agent_vault_seal::Keyring;
+use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::former::Former;
 use crate::grant::{Grant, GrantError};
 use crate::record::{SealedCredential, VaultRecord};
 
@@ -17,10 +19,12 @@ use crate::record::{SealedCredential, VaultRecord};
 pub(crate) struct Vault {
     pub(crate) id: Uuid,
     pub(crate) name: Arc<str>,
-    rules: Result<RuleSet, Arc<str>>,
+    rules: Arc<Result<RuleSet, Arc<str>>>,
     /// The rules' names, as the log shows them.
-    names: Vec<Arc<str>>,
-    pub(crate) credentials: HashMap<CredentialKey, SealedCredential>,
+    names: Arc<[Arc<str>]>,
+    pub(crate) credentials: Arc<HashMap<CredentialKey, SealedCredential>>,
+    /// What responses are searched for besides.
+    pub(crate) former: Vec<Former>,
     pub(crate) keyring: Arc<Keyring>,
     /// One cell per rule: opened at the first request that the rule decides, dropped with this snapshot.
     grants: Vec<OnceLock<Result<Arc<Grant>, GrantError>>>,
@@ -37,8 +41,8 @@ impl Vault {
             .services
             .map(|services| compile(services, record.unmatched))
             .map_err(Arc::from);
-        let names: Vec<Arc<str>> = rules.as_ref().map_or_else(
-            |_| Vec::new(),
+        let names: Arc<[Arc<str>]> = rules.as_ref().map_or_else(
+            |_| Arc::default(),
             |rules| {
                 rules
                     .services()
@@ -51,13 +55,53 @@ impl Vault {
         Self {
             id: record.id,
             name: record.name.into(),
-            rules,
+            rules: Arc::new(rules),
             names,
-            credentials: record.credentials.into_iter().collect(),
+            credentials: Arc::new(record.credentials.into_iter().collect()),
+            former: Vec::new(),
             keyring,
-            grants: (0..count).map(|_| OnceLock::new()).collect(),
+            grants: unopened(count),
         }
     }
+
+    /// The vault in the place of `before`: what was injected until now is searched for a while longer.
+    #[must_use]
+    pub(crate) fn replacing(mut self, before: Option<&Self>) -> Self {
+        if let Some(before) = before {
+            self.former =
+                Former::after_change(&before.former, &before.credentials, &self.credentials);
+        }
+        self
+    }
+
+    /// The same vault without the former values whose time is over; `None` while there are none of these. What was opened
+    /// of them is let go.
+    pub(crate) fn aged(&self, now: Timestamp) -> Option<Self> {
+        // Every one is asked, so that the time of each begins.
+        let over = self.former.iter().filter(|former| former.is_over(now));
+        if over.count() == 0 {
+            return None;
+        }
+        Some(Self {
+            id: self.id,
+            name: Arc::clone(&self.name),
+            rules: Arc::clone(&self.rules),
+            names: Arc::clone(&self.names),
+            credentials: Arc::clone(&self.credentials),
+            former: self
+                .former
+                .iter()
+                .filter(|former| !former.is_over(now))
+                .cloned()
+                .collect(),
+            keyring: Arc::clone(&self.keyring),
+            grants: unopened(self.names.len()),
+        })
+    }
+}
+
+fn unopened(count: usize) -> Vec<OnceLock<Result<Arc<Grant>, GrantError>>> {
+    (0..count).map(|_| OnceLock::new()).collect()
 }
 
 impl fmt::Debug for Vault {
@@ -104,7 +148,7 @@ impl Admission {
     /// Decides one request.
     #[must_use]
     pub fn decide(&self, facts: &Facts<'_>) -> Verdict {
-        let Ok(rules) = &self.vault.rules else {
+        let Ok(rules) = self.vault.rules.as_ref() else {
             return Verdict::Broken;
         };
         match rules.decide(facts) {
@@ -120,7 +164,7 @@ impl Admission {
     /// The compiled rules, for checks that need the whole set.
     #[must_use]
     pub fn rules(&self) -> Option<&RuleSet> {
-        self.vault.rules.as_ref().ok()
+        self.vault.rules.as_ref().as_ref().ok()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
@@ -67,6 +68,7 @@ pub struct LeafIssuer {
     provider: Arc<CryptoProvider>,
     tickets: Arc<dyn ProducesTickets>,
     cache: Cache<Key, Issued>,
+    signed: AtomicU64,
 }
 
 /// A configuration and the time for which it may be handed out.
@@ -93,6 +95,7 @@ impl LeafIssuer {
             provider,
             tickets: rustls::crypto::aws_lc_rs::Ticketer::new()?,
             cache: Cache::new(MAX_CACHED_LEAVES),
+            signed: AtomicU64::new(0),
         })
     }
 
@@ -106,6 +109,12 @@ impl LeafIssuer {
     #[must_use]
     pub fn cached(&self) -> usize {
         self.cache.len()
+    }
+
+    /// How many leaves were signed since the start.
+    #[must_use]
+    pub fn signed(&self) -> u64 {
+        self.signed.load(Ordering::Relaxed)
     }
 
     /// The configuration for answering as `host`, a DNS name or an address without brackets.
@@ -191,6 +200,7 @@ impl LeafIssuer {
             ),
         };
         let certificate = leaf::issue(&self.root, &self.leaf_key, name, also, now)?;
+        self.signed.fetch_add(1, Ordering::Relaxed);
         let certified = CertifiedKey::new(vec![certificate], Arc::clone(&self.signing_key));
         let resolver = Arc::new(SingleCertAndKey::from(certified));
         self.config(resolver, protocols, &tickets)

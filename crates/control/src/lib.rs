@@ -40,6 +40,7 @@ mod line_breaks;
 mod logs;
 mod members;
 mod options;
+mod oversight;
 mod owners;
 mod publish;
 mod refusals;

@@ -10,6 +10,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Longest credential key in bytes.
 pub const MAX_CREDENTIAL_KEY_BYTES: usize = 128;
 
+/// Shortest value, in bytes, that is looked for in responses.
+///
+/// Below it a value is not much of a secret and too likely to be an innocent part of any text: to replace every `1234`
+/// would shred the agent's data and protect nothing. Whoever stores such a value is told.
+pub const MIN_SCRUBBED_BYTES: usize = 8;
+
 /// The name of a stored credential: `^[A-Z][A-Z0-9_]*$`, at most [`MAX_CREDENTIAL_KEY_BYTES`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CredentialKey(Arc<str>);

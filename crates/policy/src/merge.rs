@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::service::{MAX_SERVICES, Service, ServiceDraft, ServiceError, ValidationOptions};
+use crate::service::{
+    MAX_SERVICES, ScrubDraft, Service, ServiceDraft, ServiceError, ValidationOptions,
+};
 use crate::slug::Slug;
 
 /// The list after an upsert.
@@ -105,7 +107,22 @@ pub fn keep_unstated(
         auth: draft.auth.or(stored.auth),
         substitutions: draft.substitutions.or(stored.substitutions),
         require_tls: draft.require_tls.or(stored.require_tls),
+        scrub: scrub_over(draft.scrub, stored.scrub),
         select: draft.select.or(stored.select),
+    })
+}
+
+/// Each half of the switch survives by itself.
+fn scrub_over(draft: Option<ScrubDraft>, stored: Option<ScrubDraft>) -> Option<ScrubDraft> {
+    let (Some(draft), Some(stored)) = (&draft, &stored) else {
+        return draft.or(stored);
+    };
+    Some(ScrubDraft {
+        enabled: draft.enabled.or(stored.enabled),
+        undecodable: draft
+            .undecodable
+            .clone()
+            .or_else(|| stored.undecodable.clone()),
     })
 }
 

@@ -1,7 +1,8 @@
 //! The request target: the exact bytes that will be sent, and every way in which an upstream might read its path.
 //!
 //! A rule is matched on a path, the upstream acts on a path, and the two must be the same one. Servers differ in what they do with
-//! `%2F`, `%2e%2e`, `..`, `//`, `\` and `;params`, so the target keeps all plausible readings and the matcher demands that they agree.
+//! `%2F`, `%2e%2e`, `..`, `//`, `\`, `;params` and characters that only look like those, so the target keeps all plausible readings
+//! and the matcher demands that they agree.
 
 use std::sync::Arc;
 
@@ -105,8 +106,8 @@ impl RequestTarget {
         plain.into_iter().chain(careful.into_iter().flatten())
     }
 
-    /// Whether the path holds a `%` without two hexadecimal digits behind it. What an upstream makes of it is anyone's guess, so only
-    /// a rule that does not look at the path may match.
+    /// Whether the path holds a `%` without two hexadecimal digits behind it, or escapes of NUL or of what is not UTF-8 (an overlong
+    /// `/` among them). What an upstream makes of it is anyone's guess, so only a rule that does not look at the path may match.
     #[must_use]
     pub fn has_bad_escape(&self) -> bool {
         self.careful
@@ -186,10 +187,16 @@ impl Careful {
             thorough = next;
         }
         add(resolve_dots(&merge_slashes(&strip_parameters(&thorough))));
+        let text = std::str::from_utf8(&thorough).ok();
+        if let Some(folded) = text.and_then(fold_lookalikes) {
+            add(resolve_dots(&merge_slashes(&strip_parameters(
+                folded.as_bytes(),
+            ))));
+        }
         Self {
             shown: show(path),
             readings,
-            bad_escape,
+            bad_escape: bad_escape || text.is_none_or(|text| text.contains('\0')),
         }
     }
 }
@@ -269,6 +276,27 @@ fn merge_slashes(path: &[u8]) -> Vec<u8> {
         out.push(b);
     }
     out
+}
+
+/// What compatibility normalisation, or a code page's best fit, makes of characters that look like slashes and dots. `None` where
+/// there are none.
+fn fold_lookalikes(path: &str) -> Option<String> {
+    if path.is_ascii() {
+        return None;
+    }
+    let mut out = String::with_capacity(path.len());
+    for c in path.chars() {
+        match c {
+            '\u{2044}' | '\u{2215}' | '\u{ff0f}' => out.push('/'),
+            '\u{2216}' | '\u{ff3c}' | '\u{fe68}' => out.push('\\'),
+            '\u{2024}' | '\u{3002}' | '\u{fe52}' | '\u{ff0e}' | '\u{ff61}' => out.push('.'),
+            '\u{2025}' => out.push_str(".."),
+            '\u{2026}' => out.push_str("..."),
+            '\u{ff1b}' | '\u{fe54}' => out.push(';'),
+            c => out.push(c),
+        }
+    }
+    (out != path).then_some(out)
 }
 
 /// Drops `;params` from every segment, as servlet containers do.

@@ -19,14 +19,14 @@ use crate::limits::MAX_FAILURE_KEYS;
 use crate::respond::Refusal;
 
 /// What a client presented.
-struct Presented {
-    token: Zeroizing<String>,
-    vault: Option<String>,
+pub(crate) struct Presented {
+    pub(crate) token: Zeroizing<String>,
+    pub(crate) vault: Option<String>,
 }
 
 impl Presented {
     /// `Bearer T`, `Basic b64(T)`, `Basic b64(T:)` or `Basic b64(T:VAULT)`; anything else is nothing.
-    fn read(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(PROXY_AUTHORIZATION).iter();
         let value = values.next()?;
         if values.next().is_some() {
@@ -68,15 +68,26 @@ pub(crate) fn authenticate(
         }
         return Err(Refusal::credentials_required());
     };
-    broker
-        .authenticate(&presented.token, presented.vault.as_deref(), now)
-        .map_err(|refusal| {
-            let token = TokenHash::of(&presented.token);
-            match failures.check_and_record(peer, Some(token)) {
-                Ok(()) => Refusal::unauthenticated(&refusal),
-                Err(exhausted) => exhausted,
-            }
-        })
+    let vault = presented.vault.as_deref();
+    authenticate_as(broker, failures, &presented.token, vault, peer, now)
+}
+
+/// Finds the principal behind a token, or says how to refuse it.
+pub(crate) fn authenticate_as(
+    broker: &Broker,
+    failures: &FailureBudget,
+    token: &str,
+    vault: Option<&str>,
+    peer: IpAddr,
+    now: Timestamp,
+) -> Result<Principal, Refusal> {
+    broker.authenticate(token, vault, now).map_err(|refusal| {
+        let token = TokenHash::of(token);
+        match failures.check_and_record(peer, Some(token)) {
+            Ok(()) => Refusal::unauthenticated(&refusal),
+            Err(exhausted) => exhausted,
+        }
+    })
 }
 
 /// Where a failure came from: an address, and the token that it presented.
@@ -101,7 +112,11 @@ impl FailureBudget {
     }
 
     /// Counts a failure. Peers on this machine are exempt: container clients arrive through a local forwarder.
-    fn check_and_record(&self, peer: IpAddr, token: Option<TokenHash>) -> Result<(), Refusal> {
+    pub(crate) fn check_and_record(
+        &self,
+        peer: IpAddr,
+        token: Option<TokenHash>,
+    ) -> Result<(), Refusal> {
         let Some(max) = self.max else {
             return Ok(());
         };

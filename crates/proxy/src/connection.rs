@@ -186,6 +186,11 @@ pub(crate) enum Drained {
 pub(crate) trait Serving: Future<Output = Result<(), Self::Error>> {
     type Error: std::fmt::Display;
 
+    /// Whether the error says what the client did wrong, and nobody has said so in the log yet.
+    fn is_telling(_error: &Self::Error) -> bool {
+        false
+    }
+
     /// No new exchange shall begin.
     fn finish_soon(self: Pin<&mut Self>) -> Drained;
 
@@ -276,8 +281,12 @@ pub(crate) async fn drive<C: Serving>(shared: &Shared, watch: &Arc<Watch>, conne
         let signal = tokio::select! {
             biased;
             ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "client connection ended");
+                match ended {
+                    Ok(()) => {}
+                    Err(error) if C::is_telling(&error) => {
+                        tracing::info!(peer = %watch.peer, %error, "client connection ended: its client broke the protocol");
+                    }
+                    Err(error) => tracing::debug!(%error, "client connection ended"),
                 }
                 return;
             }

@@ -1,5 +1,5 @@
-//! TLS on our own ports. The first byte of a connection tells whether TLS is spoken or HTTP in clear, so that one port
-//! serves both.
+//! TLS on our own ports. The first byte of a connection tells whether TLS is spoken, HTTP in clear, or SOCKS, so that one port
+//! serves all.
 //!
 //! The clients here are strangers still: nobody has shown a token. A handshake is not rationed as those inside tunnels are,
 //! because a place that is held while the client is waited for can be held by clients that never answer. What bounds them is
@@ -22,7 +22,8 @@ use tokio_rustls::server::TlsStream;
 
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::respond::{Fault, Refusal};
-use crate::{Clock, Shared};
+use crate::source::begins_with_header;
+use crate::{Clock, Shared, socks};
 
 /// First byte of a TLS handshake record (RFC 8446 section 5.1). No method of HTTP begins with it.
 pub(crate) const HANDSHAKE_RECORD: u8 = 0x16;
@@ -93,9 +94,9 @@ impl Door {
     /// # Errors
     /// As the socket has them.
     pub async fn is_tls(socket: &TcpStream) -> io::Result<Option<bool>> {
-        let mut first = [0];
-        let read = socket.peek(&mut first).await?;
-        Ok((read > 0).then_some(first == [HANDSHAKE_RECORD]))
+        Ok(first_byte(socket)
+            .await?
+            .map(|first| first == HANDSHAKE_RECORD))
     }
 
     /// Terminates the TLS of a client that has begun to speak it, within ten seconds.
@@ -135,6 +136,13 @@ impl Door {
     }
 }
 
+async fn first_byte(socket: &TcpStream) -> io::Result<Option<u8>> {
+    let mut first = [0];
+    let read = socket.peek(&mut first).await?;
+    let [first] = first;
+    Ok((read > 0).then_some(first))
+}
+
 /// A client's connection to the proxy port.
 pub(crate) enum ClientSocket {
     Clear(TcpStream),
@@ -147,30 +155,36 @@ impl ClientSocket {
     }
 }
 
+/// What is spoken on a new connection.
+pub(crate) enum Entrance {
+    Http(ClientSocket),
+    Socks(TcpStream),
+}
+
 /// Finds out what is spoken on a new connection, and terminates TLS. `None` when it came to nothing.
-pub(crate) async fn enter(
-    shared: &Shared,
-    peer: IpAddr,
-    socket: TcpStream,
-) -> Option<ClientSocket> {
-    let Some(door) = &shared.door else {
-        return Some(ClientSocket::Clear(socket));
-    };
-    let first = tokio::time::timeout(crate::limits::HEAD_TIMEOUT, Door::is_tls(&socket));
-    let is_tls = tokio::select! {
+pub(crate) async fn enter(shared: &Shared, peer: IpAddr, socket: TcpStream) -> Option<Entrance> {
+    let first = tokio::time::timeout(crate::limits::HEAD_TIMEOUT, first_byte(&socket));
+    let first = tokio::select! {
         biased;
         first = first => first.ok()?.ok()??,
         () = shared.closing.cancelled() => return None,
     };
-    if !is_tls {
-        return Some(ClientSocket::Clear(socket));
-    }
+    let door = match (first, &shared.door) {
+        (socks::VERSION, _) => return Some(Entrance::Socks(socket)),
+        (HANDSHAKE_RECORD, Some(door)) => door,
+        _ => {
+            if matches!(first, b'P' | b'\r') && begins_with_header(&socket).await {
+                tracing::info!(%peer, "a PROXY protocol header of a peer that is not in AGENT_VAULT_PROXY_PROTOCOL_FROM; it is refused");
+            }
+            return Some(Entrance::Http(ClientSocket::Clear(socket)));
+        }
+    };
     let accepted = tokio::select! {
         accepted = door.accept(socket) => accepted,
         () = shared.closing.cancelled() => return None,
     };
     match accepted {
-        Ok(stream) => Some(ClientSocket::Tls(Box::new(stream))),
+        Ok(stream) => Some(Entrance::Http(ClientSocket::Tls(Box::new(stream)))),
         Err(error) if error.is_telling() => {
             tracing::info!(%peer, %error, "TLS to the proxy port failed");
             None

@@ -8,13 +8,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use agent_vault_broker::{Admission, Principal, Slot, Verdict};
-use agent_vault_policy::Facts;
+use agent_vault_policy::{Facts, Undecodable};
 use agent_vault_upstream::{Answer, Continue, Incoming, Route};
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, PROXY_AUTHENTICATE, SET_COOKIE,
 };
 use http::request::Parts;
+use http::response;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
@@ -27,9 +28,14 @@ use crate::head::{Framing, Head, Kind, Tunnel, fits, framing};
 use crate::inject::{self, Injection, Outgoing, Workshop};
 use crate::interim::{Hints, Listener};
 use crate::journal::{Entry, LogDecision};
+use crate::leftover::Messages;
+use crate::meters::{Protocol, UpstreamFailure};
 use crate::relay::{Fate, Gate, Held, Lost, RelayBody, ResponseBody, Source};
 use crate::respond::{Fault, MARKER, Refusal};
-use crate::scrub::{ScrubBody, decode_for_scrub};
+use crate::scrub::{
+    EncodingError, Fit, MAX_SETTLED_BYTES, ScrubBody, Search, body_changed, counts_bytes,
+    decode_for_scrub,
+};
 use crate::upgrade::{self, ClientTunnel};
 
 /// The client side of an exchange: a connection, and the tunnel that it runs in, if it does.
@@ -102,11 +108,20 @@ pub(crate) async fn exchange(
         Ok(principal) => principal,
         Err(refusal) => {
             tracing::info!(peer = %client.watch.peer(), code = refusal.code, "proxy request refused");
+            shared.journal.meters().not_authenticated(refusal.code);
             return refusal.into_response(shared.options.base_url.as_ref());
         }
     };
     let host = client.display(request.uri());
-    let mut entry = Entry::open(&shared.journal, &principal, request.method(), &host, now);
+    let protocol = spoken(request.version());
+    let mut entry = Entry::open(
+        &shared.journal,
+        &principal,
+        protocol,
+        request.method(),
+        &host,
+        now,
+    );
     let method = request.method().clone();
     let version = request.version();
     let mut response = match stages(&client, &principal, &mut entry, request, caller, now).await {
@@ -124,14 +139,17 @@ pub(crate) async fn exchange(
                     answered.injection.as_ref(),
                     held,
                 )),
-                None => relay(
-                    shared,
-                    &method,
-                    answered.answer,
-                    answered.injection.as_ref(),
-                    answered.fate,
-                    held,
-                ),
+                None => {
+                    relay(
+                        shared,
+                        &method,
+                        answered.answer,
+                        answered.injection.as_ref(),
+                        answered.fate,
+                        held,
+                    )
+                    .await
+                }
             };
             relayed.unwrap_or_else(|(held, refusal)| refuse(shared, &method, held.entry, refusal))
         }
@@ -166,15 +184,15 @@ impl Client {
         }
     }
 
-    /// What is said when a head cannot be read, after which the connection ends; `status` is HTTP's own word for it.
-    pub(crate) fn unreadable_head(&self, status: StatusCode) -> Bytes {
+    /// What is said when a head cannot be read, after which the connection ends.
+    pub(crate) fn unreadable_head(&self, refusal: Refusal) -> Bytes {
         let shared = &self.shared;
-        let refusal = Refusal::unreadable_head(status);
         tracing::info!(peer = %self.watch.peer(), code = refusal.code, "proxy request refused");
         if let Some(tunnel) = &self.tunnel {
             let mut entry = Entry::open(
                 &shared.journal,
                 &tunnel.principal,
+                Protocol::Http1,
                 &unknown_method(),
                 &tunnel.tunnel.display,
                 shared.now(),
@@ -222,6 +240,9 @@ async fn stages(
     if shared.options.log_paths {
         entry.set_path(head.target.decoded_path());
     }
+    if head.kind != Kind::Plain {
+        entry.speaks(Protocol::WebSocket);
+    }
     note_client(entry, &head, client, &parts.headers);
     let slot = principal.limits().admit().await.map_err(Refusal::limited)?;
 
@@ -257,6 +278,11 @@ async fn stages(
         record.warnings = warnings;
     });
     entry.follow(fate.clone());
+    entry.count(
+        injection
+            .as_ref()
+            .and_then(|injection| injection.search.clone()),
+    );
 
     let sent = if head.kind == Kind::Plain {
         let mut request = request;
@@ -265,9 +291,9 @@ async fn stages(
         }
         let listener = Listener {
             hints: caller.hints,
-            scrubber: injection
+            search: injection
                 .as_ref()
-                .and_then(|injection| injection.scrubber.clone()),
+                .and_then(|injection| injection.search.clone()),
             brokered: injection.is_some(),
             waiting,
         };
@@ -281,8 +307,8 @@ async fn stages(
             upgrade::rewriter(injection.as_ref()).map_err(|error| Refusal::substitution(&error))?;
         let scrubs = injection
             .as_ref()
-            .is_some_and(|injection| injection.scrubber.is_some());
-        let looks_inside = scrubs || rewriter.is_some();
+            .is_some_and(|injection| injection.search.is_some());
+        let looks_inside = scrubs || rewriter.is_some() || workshop.watches();
         Box::pin(upgrade::handshake(
             &shared.upstream,
             &route,
@@ -298,6 +324,10 @@ async fn stages(
                     form,
                     client,
                     rewriter,
+                    watcher: fate
+                        .as_ref()
+                        .and_then(|fate| Messages::new(workshop.rules, fate))
+                        .map(|messages| -> upgrade::Watcher { Box::new(messages) }),
                 });
             (answer, accepted)
         })
@@ -310,7 +340,13 @@ async fn stages(
             }
             Some(Lost::Broken | Lost::Left) => Refusal::unreadable_body(),
             Some(Lost::Stalled) => Refusal::stalled_body(),
-            None => Refusal::upstream(&error, &head.authority.to_string()),
+            None => {
+                shared
+                    .journal
+                    .meters()
+                    .upstream_failed(UpstreamFailure::Unanswered(error.kind()));
+                Refusal::upstream(&error, &head.authority.to_string())
+            }
         }
     })?;
     if upgrade.is_none() && answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -360,7 +396,7 @@ fn decide(
         Verdict::Broken => return Err(Refusal::broken_rules(admission.vault_name())),
     };
     entry.note(|record| record.service = Some(permit.rule_name()));
-    if parts.method == Method::TRACE {
+    if reflects(&parts.method) {
         return Err(Refusal::trace());
     }
     let grant = permit.grant();
@@ -395,7 +431,7 @@ pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
 }
 
 /// Relays an ordinary answer.
-fn relay(
+async fn relay(
     shared: &Shared,
     method: &Method,
     answer: Answer,
@@ -431,30 +467,30 @@ fn relay(
     {
         return Err((held, Refusal::response_too_large(cap)));
     }
-    let source = match injection.and_then(|injection| injection.scrubber.as_ref()) {
+    let source = match injection.and_then(|injection| Some((injection, injection.search.as_ref()?)))
+    {
         None => Source::Plain(body),
-        Some(scrubber) => {
-            scrubber.scrub_headers(&mut parts.headers);
-            let reason = parts.extensions.get::<ReasonPhrase>();
-            if reason.is_some_and(|reason| scrubber.mask(reason.as_bytes()).is_some()) {
-                parts.extensions.remove::<ReasonPhrase>();
-            }
-            match decode_for_scrub(method, parts.status, &mut parts.headers) {
-                Ok(decoding) => {
-                    Source::Scrubbed(Box::new(ScrubBody::new(body, scrubber, decoding.as_ref())))
+        Some((injection, search)) => match scrubbed(search, method, &mut parts, body).await {
+            Ok(source) => source,
+            Err((body, error)) => {
+                let rule = injection.rule();
+                tracing::info!(
+                    service = rule.name(),
+                    status = parts.status.as_u16(),
+                    ?error,
+                    "a response cannot be searched for the credential"
+                );
+                if rule.service().scrub.undecodable == Undecodable::Refuse {
+                    return Err((held, Refusal::not_scrubbable(&error)));
                 }
-                Err(error) => {
-                    let refusal = Refusal::new(
-                        StatusCode::BAD_GATEWAY,
-                        "response_not_scrubbable",
-                        Fault::Upstream,
-                        error.to_string(),
-                        "a response that cannot be searched for the credential is not passed on",
-                    );
-                    return Err((held, refusal));
-                }
+                held.entry.note(|record| {
+                    record
+                        .warnings
+                        .push(format!("response_not_scrubbed:{}", error.word()));
+                });
+                Source::Plain(body)
             }
-        }
+        },
     };
     held.entry.answered(parts.status);
     if is_long_lived(&parts.headers) {
@@ -470,6 +506,48 @@ fn relay(
         body = body.without_content();
     }
     Ok(Response::from_parts(parts, ResponseBody::Relayed(body)))
+}
+
+/// Replaces what was injected in the head of an answer, and puts its body behind the same. The body comes back with the
+/// reason if it cannot be searched.
+async fn scrubbed(
+    search: &Search,
+    method: &Method,
+    parts: &mut response::Parts,
+    body: Incoming,
+) -> Result<Source, (Incoming, EncodingError)> {
+    search.scrub_headers(&mut parts.headers);
+    let reason = parts.extensions.get::<ReasonPhrase>();
+    if reason.is_some_and(|reason| search.replace(reason.as_bytes(), Fit::Free).is_some()) {
+        parts.extensions.remove::<ReasonPhrase>();
+    }
+    let decoding = match decode_for_scrub(method, parts.status, &mut parts.headers) {
+        Ok(decoding) => decoding,
+        Err(error) => return Err((body, error)),
+    };
+    if body.is_end_stream() {
+        return Ok(Source::Plain(body));
+    }
+    let declared = parts.headers.get(CONTENT_LENGTH).map(|_| body.size_hint());
+    // A part of a body must keep its place in the whole.
+    let same = counts_bytes(&parts.headers) || parts.status == StatusCode::PARTIAL_CONTENT;
+    let fit = if same || declared.is_some() {
+        Fit::Same
+    } else {
+        Fit::Free
+    };
+    let mut body = Box::new(ScrubBody::new(body, search, decoding.as_ref(), fit));
+    let short = declared
+        .and_then(|hint| hint.exact())
+        .is_some_and(|length| length <= MAX_SETTLED_BYTES);
+    if short
+        && !same
+        && let Some(settled) = body.settle().await
+        && settled.changed
+    {
+        body_changed(&mut parts.headers, settled.length);
+    }
+    Ok(Source::Scrubbed(body))
 }
 
 /// Streams that last do not take a place from short requests.
@@ -532,6 +610,22 @@ fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
     Response::from_parts(parts, ResponseBody::EMPTY)
+}
+
+/// Whether a method asks for the request itself as the answer: `TRACE` (RFC 9110 section 9.3.8), and `TRACK` of some servers.
+/// Methods are case-sensitive, but not to every server.
+fn reflects(method: &Method) -> bool {
+    ["TRACE", "TRACK"]
+        .iter()
+        .any(|name| method.as_str().eq_ignore_ascii_case(name))
+}
+
+fn spoken(version: Version) -> Protocol {
+    if version == Version::HTTP_2 {
+        Protocol::Http2
+    } else {
+        Protocol::Http1
+    }
 }
 
 /// Stands in the log for a method that could not be read.

@@ -226,6 +226,14 @@ fn target(parts: &Parts) -> Result<RequestTarget, Refusal> {
         .uri
         .path_and_query()
         .map_or("/", http::uri::PathAndQuery::as_str);
+    // RFC 9112 section 3.2.4.
+    if text == "*" && parts.method != Method::OPTIONS {
+        return Err(Refusal::bad_request(
+            "bad_target",
+            "only OPTIONS may ask for *",
+            "name a path",
+        ));
+    }
     RequestTarget::parse(text).map_err(|error| {
         Refusal::bad_request(
             "bad_target",
@@ -331,8 +339,7 @@ pub(crate) fn framing(headers: &HeaderMap) -> Framing {
 
 fn kind(parts: &Parts) -> Result<Kind, Refusal> {
     if framing(&parts.headers) != Framing::Plain {
-        return Err(Refusal::bad_request(
-            "bad_framing",
+        return Err(Refusal::bad_framing(
             "the request has a transfer coding other than chunked, or a length beside it",
             "send Content-Length, or Transfer-Encoding: chunked",
         ));

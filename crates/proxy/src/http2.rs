@@ -24,8 +24,8 @@ use crate::connection::{Drained, Serving};
 use crate::exchange::{Caller, Client, exchange, expects_continue};
 use crate::interim::Hints;
 use crate::limits::{
-    CONNECTION_WINDOW, LINGER, MAX_HEAD_BYTES, MAX_INTERIM_BYTES, MAX_LOCAL_RESETS,
-    MAX_PENDING_RESETS, MAX_REMEMBERED_RESETS, MAX_SEND_BUFFER, MAX_STREAMS, PING_INTERVAL,
+    CONNECTION_WINDOW, LINGER, MAX_INTERIM_BYTES, MAX_LOCAL_RESETS, MAX_PENDING_RESETS,
+    MAX_READ_HEAD_BYTES, MAX_REMEMBERED_RESETS, MAX_SEND_BUFFER, MAX_STREAMS, PING_INTERVAL,
     PING_TIMEOUT, RESETS_REMEMBERED, STREAM_WINDOW,
 };
 use crate::relay::ResponseBody;
@@ -41,8 +41,8 @@ pub(crate) fn builder() -> Builder {
         .max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
         .max_concurrent_reset_streams(MAX_REMEMBERED_RESETS)
         .reset_stream_duration(RESETS_REMEMBERED)
-        // Twice what is let through: what lies between gets an answer of ours, with a body and a log record.
-        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES.saturating_mul(2)).unwrap_or(u32::MAX))
+        // What lies between this and what is let through gets an answer of ours, with a body and a log record.
+        .max_header_list_size(MAX_READ_HEAD_BYTES)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(MAX_SEND_BUFFER);
@@ -123,6 +123,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Streams<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Serving for Streams<T> {
     type Error = h2::Error;
+
+    /// What its frames did wrong; that a peer is gone is no news.
+    fn is_telling(error: &h2::Error) -> bool {
+        !error.is_io() && !error.is_remote()
+    }
 
     fn finish_soon(mut self: Pin<&mut Self>) -> Drained {
         self.draining = true;

@@ -1,12 +1,11 @@
 //! The request as it leaves: what the agent must not send taken off, what the rule grants put on.
 
 mod body;
-mod watch;
 
 use std::sync::{Arc, LazyLock};
 
 use agent_vault_broker::{Grant, Permit};
-use agent_vault_policy::{KnownPlaceholder, Rule, RuleSet};
+use agent_vault_policy::{Auth, CredentialKey, Rule, RuleSet};
 use agent_vault_upstream::{Body as OutgoingBody, Incoming};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,9 +23,10 @@ use zeroize::Zeroizing;
 pub(crate) use body::Budget;
 
 use crate::head::{Head, Kind};
+use crate::leftover::{self, Place};
 use crate::relay::{Fate, Gate, RequestBody};
 use crate::respond::{Fault, Refusal};
-use crate::scrub::{Scrubber, narrow_accept_encoding};
+use crate::scrub::{Label, Scrubber, Search, Secret, narrow_accept_encoding};
 
 const KEEP_ALIVE: &str = "keep-alive";
 const PROXY_CONNECTION: &str = "proxy-connection";
@@ -36,26 +36,31 @@ const X_VAULT: &str = "x-vault";
 pub(crate) struct Injection {
     pub(crate) permit: Permit,
     pub(crate) grant: Arc<Grant>,
-    /// Finds the injected values in what comes back; `None` when there is nothing that could come back.
-    pub(crate) scrubber: Option<Arc<Scrubber>>,
+    /// Finds the injected values in what comes back; `None` when there is nothing that could come back, or the rule does
+    /// not want it.
+    pub(crate) search: Option<Search>,
 }
 
 impl Injection {
     /// Joins a permit and what it opened.
     pub(crate) fn new(permit: Permit, grant: Arc<Grant>) -> Result<Self, Refusal> {
-        let scrubber = scrubber_of(&grant).ok_or_else(|| {
-            Refusal::new(
-                StatusCode::BAD_GATEWAY,
-                "scrub_unavailable",
-                Fault::Us,
-                "the credential is too large to be looked for in responses",
-                "store a smaller value",
-            )
-        })?;
+        let mut search = None;
+        if permit.rule().service().scrub.enabled {
+            let scrubber = scrubber_of(&grant, permit.rule()).ok_or_else(|| {
+                Refusal::new(
+                    StatusCode::BAD_GATEWAY,
+                    "scrub_unavailable",
+                    Fault::Us,
+                    "the credential is too large to be looked for in responses",
+                    "store a smaller value",
+                )
+            })?;
+            search = scrubber.as_ref().map(Scrubber::search);
+        }
         Ok(Self {
             permit,
             grant,
-            scrubber,
+            search,
         })
     }
 
@@ -65,19 +70,72 @@ impl Injection {
 }
 
 /// The scrubber of a grant, built at its first use. The outer `None` is a failure.
-fn scrubber_of(grant: &Grant) -> Option<Option<Arc<Scrubber>>> {
+fn scrubber_of(grant: &Grant, rule: &Rule) -> Option<Option<Arc<Scrubber>>> {
     let built = grant.companion(|grant| {
-        let mut values: Vec<&[u8]> = grant.secrets().map(|secret| secret.expose()).collect();
-        let headers: Vec<&[u8]> = grant
-            .headers()
-            .iter()
-            .filter(|(name, _)| *name == AUTHORIZATION)
-            .filter_map(|(_, value)| value.as_bytes().strip_prefix(b"Basic "))
+        let label = |key: &CredentialKey| {
+            let placeholder = rule
+                .service()
+                .substitutions
+                .iter()
+                .find(|substitution| substitution.key == *key)
+                .map(|substitution| substitution.placeholder.as_str());
+            Label::new(placeholder, key.as_str())
+        };
+        let pairs = basic_pairs(grant, rule);
+        let mut secrets: Vec<Secret<'_>> = grant
+            .secrets()
+            .chain(grant.former())
+            .map(|(key, secret)| Secret {
+                value: secret.expose(),
+                label: label(key),
+            })
             .collect();
-        values.extend(headers);
-        Scrubber::new(&values).ok()
+        secrets.extend(pairs.iter().map(|(key, pair)| Secret {
+            value: pair,
+            label: label(key),
+        }));
+        Scrubber::new(&secrets).ok()
     })?;
     built.as_ref().clone()
+}
+
+/// Each `user:password` as a whole, with the key of its more secret half: either half may be too short to be looked for.
+fn basic_pairs(grant: &Grant, rule: &Rule) -> Vec<(CredentialKey, Zeroizing<Vec<u8>>)> {
+    let (user, password) = match &rule.service().auth {
+        Auth::Basic { username, password } => (username, password.as_ref()),
+        _ => {
+            // A template may hold a pair that somebody encoded.
+            let key = rule.keys().first();
+            return grant
+                .headers()
+                .iter()
+                .filter(|(name, _)| *name == AUTHORIZATION)
+                .filter_map(|(_, value)| Some((key?.clone(), basic(value.as_bytes())?)))
+                .collect();
+        }
+    };
+    let values = |key: &CredentialKey| -> Vec<&[u8]> {
+        grant
+            .secrets()
+            .chain(grant.former())
+            .filter(|(of, _)| *of == key)
+            .map(|(_, value)| value.expose())
+            .collect()
+    };
+    let passwords = password.map_or_else(|| vec![b"".as_slice()], values);
+    let mut pairs = Vec::new();
+    for user in values(user) {
+        for password in &passwords {
+            // Reserved in full: growing would leave copies behind.
+            let mut pair = Zeroizing::new(Vec::with_capacity(user.len() + 1 + password.len()));
+            pair.extend_from_slice(user);
+            pair.push(b':');
+            pair.extend_from_slice(password);
+            pairs.push(pair);
+        }
+    }
+    let key = password.unwrap_or(user);
+    pairs.into_iter().map(|pair| (key.clone(), pair)).collect()
 }
 
 /// Takes off what belongs to this connection and not to the message (RFC 9110 section 7.6.1), and what is ours.
@@ -205,6 +263,13 @@ pub(crate) struct Workshop<'a> {
     pub(crate) rules: Option<&'a RuleSet>,
 }
 
+impl Workshop<'_> {
+    /// Whether the vault has placeholders that could leave unreplaced.
+    pub(crate) fn watches(&self) -> bool {
+        self.rules.is_some_and(RuleSet::knows_placeholders)
+    }
+}
+
 /// Builds the outgoing request: strip, substitute over the client's own input in one pass, then set what the rule
 /// injects, so that an injected value is never itself searched for placeholders.
 pub(crate) async fn build(
@@ -238,13 +303,15 @@ pub(crate) async fn build(
             .map_err(|error| Refusal::substitution(&error))?;
         rule.rewrite_headers(&mut parts.headers, injection.grant.as_ref())
             .map_err(|error| Refusal::substitution(&error))?;
-        if injection.scrubber.is_some() && head.kind == Kind::Plain {
+        if injection.search.is_some() && head.kind == Kind::Plain {
             narrow_accept_encoding(&mut parts.headers);
         }
     }
     let sent = target.as_deref().unwrap_or(head.target.as_str());
     if let Some(rules) = workshop.rules {
-        note_leftover(rules, sent, &parts.headers, &mut warnings);
+        // It will come back as a puzzling 401: say so in the log.
+        let found = rules.leftovers_in_head(sent, &parts.headers);
+        warnings.extend(leftover::warnings(&found, Place::Head));
     }
     if target.is_some() || parts.uri.scheme().is_some() {
         parts.uri = sent.parse::<Uri>().map_err(|_| {
@@ -277,14 +344,20 @@ pub(crate) async fn build(
             ))
             .await?;
             // What other placeholders are left in it.
-            watch::watched(
+            leftover::watched(
                 workshop.rules,
                 &parts.headers,
                 body,
                 fate.insert(Arc::default()),
             )
         }
-        None if body.is_end_stream() => no_body(),
+        None if body.is_end_stream() => {
+            if head.kind != Kind::Plain && workshop.watches() {
+                // For its messages.
+                fate = Some(Arc::default());
+            }
+            no_body()
+        }
         unseen => {
             // A placeholder in such a body goes out as it is. Better said in the log than held until it ends.
             if let Some(why) = unseen.and_then(|(injection, form)| form.obstacle(injection.rule()))
@@ -293,7 +366,7 @@ pub(crate) async fn build(
             }
             let fate = fate.insert(Arc::default());
             let body = RequestBody::new(body, workshop.max_request_bytes, gate, Arc::clone(fate));
-            watch::watched(workshop.rules, &parts.headers, body, fate)
+            leftover::watched(workshop.rules, &parts.headers, body, fate)
         }
     };
     if let Some(injection) = injection {
@@ -311,21 +384,6 @@ pub(crate) async fn build(
 /// Nothing. A declared length of zero stays in the head.
 fn no_body() -> OutgoingBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
-/// A placeholder of the vault that is about to leave as it is will come back as a puzzling 401: say so in the log.
-fn note_leftover(rules: &RuleSet, target: &str, headers: &HeaderMap, warnings: &mut Vec<String>) {
-    if let Some(known) = rules.unreplaced_in(target, headers) {
-        warnings.push(format!("placeholder_unreplaced:{}", shown(known)));
-    }
-}
-
-/// How the log names a placeholder: by its key, or its text where none stands behind it.
-fn shown(known: &KnownPlaceholder) -> &str {
-    known
-        .key
-        .as_ref()
-        .map_or(known.text.as_str(), |key| key.as_str())
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::head::Tunnel;
 use crate::http2::Streams;
 use crate::journal::Entry;
 use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::meters::Protocol;
 use crate::socket::{Prefixed, Speaks, Watched};
 use crate::tunnel::settled;
 
@@ -63,6 +64,7 @@ pub(crate) async fn serve_tls(
     match handshake(&shared, &tunnel, socket).await {
         Ok(stream) => {
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            tracing::debug!(host = %tunnel.display, http2, "a tunnel is up");
             serve(shared, watch, principal, tunnel, stream, http2).await;
         }
         Err(error) => {
@@ -71,6 +73,7 @@ pub(crate) async fn serve_tls(
             let mut entry = Entry::open(
                 &shared.journal,
                 &principal,
+                Protocol::Connect,
                 &Method::CONNECT,
                 &tunnel.display,
                 shared.now(),

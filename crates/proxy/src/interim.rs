@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use crate::connection::Watch;
 use crate::exchange::strip_response;
 use crate::http2::SharedReply;
-use crate::scrub::Scrubber;
+use crate::scrub::Search;
 
 /// Where a client hears interim responses.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub(crate) enum Hints {
 #[derive(Clone)]
 pub(crate) struct Listener {
     pub(crate) hints: Hints,
-    pub(crate) scrubber: Option<Arc<Scrubber>>,
+    pub(crate) search: Option<Search>,
     pub(crate) brokered: bool,
     /// The request body, if it waits for the upstream's word.
     pub(crate) waiting: Option<Continue>,
@@ -46,8 +46,8 @@ impl Interim for Listener {
         }
         let mut headers = headers.clone();
         strip_response(&mut headers, self.brokered);
-        if let Some(scrubber) = &self.scrubber {
-            scrubber.scrub_headers(&mut headers);
+        if let Some(search) = &self.search {
+            search.scrub_headers(&mut headers);
         }
         // An interim response has no content, so nothing may say that it has.
         headers.remove(CONTENT_LENGTH);

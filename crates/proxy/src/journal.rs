@@ -4,7 +4,6 @@
 //! stored is counted, never waited for. No header value, body, query or secret is in a record.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_vault_broker::{ActorKind, Principal};
@@ -16,8 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::leftover::ADDENDUM;
 use crate::limits::{JOURNAL_BATCH, JOURNAL_DELAY, JOURNAL_QUEUE, MAX_LOGGED_PATH};
+use crate::meters::{Gauge, Meters, Protocol};
 use crate::relay::{Fate, Lost};
+use crate::scrub::Search;
 
 /// nginx's number for a client that left before the answer; nothing was sent then.
 pub(crate) const CLIENT_CLOSED: u16 = 499;
@@ -33,7 +35,7 @@ pub struct LogRecord {
     pub label: Option<Arc<str>>,
     /// Who stands behind the token.
     pub actor: Option<(ActorKind, Uuid)>,
-    /// Request method.
+    /// Request method; `ADDENDUM` for what was found only after the request's own record was written.
     pub method: Method,
     /// `host:port` of the upstream.
     pub host: Arc<str>,
@@ -51,6 +53,8 @@ pub struct LogRecord {
     pub error_code: &'static str,
     /// Things that went through but deserve a look, such as `placeholder_unreplaced:KEY`.
     pub warnings: Vec<String>,
+    /// How often an injected value was found in the answer, and replaced.
+    pub scrubs: u32,
     /// How the client itself authenticated to the upstream, if it did: `bearer`, `basic` or `api-key`.
     pub client_auth: Option<(&'static str, &'static str)>,
     /// When the request arrived.
@@ -103,7 +107,7 @@ pub struct Journal(Arc<Queue>);
 #[derive(Debug)]
 struct Queue {
     waiting: mpsc::Sender<Message>,
-    lost: Arc<AtomicU64>,
+    meters: Arc<Meters>,
     /// Somebody waits for what is in the queue.
     urged: Arc<Notify>,
 }
@@ -113,18 +117,18 @@ impl Journal {
     #[must_use]
     pub fn start(sink: Arc<dyn LogSink>, tasks: &TaskTracker, closing: CancellationToken) -> Self {
         let (queue, waiting) = mpsc::channel(JOURNAL_QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
+        let meters = Arc::new(Meters::default());
         let urged = Arc::new(Notify::new());
         tasks.spawn(write_batches(
             waiting,
             sink,
-            Arc::clone(&lost),
+            Arc::clone(&meters),
             Arc::clone(&urged),
             closing,
         ));
         Self(Arc::new(Queue {
             waiting: queue,
-            lost,
+            meters,
             urged,
         }))
     }
@@ -132,7 +136,13 @@ impl Journal {
     /// Records that could not be stored since the start.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::Relaxed)
+        self.0.meters.rows_lost()
+    }
+
+    /// What the data plane that writes to this log counts about itself.
+    #[must_use]
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.0.meters
     }
 
     /// Returns when every record of an exchange that has ended is stored, or the writer is gone.
@@ -145,15 +155,15 @@ impl Journal {
         }
     }
 
-    fn record(&self, record: Box<LogRecord>) {
+    pub(crate) fn record(&self, record: Box<LogRecord>) {
         if self.0.waiting.try_send(Message::Record(record)).is_err() {
-            count_lost(&self.0.lost, 1, "the queue is full");
+            count_lost(&self.0.meters, 1, "the queue is full");
         }
     }
 }
 
-fn count_lost(lost: &AtomicU64, records: u64, why: &str) {
-    let before = lost.fetch_add(records, Ordering::Relaxed);
+fn count_lost(meters: &Meters, records: u64, why: &str) {
+    let before = meters.lost_rows(records);
     let total = before + records;
     // One warning for each doubling, so that a flood of requests is not a flood of warnings.
     if before == 0 || before.ilog2() != total.ilog2() {
@@ -164,7 +174,7 @@ fn count_lost(lost: &AtomicU64, records: u64, why: &str) {
 async fn write_batches(
     mut waiting: mpsc::Receiver<Message>,
     sink: Arc<dyn LogSink>,
-    lost: Arc<AtomicU64>,
+    meters: Arc<Meters>,
     urged: Arc<Notify>,
     closing: CancellationToken,
 ) {
@@ -199,8 +209,12 @@ async fn write_batches(
         }
         if !batch.is_empty() {
             let count = batch.len() as u64;
-            if let Err(error) = sink.write(std::mem::take(&mut batch)).await {
-                count_lost(&lost, count, &error);
+            let began = Instant::now();
+            let written = sink.write(std::mem::take(&mut batch)).await;
+            meters.row_writes().observe(began.elapsed());
+            match written {
+                Ok(()) => meters.wrote_rows(count),
+                Err(error) => count_lost(&meters, count, &error),
             }
         }
         for done in flushes.drain(..) {
@@ -229,19 +243,53 @@ pub(crate) struct Entry {
     journal: Journal,
     record: Option<Box<LogRecord>>,
     started: Instant,
+    protocol: Protocol,
     /// Tells of the request body, which may still be on its way.
     request: Option<Arc<Fate>>,
+    /// Counts what is found in the answer.
+    search: Option<Search>,
+}
+
+/// Tells of what is found in a WebSocket's messages, whose record is written when it opens.
+#[derive(Debug)]
+pub(crate) struct Sequel {
+    journal: Journal,
+    record: Box<LogRecord>,
+    started: Instant,
+    search: Search,
+    told: u32,
+}
+
+impl Sequel {
+    /// The socket has ended: adds a record if anything was found in it.
+    pub(crate) fn complete(self) {
+        let scrubs = self.search.found().saturating_sub(self.told);
+        if scrubs == 0 {
+            return;
+        }
+        let mut record = self.record;
+        let since = self.started.elapsed();
+        record.method = Method::from_bytes(ADDENDUM).unwrap_or(Method::CONNECT);
+        record.at = record.at.saturating_add(since).unwrap_or(record.at);
+        record.error_code = "";
+        record.warnings = Vec::new();
+        record.scrubs = scrubs;
+        self.journal.record(record);
+    }
 }
 
 impl Entry {
     pub(crate) fn open(
         journal: &Journal,
         principal: &Principal,
+        protocol: Protocol,
         method: &Method,
         host: &Arc<str>,
         at: Timestamp,
     ) -> Self {
+        journal.meters().enter(Gauge::Exchanges);
         Self {
+            protocol,
             journal: journal.clone(),
             record: Some(Box::new(LogRecord {
                 vault: principal.vault(),
@@ -257,13 +305,37 @@ impl Entry {
                 status: CLIENT_CLOSED,
                 error_code: "client_closed",
                 warnings: Vec::new(),
+                scrubs: 0,
                 client_auth: None,
                 at,
                 latency: Duration::ZERO,
             })),
             started: Instant::now(),
             request: None,
+            search: None,
         }
+    }
+
+    /// Adds what this search finds by the time that the exchange ends.
+    pub(crate) fn count(&mut self, search: Option<Search>) {
+        self.search = search;
+    }
+
+    /// What is needed to add to the record of a WebSocket once that has ended.
+    pub(crate) fn sequel(&self) -> Option<Sequel> {
+        let search = self.search.clone()?;
+        Some(Sequel {
+            journal: self.journal.clone(),
+            record: self.record.clone()?,
+            started: self.started,
+            told: search.found(),
+            search,
+        })
+    }
+
+    /// What the client turned out to speak.
+    pub(crate) fn speaks(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
     }
 
     /// Adds what is known of the request body by the time that the exchange ends.
@@ -310,9 +382,16 @@ impl Entry {
     fn send(&mut self) {
         if let Some(mut record) = self.record.take() {
             record.latency = self.started.elapsed();
-            if let Some(leftover) = self.request.as_ref().and_then(|fate| fate.leftover()) {
-                record.warnings.push(leftover.to_owned());
+            if let Some(search) = &self.search {
+                record.scrubs = search.found();
             }
+            if let Some(request) = &self.request {
+                request
+                    .noted()
+                    .enter(&mut record, &self.journal, self.started);
+            }
+            self.journal.meters().leave(Gauge::Exchanges);
+            self.journal.meters().finished(self.protocol, &record);
             self.journal.record(record);
         }
     }
@@ -386,6 +465,7 @@ mod tests {
             status: 200,
             error_code: "",
             warnings: Vec::new(),
+            scrubs: 0,
             client_auth: None,
             at: Timestamp::UNIX_EPOCH,
             latency: Duration::ZERO,
@@ -448,11 +528,13 @@ mod tests {
             journal: Journal(Arc::new(Queue {
                 urged: Arc::default(),
                 waiting: queue,
-                lost: Arc::default(),
+                meters: Arc::default(),
             })),
             record: Some(record()),
             started: Instant::now(),
+            protocol: Protocol::Http1,
             request: None,
+            search: None,
         };
         entry.set_path(&"\u{e9}x".repeat(MAX_LOGGED_PATH));
         let path = entry.record.take().unwrap().path;

@@ -10,30 +10,37 @@
 //! 5. [`head`] parses the destination, which every field must name alike.
 //! 6. decide: the vault's rules, compiled, in [`agent_vault_broker::Admission::decide`].
 //! 7. [`inject`] builds the outgoing request.
+//!    [`leftover`] watches what placeholders leave in it as they are.
 //! 8. send: [`agent_vault_upstream::Upstream`], the only way out; [`upgrade`] for WebSockets.
 //! 9. [`scrub`] masks what was injected in what comes back.
 //! 10. [`relay`] streams it, timed by progress; [`connection`] ends it when the token is revoked; [`socket`] is below.
 //! 11. [`journal`] records it, however it ended.
 //!
-//! [`respond`] is where an error becomes a response, [`limits`] where every bound stands. No SQL, no management plane.
+//! [`meters`] counts what happens on the way. [`respond`] is where an error becomes a response, [`limits`] where every bound stands. No SQL, no management plane.
 
 mod addresses;
 mod authenticate;
 mod connection;
 mod door;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod http2;
 mod inject;
 mod intercept;
 mod interim;
 mod journal;
+mod leftover;
 mod limits;
 mod listener;
+pub mod meters;
 mod relay;
 mod respond;
 pub mod scrub;
 mod socket;
+mod socks;
+mod source;
 mod tunnel;
 mod upgrade;
 pub mod websocket;
@@ -46,6 +53,7 @@ use agent_vault_broker::Broker;
 use agent_vault_ca::{LeafIssuer, OwnIdentity, Protocols};
 use agent_vault_upstream::Upstream;
 use hyper::server::conn::http1;
+use ipnet::IpNet;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -54,11 +62,15 @@ use tokio_util::task::TaskTracker;
 
 pub use door::{Door, DoorError};
 pub use journal::{Journal, LogDecision, LogRecord, LogSink};
+pub use meters::Meters;
+#[doc(hidden)]
+pub use socks::fuzz_messages as fuzz_socks;
 
 use addresses::Addresses;
 use authenticate::FailureBudget;
 use inject::Budget;
 use limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES, MAX_HEAD_BYTES};
+use source::Balancers;
 
 /// The clock of the data plane.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -82,6 +94,8 @@ pub struct ProxyOptions {
     pub own_identity: Option<Arc<OwnIdentity>>,
     /// What is sent in clear is refused, before anybody looks at the token that it carries.
     pub require_tls: bool,
+    /// Load balancers that say with the PROXY protocol whose connection they bring, and have to.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// The time.
     pub clock: Clock,
 }
@@ -110,6 +124,7 @@ pub(crate) struct Shared {
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) handshakes: Semaphore,
     pub(crate) door: Option<Door>,
+    pub(crate) balancers: Balancers,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: h2::server::Builder,
     pub(crate) tasks: TaskTracker,
@@ -155,6 +170,7 @@ impl Proxy {
             addresses: Addresses::new(MAX_CONNECTIONS_PER_ADDRESS),
             handshakes: Semaphore::new(MAX_HANDSHAKES),
             door,
+            balancers: Balancers::new(&options.proxy_protocol_from),
             http1: serve_http1(),
             http2: http2::builder(),
             options,

@@ -13,6 +13,8 @@ pub(crate) const MAX_HANDSHAKES: usize = 512;
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the first byte of a request head to its last; for a new connection, from its beginning.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The header of the PROXY protocol, from a load balancer that has just connected.
+pub(crate) const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client connection without any request in progress.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(120);
 /// How often a connection's own clock is looked at.
@@ -37,6 +39,9 @@ pub(crate) const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 /// Largest request head, in bytes over HTTP/1.1 and as an HTTP/2 header list.
 pub(crate) const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Largest HTTP/2 header list that is read at all. What is larger than [`MAX_HEAD_BYTES`] is refused with words and a record of ours; beyond
+/// this, h2 answers by itself, 431 without a body. So many for each of [`MAX_STREAMS`] at most, and only until refused.
+pub(crate) const MAX_READ_HEAD_BYTES: u32 = 256 * 1024;
 /// Most header fields in a request. As Apache has it, and as many as hyper parses without an allocation.
 pub(crate) const MAX_HEADERS: usize = 100;
 /// Concurrent HTTP/2 streams per client connection.

@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use agent_vault_broker::Slot;
@@ -18,6 +18,7 @@ use crate::connection::Busy;
 use crate::exchange::strip_response_trailers;
 use crate::inject::strip_request_trailers;
 use crate::journal::Entry;
+use crate::leftover::Noted;
 use crate::limits::{CONTINUE_WAIT, STALL_TIMEOUT};
 use crate::scrub::ScrubBody;
 
@@ -124,11 +125,11 @@ impl Gate {
     }
 }
 
-/// What became of a request body, for whoever wants to know why an exchange failed, and for the log.
+/// What became of a request body, or of what a WebSocket's client sends, for whoever wants to know why an exchange failed, and for the log.
 #[derive(Debug, Default)]
 pub(crate) struct Fate {
     lost: AtomicU8,
-    leftover: OnceLock<String>,
+    noted: Noted,
 }
 
 /// Why a request body did not arrive whole.
@@ -177,13 +178,9 @@ impl Fate {
             .find(|lost| *lost as u8 == self.lost.load(Ordering::Relaxed))
     }
 
-    /// Notes a warning about a placeholder that left in the body. The first one stays.
-    pub(crate) fn note_leftover(&self, warning: String) {
-        self.leftover.get_or_init(|| warning);
-    }
-
-    pub(crate) fn leftover(&self) -> Option<&str> {
-        self.leftover.get().map(String::as_str)
+    /// Which placeholders were found in it.
+    pub(crate) fn noted(&self) -> &Noted {
+        &self.noted
     }
 }
 
@@ -392,6 +389,10 @@ impl Body for RelayBody {
                         this.end("response_truncated");
                         return Poll::Ready(Some(Err(BrokenBody::ResponseTooLarge.into())));
                     }
+                }
+                if frame.is_trailers() {
+                    // Nothing follows them, and hyper does not ask.
+                    this.end("");
                 }
                 Poll::Ready(Some(Ok(with_trailers(frame, strip_response_trailers))))
             }

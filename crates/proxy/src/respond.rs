@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use agent_vault_broker::{AuthRefusal, GrantError, LimitRefusal};
 use agent_vault_policy::{Denial, SubstitutionError};
-use agent_vault_upstream::{UpstreamError, UpstreamErrorKind};
+use agent_vault_upstream::{CertificateFault, UpstreamError, UpstreamErrorKind};
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER,
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, PROXY_AUTHENTICATE, RETRY_AFTER,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::relay::ResponseBody;
+use crate::scrub::EncodingError;
 
 /// Marks a response as ours.
 pub(crate) const MARKER: HeaderName = HeaderName::from_static("x-agent-vault-proxy-error");
@@ -71,6 +72,8 @@ struct Extra {
     retry_after: Option<Duration>,
     limit: Option<u32>,
     allow: Option<&'static str>,
+    /// Where the next message begins is anybody's guess, so there is none.
+    closes: bool,
 }
 
 impl Refusal {
@@ -94,6 +97,13 @@ impl Refusal {
 
     pub(crate) fn bad_request(code: &'static str, message: impl Into<String>, hint: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, Fault::Agent, message, hint)
+    }
+
+    /// A message over HTTP/1.1 whose end two readers would see in different places: the connection ends with the answer.
+    pub(crate) fn bad_framing(message: &str, hint: &str) -> Self {
+        let mut refusal = Self::bad_request("bad_framing", message, hint);
+        refusal.extra.closes = true;
+        refusal
     }
 
     /// No usable `Proxy-Authorization` (RFC 9110 section 11.7).
@@ -291,9 +301,6 @@ impl Refusal {
             UpstreamErrorKind::Blocked => {
                 "the network guard refuses this address; the operator may allow it with AGENT_VAULT_NETWORK_ALLOWLIST"
             }
-            UpstreamErrorKind::Tls => {
-                "the upstream's certificate is not trusted; the operator may add its CA with --upstream-ca or AGENT_VAULT_UPSTREAM_CA"
-            }
             UpstreamErrorKind::Resolve => "check the host name",
             _ => "the upstream may be down; try again",
         });
@@ -307,7 +314,7 @@ impl Refusal {
         // Clients get one word; whoever reads the log needs to know what to mend.
         made.code = match error.kind() {
             UpstreamErrorKind::Blocked => "upstream_blocked",
-            UpstreamErrorKind::Tls => "upstream_tls",
+            UpstreamErrorKind::Tls => tls_code(error.certificate()),
             UpstreamErrorKind::Resolve => "upstream_unresolved",
             _ => "upstream_error",
         };
@@ -354,12 +361,23 @@ impl Refusal {
         )
     }
 
+    /// A response that cannot be searched for the credential.
+    pub(crate) fn not_scrubbable(error: &EncodingError) -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "response_not_scrubbable",
+            Fault::Upstream,
+            error.to_string(),
+            "a response that cannot be searched for the credential is not passed on, unless the service says `scrub: {undecodable: pass}`",
+        )
+    }
+
     pub(crate) fn trace() -> Self {
         let mut made = Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             Fault::Agent,
-            "TRACE would hand the injected credential back",
+            "this method would hand the injected credential back",
             "use another method",
         );
         made.extra.allow = Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -399,6 +417,15 @@ impl Refusal {
         }
     }
 
+    /// The preface of HTTP/2 on a connection that speaks HTTP/1.1.
+    pub(crate) fn http2_not_spoken() -> Self {
+        Self::bad_request(
+            "http2_not_spoken",
+            "this connection speaks HTTP/1.1, and the client has begun HTTP/2",
+            "speak HTTP/1.1 to the proxy itself and use CONNECT; inside the tunnel HTTP/2 is spoken where TLS agrees on `h2` (ALPN), or without TLS from the first byte on",
+        )
+    }
+
     /// The response on the wire of an HTTP/1.1 connection that ends with it.
     pub(crate) fn into_last_words(self, base_url: Option<&Arc<str>>) -> Bytes {
         let response = self.into_response(base_url);
@@ -434,6 +461,9 @@ impl Refusal {
     pub(crate) fn into_response(self, base_url: Option<&Arc<str>>) -> Response<ResponseBody> {
         let mut body = Map::new();
         body.insert("error".into(), json!(self.error));
+        if self.code != self.error {
+            body.insert("code".into(), json!(self.code));
+        }
         body.insert("message".into(), json!(self.message));
         body.insert("hint".into(), json!(self.hint));
         body.insert("fault".into(), json!(self.fault.as_str()));
@@ -484,6 +514,22 @@ impl Refusal {
         if let Some(allow) = self.extra.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
+        if self.extra.closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
+    }
+}
+
+/// The word for a TLS handshake that failed: what whoever mends it has to look at.
+fn tls_code(certificate: Option<CertificateFault>) -> &'static str {
+    match certificate {
+        None | Some(CertificateFault::Unacceptable) => "upstream_tls",
+        Some(CertificateFault::Expired) => "upstream_tls_expired",
+        Some(CertificateFault::NotYetValid) => "upstream_tls_not_yet_valid",
+        Some(CertificateFault::Revoked) => "upstream_tls_revoked",
+        Some(CertificateFault::UnknownIssuer) => "upstream_tls_untrusted",
+        Some(CertificateFault::WrongName) => "upstream_tls_wrong_name",
+        Some(CertificateFault::WrongPurpose) => "upstream_tls_wrong_purpose",
     }
 }

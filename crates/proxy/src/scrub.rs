@@ -1,7 +1,8 @@
-//! Stage 9: every spelling of an injected value is masked in what the upstream sends back.
+//! Stage 9: every spelling of an injected value is replaced in what the upstream sends back.
 //!
-//! A [`Scrubber`] is built once for the values that a rule injects. It masks response headers, trailers, bodies
-//! ([`ScrubBody`], which decodes a compressed body on the way) and WebSocket messages ([`ScrubStream`]).
+//! A [`Scrubber`] is built once for the values that a rule injects. A [`Search`] is its use for one exchange, and counts.
+//! It edits response headers, trailers, bodies ([`ScrubBody`], which decodes a compressed body on the way) and WebSocket
+//! messages ([`ScrubStream`]).
 //!
 //! # What is found
 //! Each value raw, JSON-escaped (the spellings of the common serializers, also JSON inside a JSON string),
@@ -11,9 +12,9 @@
 //! an upstream that conspires with the agent: such an upstream holds the credential anyway.
 //!
 //! # What it does to the stream
-//! A mask has the length of what it covers, so `Content-Length`, WebSocket and gRPC framing stay as they are. Bytes
-//! are held back only while they may be the beginning of a value, so events of a stream arrive when they were sent; a
-//! chunk without a find passes without a copy.
+//! A find is replaced by its [`Label`], written as the find was. Where the length may not change ([`Fit::Same`]) the label
+//! is cut or filled up with `*`; base64 digits always keep their number. Bytes are held back only while they may be the
+//! beginning of a value, so events of a stream arrive when they were sent; a chunk without a find passes without a copy.
 //!
 //! # Where the secrets lie
 //! The spellings are kept in zeroizing memory. The search automaton holds only the first [`MIN_VALUE_BYTES`] bytes of
@@ -23,6 +24,9 @@ mod body;
 mod decode;
 mod encoding;
 mod forms;
+mod inspect;
+mod label;
+mod search;
 mod stream;
 
 #[cfg(test)]
@@ -33,21 +37,42 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, Input, MatchKind, StartKind};
-use http::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
-pub use self::body::ScrubBody;
+pub use self::body::{MAX_SETTLED_BYTES, SETTLE_WAIT, ScrubBody, Settled};
 pub use self::decode::DecodeError;
-pub use self::encoding::{Decoding, EncodingError, decode_for_scrub, narrow_accept_encoding};
+pub use self::encoding::{
+    Decoding, EncodingError, body_changed, counts_bytes, decode_for_scrub, narrow_accept_encoding,
+};
 pub use self::forms::{MAX_PIECE_BYTES, MIN_VALUE_BYTES};
+pub(crate) use self::inspect::Inspection;
+pub use self::label::{Fit, Label};
+pub use self::search::Search;
 pub use self::stream::{LONG_HOLD, SHORT_HOLD, ScrubStream};
 
-use self::forms::Mask;
+use self::forms::Spelling;
 
 /// How many first bytes of each form the automaton looks for. No form is shorter.
 const PREFIX_BYTES: usize = MIN_VALUE_BYTES;
 
-/// Finds and masks every spelling of a fixed set of secret values.
+/// A value to look for, and what stands in its place.
+#[derive(Clone)]
+pub struct Secret<'v> {
+    /// The value as injected.
+    pub value: &'v [u8],
+    /// What an agent sees instead.
+    pub label: Label,
+}
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Finds and replaces every spelling of a fixed set of secret values.
 pub struct Scrubber {
     /// All forms, one behind the other.
     arena: Zeroizing<Vec<u8>>,
@@ -55,6 +80,8 @@ pub struct Scrubber {
     forms: Vec<FormAt>,
     /// For each prefix that the automaton knows, the forms that begin with it.
     groups: Vec<Range<usize>>,
+    /// One for each secret.
+    labels: Vec<Label>,
     finder: AhoCorasick,
     /// Whether any form begins with the byte.
     first_bytes: [bool; 256],
@@ -62,7 +89,9 @@ pub struct Scrubber {
 
 struct FormAt {
     range: Range<usize>,
-    mask: Mask,
+    spelling: Spelling,
+    value_len: usize,
+    secret: usize,
 }
 
 /// The search automaton could not be built.
@@ -71,7 +100,8 @@ struct FormAt {
 pub struct ScrubberError(#[source] aho_corasick::BuildError);
 
 impl Scrubber {
-    /// Builds a scrubber for `values`: the credentials as injected, and for `Basic` also the pair `user:password`.
+    /// Builds a scrubber for `secrets`: the credentials as injected, and for `Basic` also the pair `user:password`. Of two
+    /// with the same value the first one's label is used.
     ///
     /// `None` when there is nothing to look for, because no value has [`MIN_VALUE_BYTES`]; then responses need not
     /// pass through this module at all. Takes some 10 to 100 µs and is meant to be kept for as long as the values
@@ -80,8 +110,8 @@ impl Scrubber {
     /// # Errors
     /// When the values are so many (billions of bytes) that they cannot be indexed. The caller must then refuse to
     /// inject.
-    pub fn new(values: &[&[u8]]) -> Result<Option<Arc<Self>>, ScrubberError> {
-        let all = forms::all(values);
+    pub fn new(secrets: &[Secret<'_>]) -> Result<Option<Arc<Self>>, ScrubberError> {
+        let all = forms::all(secrets.iter().map(|secret| secret.value));
         if all.is_empty() {
             return Ok(None);
         }
@@ -97,7 +127,9 @@ impl Scrubber {
             arena.extend_from_slice(&form.bytes);
             forms.push(FormAt {
                 range: start..arena.len(),
-                mask: form.mask,
+                spelling: form.spelling,
+                value_len: form.value_len,
+                secret: form.secret,
             });
             let Some(prefix) = form.bytes.first_chunk::<PREFIX_BYTES>() else {
                 continue;
@@ -119,41 +151,46 @@ impl Scrubber {
             .start_kind(StartKind::Unanchored)
             .build(&prefixes)
             .map_err(ScrubberError)?;
-        Ok(Some(Arc::new(Self {
+        let mut scrubber = Self {
             arena,
             forms,
             groups,
+            labels: Vec::new(),
             finder,
             first_bytes,
-        })))
+        };
+        // No label brings a value back: a key may be called like its value.
+        let clean = |label: &Label| scrubber.scan(label.as_str().as_bytes()).hits.is_empty();
+        let labels = secrets
+            .iter()
+            .map(|secret| {
+                [secret.label.clone(), Label::nameless()]
+                    .into_iter()
+                    .find(clean)
+                    .unwrap_or_else(Label::stars)
+            })
+            .collect();
+        scrubber.labels = labels;
+        Ok(Some(Arc::new(scrubber)))
     }
 
-    /// Masks header values in place; used for response headers (`Location` and any other) and for trailers.
-    pub fn scrub_headers(&self, headers: &mut HeaderMap) {
-        for value in headers.values_mut() {
-            let Some(masked) = self.mask(value.as_bytes()) else {
-                continue;
-            };
-            // A mask is visible ASCII, so a valid value stays valid.
-            let mut replaced =
-                HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static("*"));
-            replaced.set_sensitive(value.is_sensitive());
-            *value = replaced;
-        }
-    }
-
-    /// Returns `text`, taken as a whole, with every find masked, or `None` when there is nothing to mask.
+    /// Starts the use of the scrubber for one exchange.
     #[must_use]
-    pub fn mask(&self, text: &[u8]) -> Option<Vec<u8>> {
+    pub fn search(self: &Arc<Self>) -> Search {
+        Search::new(Arc::clone(self))
+    }
+
+    /// Returns `text`, taken as a whole, with every find replaced, and how many there were; or `None` when there was none.
+    fn replace(&self, text: &[u8], fit: Fit) -> Option<(Vec<u8>, u32)> {
         if self.is_clean(text) {
             return None;
         }
         let scan = self.scan(text);
-        let mut masked = text.to_vec();
-        let mut covered = 0;
-        cover(&mut masked, &mut covered, &scan.hits);
-        self.cover_partials(&mut masked, &mut covered, &scan.partials, Cut::Ended);
-        (covered > 0).then_some(masked)
+        let hits = self.with_partials(scan, text.len(), Cut::Ended);
+        let mut progress = Progress::default();
+        let mut out = Vec::with_capacity(text.len());
+        self.render(text, text.len(), &hits, fit, &mut progress, &mut out);
+        (progress.finds > 0).then_some((out, progress.finds))
     }
 
     /// Whether `text`, taken as a whole, has neither a value in it nor a beginning that is long enough to matter.
@@ -161,10 +198,9 @@ impl Scrubber {
         text.len() < PREFIX_BYTES || self.finder.find(text).is_none()
     }
 
-    /// Starts scrubbing one byte stream.
-    #[must_use]
-    pub fn stream(self: &Arc<Self>) -> ScrubStream {
-        ScrubStream::new(Arc::clone(self))
+    /// The bytes of the form at `index`.
+    fn form(&self, index: usize) -> &[u8] {
+        self.forms.get(index).map_or(&[], |form| self.bytes(form))
     }
 
     fn bytes(&self, form: &FormAt) -> &[u8] {
@@ -187,78 +223,139 @@ impl Scrubber {
                 .groups
                 .get(found.pattern().as_usize())
                 .cloned()
-                .and_then(|group| self.forms.get(group))
                 .unwrap_or_default();
             // Sorted: of the forms that match here, the last is the longest.
             let mut longest = None;
-            for form in group {
-                let bytes = self.bytes(form);
+            for index in group {
+                let bytes = self.form(index);
                 if rest.starts_with(bytes) {
-                    longest = Some(form);
+                    longest = Some(index);
                 } else if bytes.starts_with(rest) {
                     scan.hold = scan.hold.min(start);
-                    scan.partials.push(Partial {
-                        start,
-                        form_len: bytes.len(),
-                        mask: form.mask,
+                    scan.partials.push(Hit {
+                        range: start..text.len(),
+                        form: index,
                     });
                 }
             }
             if let Some(form) = longest {
                 scan.hits.push(Hit {
-                    range: start..start + form.range.len(),
-                    mask: form.mask,
+                    range: start..start + self.form(form).len(),
+                    form,
                 });
             }
         }
         let short_tail = text.len().saturating_sub(PREFIX_BYTES - 1);
         for start in short_tail..text.len() {
-            if scan.hold <= start {
-                break;
-            }
             let rest = text.get(start..).unwrap_or_default();
-            if self.may_begin(rest) {
-                scan.hold = start;
+            if let Some(form) = self.shortest_beginning(rest) {
+                scan.hold = scan.hold.min(start);
+                scan.partials.push(Hit {
+                    range: start..text.len(),
+                    form,
+                });
             }
         }
         scan
     }
 
-    /// Whether a form begins with `rest`, which is shorter than any form.
-    fn may_begin(&self, rest: &[u8]) -> bool {
-        let Some(&first) = rest.first() else {
-            return false;
-        };
+    /// The shortest of the forms that begin with `rest`, which is shorter than any form.
+    fn shortest_beginning(&self, rest: &[u8]) -> Option<usize> {
+        let &first = rest.first()?;
         if !self
             .first_bytes
             .get(usize::from(first))
             .copied()
             .unwrap_or(false)
         {
-            return false;
+            return None;
         }
-        let at = self.forms.partition_point(|form| self.bytes(form) < rest);
-        self.forms
-            .get(at)
-            .is_some_and(|form| self.bytes(form).starts_with(rest))
+        let from = self.forms.partition_point(|form| self.bytes(form) < rest);
+        (from..self.forms.len())
+            .take_while(|index| self.form(*index).starts_with(rest))
+            .min_by_key(|index| self.form(*index).len())
     }
 
-    /// Masks beginnings of values that the text breaks off in, where enough of the value is there to matter.
-    fn cover_partials(&self, text: &mut [u8], covered: &mut usize, partials: &[Partial], cut: Cut) {
-        for partial in partials {
-            let seen = text.len() - partial.start.min(text.len());
-            let matters = match cut {
-                Cut::Ended => seen * 2 >= partial.form_len,
-                Cut::Stalled => true,
-            };
-            if matters {
-                let hit = Hit {
-                    range: partial.start..text.len(),
-                    mask: partial.mask,
-                };
-                cover(text, covered, std::slice::from_ref(&hit));
-            }
+    /// The hits of a text that breaks off, together with those beginnings of values which matter, by start.
+    fn with_partials(&self, scan: Scan, len: usize, cut: Cut) -> Vec<Hit> {
+        let Scan {
+            mut hits, partials, ..
+        } = scan;
+        hits.extend(
+            partials
+                .into_iter()
+                .filter(|partial| self.matters(partial, len, cut)),
+        );
+        // Stable: a value that is there comes before one that may begin at the same place.
+        hits.sort_by_key(|hit| hit.range.start);
+        hits
+    }
+
+    /// Whether a beginning at the end of a text of `len` bytes is enough of the value to be replaced.
+    fn matters(&self, partial: &Hit, len: usize, cut: Cut) -> bool {
+        let seen = len.saturating_sub(partial.range.start);
+        let half = seen * 2 >= self.form(partial.form).len();
+        match cut {
+            Cut::Ended => seen >= PREFIX_BYTES && half,
+            Cut::Stalled => seen >= PREFIX_BYTES || half,
         }
+    }
+
+    /// Appends `text` up to `upto` to `out`, with `hits`, given by ascending start, replaced. Of finds that overlap the
+    /// first one's label stands for all.
+    fn render(
+        &self,
+        text: &[u8],
+        upto: usize,
+        hits: &[Hit],
+        fit: Fit,
+        progress: &mut Progress,
+        out: &mut Vec<u8>,
+    ) {
+        for hit in hits {
+            let Range { start, end } = hit.range;
+            let Some(form) = self.forms.get(hit.form) else {
+                continue;
+            };
+            let begins = start >= progress.replaced;
+            if begins {
+                out.extend_from_slice(text.get(progress.left..start).unwrap_or_default());
+                progress.finds = progress.finds.saturating_add(1);
+            }
+            if end > progress.left {
+                let already = progress.left.saturating_sub(start);
+                let free = matches!(form.spelling, Spelling::Plain | Spelling::Percent)
+                    && fit == Fit::Free;
+                let same = || {
+                    let mut same = self.label_of(form, Fit::Same);
+                    same.truncate(end - start);
+                    same
+                };
+                let label = match (begins, free) {
+                    (true, true) => self.label_of(form, Fit::Free),
+                    (true, false) if already == 0 && end - start == form.range.len() => {
+                        self.label_of(form, fit)
+                    }
+                    // Digits keep their places, so that those behind them still decode.
+                    (_, false) => same().split_off(already.min(end - start)),
+                    (false, true) => Vec::new(),
+                };
+                out.extend_from_slice(&label);
+            }
+            progress.left = progress.left.max(end);
+            progress.replaced = progress.replaced.max(end);
+        }
+        if progress.left < upto {
+            out.extend_from_slice(text.get(progress.left..upto).unwrap_or_default());
+            progress.left = upto;
+        }
+    }
+
+    fn label_of(&self, form: &FormAt, fit: Fit) -> Vec<u8> {
+        self.labels.get(form.secret).map_or_else(
+            || vec![b'*'; form.range.len()],
+            |label| label.replace(form.spelling, form.range.len(), form.value_len, fit),
+        )
     }
 }
 
@@ -273,43 +370,35 @@ impl fmt::Debug for Scrubber {
 /// Why a text breaks off in what may be the beginning of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cut {
-    /// Nothing follows. A beginning that is at least half of the value is masked: a truncated echo.
+    /// Nothing follows. [`MIN_VALUE_BYTES`] that are at least half of the value are replaced: a truncated echo.
     Ended,
-    /// More may follow, but cannot be waited for. Any beginning of [`MIN_VALUE_BYTES`] is masked.
+    /// More may follow, but cannot be waited for. Any beginning of [`MIN_VALUE_BYTES`], or of half of the value, is
+    /// replaced.
     Stalled,
 }
 
 struct Scan {
     /// By start.
     hits: Vec<Hit>,
-    /// Beginnings of at least [`PREFIX_BYTES`] that reach the end of the text, by start.
-    partials: Vec<Partial>,
+    /// Beginnings of values that reach the end of the text; of those shorter than [`PREFIX_BYTES`], the shortest value.
+    partials: Vec<Hit>,
     /// Where the first beginning of any length that reaches the end of the text starts; else the text's length.
     hold: usize,
 }
 
+/// A place where the form with this number is, or where the text breaks off in it.
 struct Hit {
     range: Range<usize>,
-    mask: Mask,
+    form: usize,
 }
 
-struct Partial {
-    start: usize,
-    form_len: usize,
-    mask: Mask,
-}
-
-/// Overwrites `hits`, given by ascending start, in `text`. Bytes before `covered` are already masked and are left, so
-/// that of overlapping finds the first one decides; `covered` moves on.
-fn cover(text: &mut [u8], covered: &mut usize, hits: &[Hit]) {
-    for hit in hits {
-        let from = hit.range.start.max(*covered);
-        let Some(masked) = text.get_mut(from..hit.range.end) else {
-            continue;
-        };
-        for (offset, byte) in (from - hit.range.start..).zip(masked) {
-            *byte = hit.mask.byte(offset);
-        }
-        *covered = (*covered).max(hit.range.end);
-    }
+/// How far a text was rendered.
+#[derive(Debug, Default)]
+struct Progress {
+    /// What is before this place has left.
+    left: usize,
+    /// The last find that was replaced ends here.
+    replaced: usize,
+    /// Finds that were replaced; those that overlap count once.
+    finds: u32,
 }

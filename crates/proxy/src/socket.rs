@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 use crate::connection::Watch;
 use crate::exchange::Client;
 use crate::limits::{LINGER, MAX_INTERIM_BYTES, MAX_LINGER_BYTES};
+use crate::respond::Refusal;
 
 /// Interim responses (1xx) for a client, written between its responses.
 ///
@@ -102,13 +103,19 @@ pub(crate) enum Speaks {
     Http2,
 }
 
+/// What a client that speaks HTTP/2 begins with (RFC 9113 section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes of it after which hyper may have seen enough.
+const HTTP2_VERSION_END: usize = 14;
+
 /// The connection's socket as hyper and h2 see it: notes when bytes come, and slips interim responses in.
 ///
 /// They are written only when everything that hyper has written before was also flushed, which hyper does at the end of
 /// each message, and before the exchange's final response begins.
 ///
 /// What hyper answers to a head that it cannot read has no body; it is replaced by an answer of ours. That is the only
-/// thing that it writes without having read a head, so it is known by that.
+/// thing that it writes without having read a head, so it is known by that. To HTTP/2 it would answer nothing at all; so it
+/// does not see the last byte of the [`HTTP2_PREFACE`] as it is, and takes it for a head that it cannot read.
 ///
 /// After our end of the stream is closed, what the client still sends is read and dropped for a moment. Otherwise the
 /// system would answer it with a reset, and that may overtake our last response (RFC 9112 section 9.6).
@@ -119,6 +126,8 @@ pub(crate) struct Watched<T> {
     clean: bool,
     leaving: Bytes,
     lingering: Option<Lingering>,
+    /// Bytes of the preface that the connection has begun with; `None` once it has begun with something else.
+    preface: Option<usize>,
 }
 
 struct Lingering {
@@ -135,6 +144,7 @@ impl<T> Watched<T> {
             clean: true,
             leaving: Bytes::new(),
             lingering: None,
+            preface: (speaks == Speaks::Http1).then_some(0),
         }
     }
 
@@ -159,9 +169,33 @@ impl<T> Watched<T> {
         else {
             return false;
         };
-        self.leaving = self.client.unreadable_head(status);
+        let refusal = if self.preface.is_some_and(|seen| seen >= HTTP2_VERSION_END) {
+            Refusal::http2_not_spoken()
+        } else {
+            Refusal::unreadable_head(status)
+        };
+        self.leaving = self.client.unreadable_head(refusal);
         self.clean = false;
         true
+    }
+
+    /// Follows the preface of HTTP/2 through what has just been read.
+    fn read_preface(&mut self, read: &mut [u8]) {
+        let Some(seen) = self.preface.filter(|seen| *seen < HTTP2_PREFACE.len()) else {
+            return;
+        };
+        let wanted = HTTP2_PREFACE.get(seen..).unwrap_or_default();
+        let count = wanted.len().min(read.len());
+        if read.get(..count) != wanted.get(..count) {
+            self.preface = None;
+            return;
+        }
+        self.preface = Some(seen + count);
+        if count == wanted.len()
+            && let Some(last) = read.get_mut(count - 1)
+        {
+            *last = b'-';
+        }
     }
 
     fn noted<R>(&self, polled: Poll<R>) -> Poll<R> {
@@ -228,7 +262,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
         if buf.filled().len() > before {
             match self.speaks {
-                Speaks::Http1 => self.watch().note_read(),
+                Speaks::Http1 => {
+                    self.watch().note_read();
+                    if let Some(read) = buf.filled_mut().get_mut(before..) {
+                        self.read_preface(read);
+                    }
+                }
                 Speaks::Http2 => self.watch().note_stirred(),
             }
         }

@@ -1,11 +1,12 @@
-//! CONNECT: a tunnel to one authority, for one principal.
+//! CONNECT, and [`socks`](crate::socks) after its handshake: a tunnel to one authority, for one principal.
 //!
 //! Nothing is dialled here. Bytes that the client sent before our answer are kept. What is inside is TLS, or HTTP in
 //! clear (`ws://` clients tunnel to port 80); its first byte tells.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use agent_vault_policy::Scheme;
+use agent_vault_policy::{Authority, Scheme};
 use agent_vault_upstream::Route;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 
 use agent_vault_broker::Principal;
 
@@ -25,6 +27,7 @@ use crate::head::{Tunnel, connect_target, fits};
 use crate::intercept;
 use crate::journal::Entry;
 use crate::limits::HANDSHAKE_TIMEOUT;
+use crate::meters::{Gauge, Open, Protocol};
 use crate::relay::ResponseBody;
 use crate::respond::Refusal;
 use crate::socket::{Prefixed, Watched};
@@ -52,42 +55,63 @@ fn admit(client: &Client, request: Request<Incoming>) -> Result<(), Refusal> {
         now,
     )
     .inspect_err(|refusal| {
-        tracing::info!(peer = %watch.peer(), code = refusal.code, "CONNECT refused");
+        tracing::info!(peer = %watch.peer(), target = %parts.uri, code = refusal.code, "CONNECT refused");
+        shared.journal.meters().not_authenticated(refusal.code);
     })?;
     let recorded = |refusal: Refusal| {
         let host: Arc<str> = Arc::from(parts.uri.to_string());
-        let mut entry = Entry::open(&shared.journal, &principal, &parts.method, &host, now);
+        let mut entry = Entry::open(
+            &shared.journal,
+            &principal,
+            Protocol::Connect,
+            &parts.method,
+            &host,
+            now,
+        );
         entry.answered(refusal.status);
         entry.complete(refusal.code);
         refusal
     };
     fits(&parts).map_err(&recorded)?;
     let authority = connect_target(&parts, client.own_port).map_err(&recorded)?;
-    let place = principal
-        .limits()
-        .tunnel()
-        .ok_or_else(|| recorded(Refusal::too_many_tunnels()))?;
-    let opened = Opened {
-        shared: Arc::clone(shared),
-        watch: Watch::new(watch.peer(), Some(principal.clone())),
-        principal,
-        tunnel: Tunnel::new(Scheme::Https, authority),
-    };
-    shared.tasks.spawn(async move {
-        let _place = place;
-        opened.serve(on_upgrade).await;
-    });
+    let opened = Opened::new(shared, watch.peer(), &principal, authority).map_err(&recorded)?;
+    shared
+        .tasks
+        .spawn(async move { opened.serve(on_upgrade).await });
     Ok(())
 }
 
-struct Opened {
+/// A tunnel that its principal may have.
+pub(crate) struct Opened {
     shared: Arc<Shared>,
     watch: Arc<Watch>,
     principal: Principal,
     tunnel: Tunnel,
+    /// Its place among the principal's, and among those that are counted.
+    _held: (OwnedSemaphorePermit, Open),
 }
 
 impl Opened {
+    /// A tunnel to `authority`, if the principal may have one more.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        peer: IpAddr,
+        principal: &Principal,
+        authority: Authority,
+    ) -> Result<Self, Refusal> {
+        let place = principal
+            .limits()
+            .tunnel()
+            .ok_or_else(Refusal::too_many_tunnels)?;
+        Ok(Self {
+            shared: Arc::clone(shared),
+            watch: Watch::new(peer, Some(principal.clone())),
+            principal: principal.clone(),
+            tunnel: Tunnel::new(Scheme::Https, authority),
+            _held: (place, shared.journal.meters().opened(Gauge::Tunnels)),
+        })
+    }
+
     async fn serve(self, on_upgrade: OnUpgrade) {
         let upgraded = match on_upgrade.await {
             Ok(upgraded) => upgraded,
@@ -96,10 +120,15 @@ impl Opened {
                 return;
             }
         };
-        let Some((early, mut socket)) = take_apart(upgraded) else {
-            tracing::error!("a tunnel's socket is of another kind than the listener's");
-            return;
-        };
+        match take_apart(upgraded) {
+            Some((early, socket)) => self.carry(early, socket).await,
+            None => tracing::error!("a tunnel's socket is of another kind than the listener's"),
+        }
+    }
+
+    /// Serves what is inside; `early` was read of it already.
+    pub(crate) async fn carry(self, early: Bytes, socket: ClientSocket) {
+        let mut socket = socket;
         let first = if early.is_empty() {
             let mut buffer = bytes::BytesMut::with_capacity(2048);
             let reading = tokio::time::timeout(HANDSHAKE_TIMEOUT, socket.read_buf(&mut buffer));

@@ -26,8 +26,9 @@ use crate::exchange::{Client, strip_response};
 use crate::head::Kind;
 use crate::inject::Injection;
 use crate::limits::WEBSOCKET_IDLE;
+use crate::meters::Gauge;
 use crate::relay::{Held, ResponseBody};
-use crate::websocket::{RelayOptions, TextRewriter, relay};
+use crate::websocket::{MessageWatcher, RelayOptions, TextRewriter, relay};
 
 /// How an accepted handshake is to be answered on the client's side.
 #[derive(Debug)]
@@ -63,7 +64,11 @@ pub(crate) struct Accepted {
     pub(crate) form: Form,
     pub(crate) client: ClientTunnel,
     pub(crate) rewriter: Option<Rewriter>,
+    pub(crate) watcher: Option<Watcher>,
 }
+
+/// Looks for placeholders in what leaves.
+pub(crate) type Watcher = Box<dyn MessageWatcher + Send>;
 
 /// Replaces placeholders in the client's messages.
 pub(crate) type Rewriter = Box<dyn TextRewriter + Send>;
@@ -206,12 +211,13 @@ pub(crate) fn join(
     let mut options = RelayOptions::new(CancellationToken::new());
     options.idle = WEBSOCKET_IDLE;
     if let Some(injection) = injection {
-        options.scrubber.clone_from(&injection.scrubber);
-        if let Some(scrubber) = &injection.scrubber {
-            scrubber.scrub_headers(&mut headers);
+        options.search.clone_from(&injection.search);
+        if let Some(search) = &injection.search {
+            search.scrub_headers(&mut headers);
         }
     }
     options.rewriter = accepted.rewriter;
+    options.watcher = accepted.watcher;
     let mut response = Response::new(ResponseBody::EMPTY);
     match accepted.form {
         Form::Switching(accept) => {
@@ -227,7 +233,8 @@ pub(crate) fn join(
     held.slot.release();
     held.entry.answered(StatusCode::SWITCHING_PROTOCOLS);
     let Held { entry, busy, slot } = held;
-    // The record is written now: a socket may live for days.
+    // The record is written now: a socket may live for days. What is found in its messages is told when it ends.
+    let sequel = entry.sequel();
     entry.complete("");
     drop(slot);
     let sides = Sides {
@@ -237,7 +244,11 @@ pub(crate) fn join(
     };
     let task = Arc::clone(client);
     client.shared.tasks.spawn(async move {
+        let _open = task.shared.journal.meters().opened(Gauge::WebSockets);
         carry(&task, sides, options).await;
+        if let Some(sequel) = sequel {
+            sequel.complete();
+        }
         drop(busy);
     });
     response

@@ -1,7 +1,7 @@
 //! Appending to the request log: a batch of requests in one transaction and few statements.
 //!
 //! What repeats (vault, actor, session, host, service, status, …) is stored once as a source and remembered here, so that
-//! a row binds six small values. Tens of thousands of requests a second must not cost more to log than to serve.
+//! a row binds seven small values. Tens of thousands of requests a second must not cost more to log than to serve.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -49,6 +49,7 @@ pub struct LogAppend<'a> {
     pub auth_header: &'a str,
     pub decision: &'a str,
     pub warnings: &'a [String],
+    pub scrubs: u32,
     pub created_at: Timestamp,
 }
 
@@ -266,6 +267,7 @@ impl LogRow {
             auth_header: &self.auth_header,
             decision: &self.decision,
             warnings: &self.warnings,
+            scrubs: self.scrubs,
             created_at: self.created_at,
         }
     }
@@ -339,6 +341,7 @@ async fn insert(
             .bind(stored.id)
             .bind(cut(row.path, MAX_PATH_CHARS))
             .bind(i64::from(row.latency_ms))
+            .bind(i64::from(row.scrubs))
             .bind(row.created_at.as_millisecond());
         next += 1;
     }

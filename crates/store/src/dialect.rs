@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
@@ -54,6 +55,11 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "0002_small_log_rows",
         include_str!("migrations/sqlite/0002_small_log_rows.sql"),
     ),
+    (
+        3,
+        "0003_scrubs",
+        include_str!("migrations/sqlite/0003_scrubs.sql"),
+    ),
 ];
 
 /// The statement that appends a number of log rows; written once per process for each number.
@@ -62,8 +68,8 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
 /// thousands of them costs more than all the rest.
 pub(crate) fn insert_logs(rows: usize) -> &'static str {
     let sql = format!(
-        "insert into request_logs (vault_no, id, source_id, path, latency_ms, created_at) values {}",
-        vec!["(?, ?, ?, ?, ?, ?)"; rows].join(",")
+        "insert into request_logs (vault_no, id, source_id, path, latency_ms, scrubs, created_at) values {}",
+        vec!["(?, ?, ?, ?, ?, ?, ?)"; rows].join(",")
     );
     Box::leak(sql.into_boxed_str())
 }
@@ -85,7 +91,22 @@ pub(crate) async fn connect_writer(path: &Path) -> Result<Pool, sqlx::Error> {
         .synchronous(SqliteSynchronous::Full)
         // Deleted rows are overwritten with zeros instead of left in free pages.
         .pragma("secure_delete", "on");
-    pool(1).connect_with(options).await
+    pool(1)
+        .before_acquire(|connection, _| Box::pin(is_between_transactions(connection)))
+        .connect_with(options)
+        .await
+}
+
+/// Whether a connection may begin something new; one that may not is replaced.
+///
+/// A full disk makes SQLite undo a transaction by itself. The rollback that follows fails then, for there is nothing to
+/// undo, and the driver goes on believing that the transaction is open: it would refuse every other one.
+async fn is_between_transactions(connection: &mut Connection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A rollback may still be on its way; an answer comes after it.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// Connections that refuse to write. They are opened read-write, since SQLite's read-only open needs

@@ -55,6 +55,8 @@ pub struct LogRow {
     pub decision: String,
     /// What went through but deserves a look, such as `placeholder_unreplaced:KEY`.
     pub warnings: Vec<String>,
+    /// How often an injected value was found in the answer, and replaced.
+    pub scrubs: u32,
     /// When the request began.
     pub created_at: Timestamp,
 }
@@ -252,6 +254,7 @@ fn read(row: &Row) -> Result<LogEntry, StoreError> {
             decision: row.text("decision")?,
             warnings: serde_json::from_str(&row.text("warnings")?)
                 .map_err(|_| unreadable("warnings"))?,
+            scrubs: row.uint("scrubs")?,
             created_at: row.time("created_at")?,
         },
         actor_name: row.text("actor_name")?,
@@ -263,7 +266,7 @@ fn read(row: &Row) -> Result<LogEntry, StoreError> {
 const OLDER: &str = "
     select l.id, l.vault_id, l.actor_type, l.actor_id, l.session_id, l.label, l.ingress, l.method, l.host, l.path,
         l.matched_service, l.credential_keys, l.status, l.latency_ms, l.error_code, l.auth_scheme, l.auth_header,
-        l.decision, l.warnings, l.created_at, coalesce(u.email, a.name, '') as actor_name
+        l.decision, l.warnings, l.scrubs, l.created_at, coalesce(u.email, a.name, '') as actor_name
     from request_log l
     left join users u on l.actor_type = 'user' and u.id = l.actor_id
     left join agents a on l.actor_type = 'agent' and a.id = l.actor_id
@@ -279,7 +282,7 @@ const OLDER: &str = "
 const NEWER: &str = "
     select l.id, l.vault_id, l.actor_type, l.actor_id, l.session_id, l.label, l.ingress, l.method, l.host, l.path,
         l.matched_service, l.credential_keys, l.status, l.latency_ms, l.error_code, l.auth_scheme, l.auth_header,
-        l.decision, l.warnings, l.created_at, coalesce(u.email, a.name, '') as actor_name
+        l.decision, l.warnings, l.scrubs, l.created_at, coalesce(u.email, a.name, '') as actor_name
     from request_log l
     left join users u on l.actor_type = 'user' and u.id = l.actor_id
     left join agents a on l.actor_type = 'agent' and a.id = l.actor_id

@@ -44,6 +44,11 @@ impl Validity {
         from_days: -1,
         to_days: 30,
     };
+    /// From in ten days on.
+    pub const FUTURE: Self = Self {
+        from_days: 10,
+        to_days: 40,
+    };
     /// Over since ten days.
     pub const EXPIRED: Self = Self {
         from_days: -40,
@@ -87,8 +92,23 @@ impl TestCa {
     /// When a name is neither.
     #[must_use]
     pub fn issue(&self, names: &[String], validity: Validity) -> Identity {
+        self.sign(&leaf(names, validity))
+    }
+
+    /// Issues a certificate for `names` that is meant for clients, not for servers.
+    ///
+    /// # Panics
+    /// When a name is neither a DNS name nor an IP address.
+    #[must_use]
+    pub fn issue_for_clients(&self, names: &[String]) -> Identity {
+        let mut params = leaf(names, Validity::CURRENT);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key pair");
-        let certificate = leaf(names, validity)
+        let certificate = params
             .signed_by(&key, &self.issuer)
             .expect("a leaf certificate");
         Identity {

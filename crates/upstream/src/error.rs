@@ -26,6 +26,25 @@ pub enum UpstreamErrorKind {
     Busy,
 }
 
+/// What is wrong with an upstream's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CertificateFault {
+    /// It has expired.
+    Expired,
+    /// Its time has not begun.
+    NotYetValid,
+    /// It was revoked.
+    Revoked,
+    /// No authority that is trusted stands behind it; it may have signed itself.
+    UnknownIssuer,
+    /// It is for other names.
+    WrongName,
+    /// It is not meant for servers.
+    WrongPurpose,
+    /// It is not signed by whom it names, is malformed, or was refused for another reason.
+    Unacceptable,
+}
+
 /// Whether the request may have reached the upstream; decides if it may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sent {
@@ -45,6 +64,7 @@ pub struct UpstreamError {
     sent: Sent,
     message: String,
     hint: Option<&'static str>,
+    certificate: Option<CertificateFault>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -57,6 +77,7 @@ impl UpstreamError {
             sent,
             message: message.into(),
             hint: None,
+            certificate: None,
             source: None,
         }
     }
@@ -79,6 +100,19 @@ impl UpstreamError {
     pub fn with_hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
         self
+    }
+
+    /// Says that the certificate was at fault.
+    #[must_use]
+    pub(crate) fn with_certificate(mut self, fault: CertificateFault) -> Self {
+        self.certificate = Some(fault);
+        self
+    }
+
+    /// What is wrong with the upstream's certificate, if that is why TLS failed.
+    #[must_use]
+    pub fn certificate(&self) -> Option<CertificateFault> {
+        self.certificate
     }
 
     /// What failed.

@@ -31,14 +31,14 @@ pub use chain::{
 };
 pub use connect::{ATTEMPT_DELAY, MAX_ADDRESSES};
 pub use dial::{DialRequest, Dialed, Dialer, DialerOptions, Limits};
-pub use error::{Sent, UpstreamError, UpstreamErrorKind};
+pub use error::{CertificateFault, Sent, UpstreamError, UpstreamErrorKind};
 pub use expect::Continue;
 pub use guard::{Guard, GuardedAddr};
 pub use http1::Http1Body;
 pub use incoming::Incoming;
 pub use interim::Interim;
 pub use own_proxy::{OwnProxy, OwnProxyError};
-pub use pool::{Body, BodyError, Route};
+pub use pool::{Body, BodyError, PoolCounts, Route};
 pub use resolve::{CachingResolver, ResolveError, Resolver, Resolving, SystemResolver};
 pub use send::{Answer, Lease, Upstream};
 pub use stream::Stream;

@@ -37,6 +37,16 @@ pub(crate) fn for_http1(request: Request<Body>, route: &Route) -> Request<Body> 
             .entry(CONTENT_LENGTH)
             .or_insert(HeaderValue::from_static("0"));
     }
+    // hyper leaves the body of unknown length away where none is usual. What was asked is asked whole.
+    if matches!(*request.method(), Method::GET | Method::HEAD)
+        && !request.body().is_end_stream()
+        && request.body().size_hint().exact().is_none()
+        && !request.headers().contains_key(CONTENT_LENGTH)
+    {
+        request
+            .headers_mut()
+            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     if request.headers().contains_key(TE) {
         request
             .headers_mut()

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::error::{UpstreamError, UpstreamErrorKind as ErrorKind};
+use crate::error::{CertificateFault, UpstreamError, UpstreamErrorKind as ErrorKind};
 use crate::http1::Http1;
 use crate::http2::{Http2, Stream};
 
@@ -271,27 +271,41 @@ impl Lane {
 /// How the last attempt to open a connection failed, for those who waited for it. Without this, a burst of requests
 /// to a host that swallows connections would find that out one after the other.
 #[derive(Default)]
-pub(crate) struct LastFailure(Option<(Instant, ErrorKind, String, Option<&'static str>)>);
+pub(crate) struct LastFailure(Option<(Instant, Failed)>);
+
+/// What of a failure can be told more than once.
+struct Failed {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<&'static str>,
+    certificate: Option<CertificateFault>,
+}
 
 impl LastFailure {
     pub(crate) fn failed(&mut self, error: &UpstreamError) {
         self.0 = Some((
             Instant::now(),
-            error.kind(),
-            error.message().to_owned(),
-            error.hint(),
+            Failed {
+                kind: error.kind(),
+                message: error.message().to_owned(),
+                hint: error.hint(),
+                certificate: error.certificate(),
+            },
         ));
     }
 
     /// The failure of an attempt that ended after `asked`.
     pub(crate) fn since(&self, asked: Instant) -> Option<UpstreamError> {
-        let (at, kind, message, hint) = self.0.as_ref()?;
+        let (at, failed) = self.0.as_ref()?;
         (*at > asked).then(|| {
-            let error = UpstreamError::unsent(*kind, message.clone());
-            match hint {
-                Some(hint) => error.with_hint(hint),
-                None => error,
+            let mut error = UpstreamError::unsent(failed.kind, failed.message.clone());
+            if let Some(hint) = failed.hint {
+                error = error.with_hint(hint);
             }
+            if let Some(fault) = failed.certificate {
+                error = error.with_certificate(fault);
+            }
+            error
         })
     }
 }
@@ -300,6 +314,19 @@ impl LastFailure {
 pub(crate) enum PlaceOr {
     Place(Place),
     Pooled(Pooled),
+}
+
+/// How many connections to upstreams there are.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// Pairs of vault and upstream that have connections, or had some a moment ago.
+    pub routes: usize,
+    /// Open connections of either version, idle or busy.
+    pub open: usize,
+    /// HTTP/1.1 connections that wait for a request.
+    pub idle: usize,
+    /// HTTP/2 connections, which requests share.
+    pub shared: usize,
 }
 
 /// All lanes.
@@ -353,6 +380,24 @@ impl Pool {
             open || Arc::strong_count(lane) > 1
         });
         self.idle.store(kept, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> PoolCounts {
+        // What is dropped is dropped after the lock.
+        let lanes: Vec<Arc<Lane>> = lock(&self.lanes).values().cloned().collect();
+        let mut counts = PoolCounts {
+            routes: lanes.len(),
+            ..PoolCounts::default()
+        };
+        for lane in lanes {
+            counts.open += MAX_CONNECTIONS_PER_ROUTE - lane.places.available_permits();
+            counts.idle += lock(&lane.idle).len();
+            counts.shared += lock(&lane.shared)
+                .iter()
+                .filter(|connection| !connection.is_closed())
+                .count();
+        }
+        counts
     }
 
     /// Forgets every connection of a vault.

@@ -1,11 +1,13 @@
 //! Sending one request: find or open a connection, speak the version that it speaks, retry only what was not sent.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_vault_policy::Scheme;
 use http::header::{CONNECTION, HeaderValue, TE};
 use http::{Request, Response};
+use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -19,7 +21,7 @@ use crate::incoming::Incoming;
 use crate::interim::Interim;
 use crate::outgoing::{failed, for_http1, for_http2};
 use crate::pool::{
-    Body, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, Pooled, Route, Speaks,
+    Body, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, PoolCounts, Pooled, Route, Speaks,
 };
 use crate::progress::{Progress, until_head};
 use crate::tls::{AlpnOffer, Negotiated};
@@ -50,6 +52,7 @@ const MAX_POOLED_ATTEMPTS: usize = 2;
 pub struct Upstream {
     dialer: Dialer,
     pool: Arc<Pool>,
+    dialed: AtomicU64,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -84,7 +87,11 @@ enum Held {
         upload: Option<Upload>,
     },
     /// An upgraded connection, never pooled.
-    Dedicated { _closer: DropGuard, _place: Place },
+    Dedicated {
+        _sender: SendRequest<Body>,
+        _closer: DropGuard,
+        _place: Place,
+    },
 }
 
 impl Lease {
@@ -155,6 +162,7 @@ impl Upstream {
         let upstream = Self {
             dialer,
             pool: Arc::new(Pool::default()),
+            dialed: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         };
@@ -178,6 +186,18 @@ impl Upstream {
         self.pool.clear();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// How many connections there are now.
+    #[must_use]
+    pub fn counts(&self) -> PoolCounts {
+        self.pool.counts()
+    }
+
+    /// Connections that were opened since the start.
+    #[must_use]
+    pub fn dialed(&self) -> u64 {
+        self.dialed.load(Ordering::Relaxed)
     }
 
     /// Forgets the idle connections of a vault that is gone.
@@ -274,6 +294,7 @@ impl Upstream {
         Ok(Answer {
             response: response.map(Incoming::Http1),
             lease: Lease::from(Held::Dedicated {
+                _sender: sender,
                 _closer: closer,
                 _place: place,
             }),
@@ -488,6 +509,9 @@ impl Upstream {
                 alpn,
             })
             .await
+            .inspect(|_| {
+                self.dialed.fetch_add(1, Ordering::Relaxed);
+            })
     }
 
     async fn handshake_http2(

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
 
-use crate::error::{UpstreamError, UpstreamErrorKind};
+use crate::error::{CertificateFault, UpstreamError, UpstreamErrorKind};
 use crate::trust::Trust;
 
 /// How many vaults' session stores are kept. At the limit the least useful one goes, and its vault makes full handshakes
@@ -214,60 +214,86 @@ fn describe(authority: &Authority, error: std::io::Error) -> UpstreamError {
     let cause = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let (what, hint) = match cause {
+    let failed = |what: String| UpstreamError::unsent(UpstreamErrorKind::Tls, what);
+    let described = match cause {
         Some(rustls::Error::InvalidCertificate(reason)) => {
-            let (why, hint) = describe_certificate(reason);
-            (format!("the certificate of `{authority}` {why}"), hint)
+            let fault = CertificateFault::of(reason);
+            let (why, hint) = fault.words();
+            failed(format!("the certificate of `{authority}` {why}"))
+                .with_certificate(fault)
+                .with_hint(hint)
         }
         Some(rustls::Error::NoCertificatesPresented) => {
-            (format!("`{authority}` presented no certificate"), None)
+            failed(format!("`{authority}` presented no certificate"))
         }
-        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => (
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => failed(
             format!("`{authority}` speaks none of the HTTP versions that it was offered"),
-            None,
         ),
         Some(rustls::Error::AlertReceived(
             AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
-        )) => (
-            format!("`{authority}` refused the TLS handshake"),
-            Some("the upstream may demand a client certificate, or offer no cipher that is safe"),
+        )) => failed(format!("`{authority}` refused the TLS handshake")).with_hint(
+            "the upstream may demand a client certificate, or offer no cipher that is safe",
         ),
-        Some(rustls::Error::InvalidMessage(_)) => (
-            format!("`{authority}` does not speak TLS"),
-            Some("use `http://` if the upstream is plain HTTP"),
-        ),
-        _ => (format!("the TLS handshake with `{authority}` failed"), None),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            failed(format!("`{authority}` does not speak TLS"))
+                .with_hint("use `http://` if the upstream is plain HTTP")
+        }
+        _ => failed(format!("the TLS handshake with `{authority}` failed"))
+            .with_hint("the upstream ended the handshake; it may be down, or not speak TLS there"),
     };
-    let described = UpstreamError::unsent(UpstreamErrorKind::Tls, what).with_source(error);
-    match hint {
-        Some(hint) => described.with_hint(hint),
-        None => described,
-    }
+    described.with_source(error)
 }
 
-fn describe_certificate(reason: &CertificateError) -> (&'static str, Option<&'static str>) {
-    match reason {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            ("has expired", None)
+impl CertificateFault {
+    fn of(reason: &CertificateError) -> Self {
+        match reason {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Self::NotYetValid
+            }
+            CertificateError::Revoked => Self::Revoked,
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Self::WrongName
+            }
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                Self::WrongPurpose
+            }
+            _ => Self::Unacceptable,
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
-            "is not valid yet",
-            Some("check the clock of the machine that runs Agent Vault"),
-        ),
-        CertificateError::Revoked => ("was revoked", None),
-        CertificateError::UnknownIssuer => (
-            "is signed by an authority that is not trusted",
-            Some(
-                "if the upstream uses a private authority, the operator can add its root certificate",
+    }
+
+    /// What the certificate is or has, and what to do about it.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Expired => (
+                "has expired",
+                "the upstream's operator has to renew it; or the clock of the machine that runs Agent Vault is wrong",
             ),
-        ),
-        CertificateError::BadSignature => ("is not signed by the authority that it names", None),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            ("is for another name", None)
+            Self::NotYetValid => (
+                "is not valid yet",
+                "check the clock of the machine that runs Agent Vault",
+            ),
+            Self::Revoked => (
+                "was revoked",
+                "do not send secrets there; ask the upstream's operator",
+            ),
+            Self::UnknownIssuer => (
+                "is signed by an authority that is not trusted",
+                "if the upstream uses a private authority, the operator may add its CA with --upstream-ca or AGENT_VAULT_UPSTREAM_CA",
+            ),
+            Self::WrongName => (
+                "is for another name",
+                "use a name that stands in the certificate; if this one should, somebody else may be answering",
+            ),
+            Self::WrongPurpose => (
+                "is not meant for servers",
+                "the upstream's operator has to get one for server authentication",
+            ),
+            Self::Unacceptable => (
+                "was not accepted",
+                "the upstream's operator has to replace it",
+            ),
         }
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            ("is not meant for servers", None)
-        }
-        _ => ("was not accepted", None),
     }
 }

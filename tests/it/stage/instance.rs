@@ -27,6 +27,8 @@ pub(crate) struct InstanceBuilder {
     variables: Vec<(String, String)>,
     flags: Vec<String>,
     stdin: Vec<u8>,
+    /// What the server is started by.
+    inside: Vec<String>,
 }
 
 /// A server that listens. Stopped on drop, and killed should this process die before that.
@@ -36,6 +38,7 @@ pub(crate) struct Instance {
     variables: Vec<(String, String)>,
     flags: Vec<String>,
     stdin: Vec<u8>,
+    inside: Vec<String>,
     /// Where it listened first, and so after a restart.
     ports: Option<(u16, u16)>,
 }
@@ -72,10 +75,33 @@ impl InstanceBuilder {
         self
     }
 
+    /// Starts it by a command that becomes the one that it is given.
+    pub(crate) fn inside(mut self, command: &[&str]) -> Self {
+        self.inside = command.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// What the server reads from stdin.
     pub(crate) fn stdin(mut self, content: &str) -> Self {
         self.stdin = content.into();
         self
+    }
+
+    /// Insists that it does not start, and returns what it says.
+    pub(crate) fn fails_to_start(self) -> String {
+        let instance = Instance {
+            home: self.home,
+            server: None,
+            variables: self.variables,
+            flags: self.flags,
+            stdin: self.stdin,
+            inside: self.inside,
+            ports: None,
+        };
+        match instance.try_start() {
+            Ok(_) => panic!("the server starts"),
+            Err(text) => text,
+        }
     }
 
     /// Starts it and waits until both listeners are bound.
@@ -86,6 +112,7 @@ impl InstanceBuilder {
             variables: self.variables,
             flags: self.flags,
             stdin: self.stdin,
+            inside: self.inside,
             ports: None,
         };
         instance.start();
@@ -103,6 +130,7 @@ impl Instance {
                 .to_vec(),
             flags: Vec::new(),
             stdin: Vec::new(),
+            inside: Vec::new(),
         }
     }
 
@@ -126,7 +154,14 @@ impl Instance {
 
     /// What a server of this instance is started with.
     pub(crate) fn server_command(&self) -> Command {
-        let mut command = self.home.command(binary::agent_vault());
+        let mut command = match self.inside.split_first() {
+            None => self.home.command(binary::agent_vault()),
+            Some((first, rest)) => {
+                let mut command = self.home.command(first);
+                command.args(rest).arg(binary::agent_vault());
+                command
+            }
+        };
         command
             .arg("server")
             .args(&self.flags)
@@ -246,6 +281,11 @@ impl Instance {
         format!("{scheme}://{}", self.api_addr())
     }
 
+    /// The server's process number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server().child.id()
+    }
+
     pub(crate) fn api_addr(&self) -> SocketAddr {
         self.server().api
     }
@@ -270,6 +310,29 @@ impl Instance {
         if let Some(mut server) = self.server.take() {
             server.child.kill().expect("a server to kill");
             server.child.wait().expect("its end");
+        }
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process number"), signal).expect("a server to signal");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        let mut server = self.server.take().expect("a server that runs");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = server.child.try_wait().expect("a child of ours") {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the server did not end: {}",
+                server.log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

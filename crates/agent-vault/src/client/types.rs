@@ -70,6 +70,13 @@ pub(crate) struct Vaults {
     pub(crate) vaults: Vec<Vault>,
 }
 
+/// `POST /v1/credentials`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct StoredKeys {
+    pub(crate) warnings: Vec<String>,
+}
+
 /// `GET /v1/credentials`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -193,7 +200,7 @@ pub(crate) struct VaultAgents {
     pub(crate) agents: Vec<VaultAgent>,
 }
 
-/// One row of the request log. `decision`, `label`, `session` and `warnings` are ours.
+/// One row of the request log. `decision`, `label`, `scrubs`, `session` and `warnings` are ours.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct LogRow {
@@ -211,6 +218,7 @@ pub(crate) struct LogRow {
     pub(crate) decision: String,
     pub(crate) label: Option<String>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) scrubs: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]

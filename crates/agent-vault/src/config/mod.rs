@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use agent_vault_control::UnmatchedPolicy;
+use agent_vault_seal::TokenHash;
 use ipnet::IpNet;
 
 use layers::{FileLayer, Layers, Spec};
@@ -100,6 +101,8 @@ pub(crate) struct ServerConfig {
     pub(crate) network_allowlist: Setting<Vec<IpNet>>,
     /// Peers whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Setting<Vec<IpNet>>,
+    /// Load balancers whose connections to the proxy port begin with a PROXY protocol header.
+    pub(crate) proxy_protocol_from: Setting<Vec<IpNet>>,
     /// Services on internal host names are allowed.
     /// Whether rows of the request log have the path.
     pub(crate) log_paths: Setting<bool>,
@@ -120,6 +123,8 @@ pub(crate) struct ServerConfig {
     pub(crate) tls_cert: Setting<Option<PathBuf>>,
     /// Its private key.
     pub(crate) tls_key: Setting<Option<PathBuf>>,
+    /// Reads metrics and nothing else.
+    pub(crate) metrics_token: Setting<Option<TokenHash>>,
     /// Rate limits.
     pub(crate) rate_limits: RateLimits,
     /// Age limit of request log rows in hours; 0 = none. Beats the stored setting unless it is the default.
@@ -244,6 +249,12 @@ impl ServerConfig {
                 values::networks,
                 Vec::new,
             )?,
+            proxy_protocol_from: layers.plain(
+                "proxy_protocol_from",
+                &vars::PROXY_PROTOCOL_FROM,
+                values::networks,
+                Vec::new,
+            )?,
             log_paths: layers.plain("log_paths", &vars::LOG_PATHS, values::boolean, || true)?,
             dev_mode: layers.plain("dev_mode", &vars::DEV_MODE, values::boolean, || false)?,
             unmatched_host_policy: layers.plain(
@@ -314,6 +325,12 @@ impl ServerConfig {
                 |text| Ok(Some(env.cwd().join(text))),
                 || None,
             )?,
+            metrics_token: layers.plain(
+                "metrics_token",
+                &vars::METRICS_TOKEN,
+                |text| values::metrics_token(text).map(Some),
+                || None,
+            )?,
             rate_limits: rate_limits(&layers)?,
             logs_max_age_hours: layers.plain(
                 "logs_max_age_hours",
@@ -362,7 +379,8 @@ impl ServerConfig {
         config.api_port = Setting::default_of(0);
         config.proxy_port = Setting::default_of(Some(0));
         config.base_url = Setting::default_of(None);
-        // Nothing of it leaves this machine.
+        // No load balancer stands before it, and nothing of it leaves this machine.
+        config.proxy_protocol_from = Setting::default_of(Vec::new());
         config.tls = Setting::default_of(TlsMode::Optional);
         config.tls_cert = Setting::default_of(None);
         config.tls_key = Setting::default_of(None);
@@ -429,6 +447,11 @@ impl ServerConfig {
                 list(&self.trusted_proxies.value),
                 &self.trusted_proxies.origin,
             ),
+            row(
+                "proxy_protocol_from",
+                list(&self.proxy_protocol_from.value),
+                &self.proxy_protocol_from.origin,
+            ),
             row("log_paths", self.log_paths.value, &self.log_paths.origin),
             row("dev_mode", self.dev_mode.value, &self.dev_mode.origin),
             row(
@@ -482,6 +505,15 @@ impl ServerConfig {
                     .map(|p| p.display().to_string())
                     .unwrap_or_default(),
                 &self.tls_key.origin,
+            ),
+            row(
+                "metrics_token",
+                if self.metrics_token.value.is_some() {
+                    "(set)"
+                } else {
+                    ""
+                },
+                &self.metrics_token.origin,
             ),
             row(
                 "logs_max_age_hours",

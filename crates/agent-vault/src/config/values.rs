@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use agent_vault_control::{UnmatchedPolicy, unmatched_name};
+use agent_vault_seal::TokenHash;
 use ipnet::IpNet;
 use url::Url;
 
@@ -225,6 +226,18 @@ pub(super) fn profile(text: &str) -> Parsed<RateProfile> {
             "`{text}` is none of `default`, `strict`, `loose`, `off`"
         )),
     }
+}
+
+/// A scrape token, of which only the hash is kept.
+pub(super) fn metrics_token(text: &str) -> Parsed<TokenHash> {
+    const MIN_CHARS: usize = 16;
+    if text.chars().count() < MIN_CHARS {
+        return Err(format!("a token needs at least {MIN_CHARS} characters"));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("a token is made of visible ASCII characters".to_owned());
+    }
+    Ok(TokenHash::of(text))
 }
 
 /// The message never repeats the text: it may hold a password.

@@ -8,7 +8,7 @@ use crate::cli::App;
 use crate::client::Call;
 use crate::client::types::{DiscoveredService, Discovery, LogRow, Logs};
 use crate::connect::{Connection, Identity};
-use crate::diagnose::{self, Finding, Known, Lacking, Outcome, ServiceKeys};
+use crate::diagnose::{self, Finding, Known, Lacking, Outcome, Quotations, ServiceKeys};
 use crate::error::Result;
 use crate::ui::clean;
 use crate::vault_choice::{Choice, Origin, vault_path};
@@ -117,10 +117,12 @@ impl Reporter {
             Some(session) => rows(connection, &self.vault, session, self.after).await,
             None => Ok(None),
         };
+        let mut quoted = Quotations::default();
         let (tally, mut findings) = match rows {
             Ok(Some((rows, more))) => {
                 let (mut tally, findings) = self.look_at(&rows);
                 tally.more = more;
+                rows.iter().for_each(|row| quoted.add(row));
                 (Some(tally), findings)
             }
             Ok(None) => (None, BTreeMap::new()),
@@ -161,6 +163,10 @@ impl Reporter {
                 self.vault
             ));
         }
+        if let Some(note) = quoted.note() {
+            app.ui
+                .progress(&format!("agent-vault: note: {}", clean(&note)));
+        }
     }
 
     fn look_at(&self, rows: &[LogRow]) -> (Tally, BTreeMap<Finding, usize>) {
@@ -172,11 +178,13 @@ impl Reporter {
             placeholders: &self.discovery.placeholders,
         };
         for row in rows {
-            tally.requests += 1;
-            match diagnose::outcome(row) {
-                Outcome::Brokered => tally.brokered += 1,
-                Outcome::Passed => tally.passed += 1,
-                Outcome::Refused => tally.refused += 1,
+            if !diagnose::is_addendum(row) {
+                tally.requests += 1;
+                match diagnose::outcome(row) {
+                    Outcome::Brokered => tally.brokered += 1,
+                    Outcome::Passed => tally.passed += 1,
+                    Outcome::Refused => tally.refused += 1,
+                }
             }
             for finding in diagnose::findings(row, known) {
                 *findings.entry(finding).or_insert(0) += 1;
@@ -333,6 +341,10 @@ mod tests {
             row("forward", ""),
             row("deny", "no_match"),
             row("deny", "no_match"),
+            LogRow {
+                method: "ADDENDUM".into(),
+                ..row("inject", "")
+            },
         ]);
         assert_eq!(
             tally.line(),

@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::log_sink::StoreSink;
-use super::{Endpoints, KeyState, StartError, StoreState, Unlock, knobs, outbound, own_tls};
+use super::{
+    Endpoints, KeyState, StartError, StoreState, Unlock, knobs, metrics, outbound, own_tls,
+};
 use crate::config::{ServerConfig, TlsMode};
 use crate::error::CliError;
 
@@ -36,6 +38,8 @@ pub(super) struct Engine {
     config: ServerConfig,
     limits: RateLimits,
     proxy_listening: Arc<AtomicBool>,
+    /// The server before this one did not stop in order.
+    after_crash: Arc<AtomicBool>,
     /// Whatever runs besides the listeners: the log writer, retention, the watch on the database, local listeners.
     tasks: TaskTracker,
     /// Ends them.
@@ -121,6 +125,7 @@ impl Engine {
             config: config.clone(),
             limits,
             proxy_listening: Arc::new(AtomicBool::new(false)),
+            after_crash: Arc::new(AtomicBool::new(false)),
             tasks,
             closing,
         };
@@ -148,6 +153,11 @@ impl Engine {
         &self.tasks
     }
 
+    /// Notes that the server before this one did not stop in order.
+    pub(super) fn note_crash(&self) {
+        self.after_crash.store(true, Ordering::Release);
+    }
+
     pub(super) fn ca_pem(&self) -> &Arc<str> {
         &self.ca_pem
     }
@@ -172,7 +182,7 @@ impl Engine {
             .map_err(|error| CliError::new(format!("no randomness: {error}")))?;
         let state = ApiState::with_local_operator(
             self.control.clone(),
-            self.info(endpoints),
+            self.info(endpoints, self.closing.clone()),
             &RateLimits::off(),
             &token,
         );
@@ -190,7 +200,8 @@ impl Engine {
         proxy: Option<TcpListener>,
         shutdown: CancellationToken,
     ) {
-        let state = ApiState::new(self.control.clone(), self.info(endpoints), &self.limits);
+        let info = self.info(endpoints, shutdown.clone());
+        let state = ApiState::new(self.control.clone(), info, &self.limits);
         let router = agent_vault_api::router(state);
         // Bound is as good as listening, and said before the API can be asked for it.
         self.proxy_listening
@@ -229,13 +240,14 @@ impl Engine {
                 auth_failure_window: self.limits.auth.map_or(Duration::ZERO, |auth| auth.window),
                 own_identity: Some(Arc::clone(&self.identity)),
                 require_tls: self.config.tls.value == TlsMode::Required,
+                proxy_protocol_from: self.config.proxy_protocol_from.value.clone(),
                 clock: Arc::new(Timestamp::now),
             },
             shutdown,
         )
     }
 
-    fn info(&self, endpoints: &Endpoints) -> ServerInfo {
+    fn info(&self, endpoints: &Endpoints, closing: CancellationToken) -> ServerInfo {
         let journal = self.journal.clone();
         let flush: FlushLogs = Arc::new(move || {
             let journal = journal.clone();
@@ -254,6 +266,15 @@ impl Engine {
             flush_logs: Some(flush),
             trusted_proxies: self.config.trusted_proxies.value.clone(),
             allow_remote_setup: self.config.allow_remote_setup.value,
+            closing,
+            metrics: Some(metrics::exposition(metrics::Sources {
+                control: self.control.clone(),
+                meters: Arc::clone(self.journal.meters()),
+                upstream: Arc::clone(&self.upstream),
+                issuer: Arc::clone(&self.issuer),
+                after_crash: Arc::clone(&self.after_crash),
+            })),
+            metrics_token: self.config.metrics_token.value,
             tasks: self.tasks.clone(),
         }
     }

@@ -52,6 +52,7 @@ fn row(record: &LogRecord) -> LogAppend<'_> {
         auth_header,
         decision: record.decision.as_str(),
         warnings: &record.warnings,
+        scrubs: record.scrubs,
         created_at: record.at,
     }
 }

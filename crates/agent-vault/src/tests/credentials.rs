@@ -43,6 +43,22 @@ async fn w18_values_come_in_by_every_door_and_show_nowhere() {
 }
 
 #[tokio::test]
+async fn what_the_server_says_of_a_value_is_shown() {
+    let fake = Fake::start().await;
+    fake.on(
+        "POST /v1/credentials",
+        200,
+        json!({"set": ["PIN"], "warnings": ["PIN is short\u{1b}[2J"]}),
+    );
+    let done = Shell::logged_in(&fake.address)
+        .run_with(&["vault", "credential", "set", "PIN=-"], "1234")
+        .await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.err.contains("warning: PIN is short"), "{}", done.err);
+    assert!(!done.err.contains("\u{1b}[2J"));
+}
+
+#[tokio::test]
 async fn bad_values_ask_no_server() {
     let fake = Fake::start().await;
     let shell = Shell::logged_in(&fake.address);

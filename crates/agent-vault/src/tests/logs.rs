@@ -6,7 +6,7 @@ use super::fake::Fake;
 fn rows() -> serde_json::Value {
     json!({"logs": [
         {"id": 3, "method": "POST", "host": "api.pay.example:443", "path": "/v1\u{1b}[31m", "matched_service": "pay", "credential_keys": ["PAY_KEY"],
-         "status": 401, "latency_ms": 12, "error_code": "", "actor_name": "", "created_at": "2026-01-02T03:04:07Z", "decision": "inject", "label": "run: curl"},
+         "status": 401, "latency_ms": 12, "error_code": "", "actor_name": "", "created_at": "2026-01-02T03:04:07Z", "decision": "inject", "label": "run: curl", "scrubs": 3},
         {"id": 2, "method": "GET", "host": "other.example:443", "path": "/", "matched_service": "", "credential_keys": [],
          "status": 403, "latency_ms": 1, "error_code": "no_match", "actor_name": "bot", "created_at": "2026-01-02T03:04:06Z", "decision": "deny", "warnings": ["placeholder_unreplaced:PAY_KEY"]}
     ], "next_cursor": null, "latest_id": 3})
@@ -29,7 +29,11 @@ async fn oldest_first_with_what_mends_each_failure() {
         "{}",
         done.out
     );
-    assert!(done.out.contains("run: curl") && done.out.contains("brokered PAY_KEY"));
+    assert!(
+        done.out.contains("run: curl")
+            && done.out.contains("brokered PAY_KEY")
+            && done.out.contains("3 scrubbed")
+    );
     for mend in [
         "service add --vault work --host other.example",
         "credential set PAY_KEY --vault work",

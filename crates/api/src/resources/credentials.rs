@@ -1,6 +1,7 @@
 //! Credentials of a vault.
 
 use agent_vault_control::{CredentialListing, CredentialView, VaultRef};
+use agent_vault_policy::MIN_SCRUBBED_BYTES;
 use agent_vault_seal::SecretBytes;
 use axum::extract::State;
 use http::StatusCode;
@@ -95,6 +96,23 @@ pub(crate) struct CredentialValues {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StoredKeys {
     set: Vec<String>,
+    /// What the operator should know of them; absent when there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
+}
+
+/// Values that are too short to be looked for in responses.
+fn short_values(values: &[(String, SecretBytes)]) -> Vec<String> {
+    values
+        .iter()
+        .filter(|(_, value)| (1..MIN_SCRUBBED_BYTES).contains(&value.expose().trim_ascii().len()))
+        .map(|(key, _)| {
+            format!(
+                "{key} is shorter than {MIN_SCRUBBED_BYTES} bytes: it is not replaced where a response repeats it"
+            )
+        })
+        .collect()
 }
 
 /// Stores values, all or none.
@@ -106,12 +124,13 @@ pub(crate) async fn set(
     JsonBody(body): JsonBody<CredentialValues>,
 ) -> Outcome<StoredKeys> {
     let vault = VaultRef::from_input(body.vault.as_deref());
+    let warnings = short_values(&body.credentials.0);
     let set = state
         .control()
         .credentials()
         .set(caller.actor(), vault, body.credentials.0)
         .await?;
-    Ok(Answer::ok(StoredKeys { set }))
+    Ok(Answer::ok(StoredKeys { set, warnings }))
 }
 
 /// Names to delete.

@@ -47,6 +47,8 @@ pub(crate) struct LogItem {
     label: String,
     /// What the operator should know about it.
     warnings: Vec<String>,
+    /// How often an injected value was found in the answer, and replaced.
+    scrubs: u32,
     created_at: Stamp,
 }
 
@@ -212,6 +214,7 @@ fn item(entry: LogEntry) -> LogItem {
         session: row.session_id,
         label: row.label,
         warnings: row.warnings,
+        scrubs: row.scrubs,
         created_at: Stamp(row.created_at),
     }
 }

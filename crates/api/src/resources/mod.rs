@@ -6,6 +6,7 @@ pub(crate) mod catalog;
 pub(crate) mod credentials;
 pub(crate) mod discover;
 pub(crate) mod logs;
+pub(crate) mod metrics;
 pub(crate) mod mitm;
 pub(crate) mod page;
 pub(crate) mod services;

@@ -36,7 +36,22 @@ pub(crate) struct ServiceSchema {
     substitutions: Option<Vec<SubstitutionSchema>>,
     /// Whether its credentials go out over TLS only; true when absent.
     require_tls: Option<bool>,
+    scrub: Option<ScrubSchema>,
     select: Option<SelectSchema>,
+}
+
+/// How responses are searched for what was injected.
+#[derive(ToSchema)]
+#[schema(as = ServiceScrub)]
+#[expect(
+    dead_code,
+    reason = "describes what the rule language reads and writes"
+)]
+pub(crate) struct ScrubSchema {
+    /// Whether what is found is replaced; true when absent.
+    enabled: Option<bool>,
+    /// What becomes of a response that cannot be searched: `refuse`, which is meant when absent, or `pass`.
+    undecodable: Option<String>,
 }
 
 /// What a rule injects: the type, and the fields of that type. Values are names of credentials.

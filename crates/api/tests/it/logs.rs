@@ -35,6 +35,7 @@ fn row(world: &World, host: &str, status: u16) -> LogRow {
         auth_header: "Authorization".to_owned(),
         decision: "forward".to_owned(),
         warnings: vec!["a placeholder left unreplaced".to_owned()],
+        scrubs: 2,
         created_at: world.now(),
     }
 }
@@ -119,7 +120,7 @@ async fn pages_cursors_and_filters() {
         json!({"id": 1, "ingress": "mitm", "method": "GET", "host": "api.x.io:443", "path": "/v1", "matched_service": "",
             "credential_keys": [], "status": 200, "latency_ms": 12, "error_code": "", "actor_type": "", "actor_id": "",
             "actor_name": "", "decision": "forward", "session": "00112233445566778899", "label": "run 1",
-            "warnings": ["a placeholder left unreplaced"], "created_at": "2026-03-01T12:00:00Z"})
+            "warnings": ["a placeholder left unreplaced"], "scrubs": 2, "created_at": "2026-03-01T12:00:00Z"})
     );
     for query in [
         "?before=1&after=1",

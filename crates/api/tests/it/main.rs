@@ -18,5 +18,6 @@ mod origin;
 mod serve;
 mod services;
 mod setup;
+mod status;
 mod tokens;
 mod world;

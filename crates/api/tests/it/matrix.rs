@@ -107,6 +107,7 @@ fn cases() -> Vec<Case> {
             .with(json!({"name": "another"}))
             .fresh(),
         get("/v1/admin/vaults", OWNER),
+        get("/metrics", OWNER),
         get(
             "/v1/instance/credential-stores",
             [401, 200, 200, 200, 200, 200, 200, 200, 401],
@@ -286,6 +287,7 @@ async fn every_documented_route_is_in_the_table() {
     let document = world.get("/v1/openapi.json").send().await.json();
     let public = [
         "/health",
+        "/ready",
         "/v1/status",
         "/v1/mitm/ca.pem",
         "/v1/auth/register",

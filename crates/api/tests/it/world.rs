@@ -19,6 +19,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -96,6 +97,9 @@ impl World {
             flush_logs: None,
             trusted_proxies: Vec::new(),
             allow_remote_setup: false,
+            closing: CancellationToken::new(),
+            metrics: Some(Arc::new(|| Box::pin(async { "# EOF\n".to_owned() }))),
+            metrics_token: None,
             tasks: TaskTracker::new(),
         };
         shape(&mut info);

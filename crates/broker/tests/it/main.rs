@@ -282,6 +282,89 @@ fn a_permit_opens_what_its_rule_needs_and_nothing_that_was_moved() {
     assert_eq!(grant.secrets().count(), 1);
 }
 
+/// A value that was replaced is told of for an hour from the first request after the change on; never more than four of
+/// one key.
+#[test]
+fn former_values_are_remembered_for_a_while() {
+    let s = Setting::unlimited();
+    let token = s.scoped(ONE);
+    let put = |value: &[u8]| {
+        let mut record = s.vault(ONE, "one");
+        record.credentials = vec![(key(), s.sealed(ONE, value))];
+        s.broker.put_vault(record);
+    };
+    let former = |now: Timestamp| -> Vec<String> {
+        let principal = s.broker.authenticate(token.expose(), None, now).unwrap();
+        let admission = s.broker.admit(&principal, now).unwrap();
+        let authority = Authority::parse("api.example.com:443").unwrap();
+        let target = RequestTarget::parse("/").unwrap();
+        let headers = HeaderMap::new();
+        let facts = Facts {
+            scheme: Scheme::Https,
+            authority: &authority,
+            target: &target,
+            agent: None,
+            headers: &headers,
+        };
+        let Verdict::Inject(permit) = admission.decide(&facts) else {
+            panic!("no rule");
+        };
+        let grant = permit.grant().unwrap();
+        grant
+            .former()
+            .map(|(_, value)| value.expose_str().unwrap().to_owned())
+            .collect()
+    };
+    let later = |minutes: i64| NOW + SignedDuration::from_mins(minutes);
+    put(b"the first value");
+    put(b"the second value");
+    assert_eq!(former(NOW), ["the first value", "value of one"]);
+    // The time of the second begins with the next request, whenever it comes.
+    put(b"the third value");
+    assert_eq!(
+        former(later(59)),
+        ["the second value", "the first value", "value of one"]
+    );
+    assert_eq!(former(later(61)), ["the second value"]);
+    assert_eq!(former(later(118)), ["the second value"]);
+    assert_eq!(former(later(120)), Vec::<String>::new());
+    for n in 0..9 {
+        put(format!("value number {n}").as_bytes());
+    }
+    assert_eq!(
+        former(later(200)),
+        [
+            "value number 7",
+            "value number 6",
+            "value number 5",
+            "value number 4"
+        ]
+    );
+    // The whole image from another process counts as a change too, and the same value again does not.
+    let sealed = s.sealed(ONE, b"value of an image");
+    let session = SessionRecord {
+        token: token.hash(),
+        public_id: token.hash().to_hex(),
+        expires_at: None,
+        label: None,
+        kind: SessionKind::Scoped {
+            vault: ONE,
+            role: VaultRole::Proxy,
+            minted_by: None,
+        },
+    };
+    for _ in 0..3 {
+        let mut record = s.vault(ONE, "one");
+        record.credentials = vec![(key(), sealed.clone())];
+        s.broker.replace_all(Image {
+            vaults: vec![record],
+            agents: Vec::new(),
+            sessions: vec![session.clone()],
+        });
+    }
+    assert_eq!(former(later(200)).first().unwrap(), "value number 8");
+}
+
 #[tokio::test(start_paused = true)]
 async fn limits_outlive_a_connection_and_a_token() {
     let s = Setting::new(LimitSettings {

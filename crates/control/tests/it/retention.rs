@@ -25,6 +25,7 @@ fn row(instance: &Instance) -> LogRow {
         auth_header: String::new(),
         decision: "forward".to_owned(),
         warnings: Vec::new(),
+        scrubs: 0,
         created_at: instance.now(),
     }
 }

@@ -1,34 +1,27 @@
 //! The placeholders that a vault is known by, to notice one that leaves for an upstream as it is.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use super::RuleSet;
 use crate::credential::CredentialKey;
+use crate::leftover::{CONVERSATION, LeftoverWatch, Leftovers, note_in_head};
 use crate::service::Service;
-use crate::surface::{BodyWatch, Finder, basic_credentials};
+use crate::surface::{Finder, basic_credentials};
 
-/// A placeholder that some rule or credential of the vault is known by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownPlaceholder {
-    /// The text.
-    pub text: String,
-    /// The credential that it stands for, unless it only selects a rule.
-    pub key: Option<CredentialKey>,
-    /// The services that replace it or are chosen by it, in stored order.
-    pub services: Vec<String>,
-}
-
-/// All of a vault's, and one search for them.
+/// All placeholders that stand for a credential of the vault, and one search for them. One that only selects a rule stands for none and
+/// is to leave as it is.
 #[derive(Debug)]
 pub(crate) struct Known {
-    finder: Finder,
-    placeholders: Vec<KnownPlaceholder>,
-    /// Position in `placeholders` by the finder's pattern. A placeholder has a second pattern where a form would spell it otherwise.
-    by_pattern: Vec<usize>,
+    placeholders: Finder,
+    /// The same, and behind them what marks a conversation with a model.
+    with_marks: Finder,
+    /// The credential of each pattern. A placeholder has a second pattern where a form would spell it otherwise.
+    keys: Vec<CredentialKey>,
+    /// Of the placeholders, in bytes.
     shortest: usize,
+    /// Of all patterns, in bytes.
     longest: usize,
 }
 
@@ -38,33 +31,46 @@ impl Known {
         services: &[Service],
         own_placeholders: &BTreeMap<CredentialKey, String>,
     ) -> Option<Self> {
-        let placeholders = collect(services, own_placeholders);
-        let plain = placeholders.iter().map(|known| known.text.clone());
-        // Of the characters that a placeholder may have, browsers' and Node's encoders of forms escape this one.
-        let escaped = placeholders
+        let mut known: BTreeMap<String, CredentialKey> = BTreeMap::new();
+        let substituted = services
             .iter()
-            .enumerate()
-            .filter(|(_, known)| known.text.contains('~'))
-            .map(|(position, known)| (position, known.text.replace('~', "%7E")));
-        let (by_pattern, texts): (Vec<usize>, Vec<String>) =
-            plain.enumerate().chain(escaped).unzip();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            .flat_map(|service| &service.substitutions)
+            .map(|s| (s.placeholder.as_str(), &s.key));
+        let own = own_placeholders
+            .iter()
+            .map(|(key, text)| (text.as_str(), key));
+        for (text, key) in own.chain(substituted) {
+            // Of the characters that a placeholder may have, browsers' and Node's encoders of forms escape this one.
+            for spelt in [text.to_owned(), text.replace('~', "%7E")] {
+                known.entry(spelt).or_insert_with(|| key.clone());
+            }
+        }
+        let (texts, keys): (Vec<String>, Vec<CredentialKey>) = known.into_iter().unzip();
+        let mut texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let placeholders = Finder::build(&texts)?;
+        let shortest = texts.iter().map(|text| text.len()).min().unwrap_or(0);
+        texts.extend(CONVERSATION);
         Some(Self {
-            finder: Finder::build(&texts)?,
-            shortest: texts.iter().map(|text| text.len()).min().unwrap_or(0),
-            longest: texts.iter().map(|text| text.len()).max().unwrap_or(0),
             placeholders,
-            by_pattern,
+            with_marks: Finder::build(&texts)?,
+            keys,
+            shortest,
+            longest: texts.iter().map(|text| text.len()).max().unwrap_or(0),
         })
     }
 
-    pub(crate) fn finder(&self) -> &Finder {
-        &self.finder
+    /// What searches for the placeholders, and for the marks of a conversation where it is not yet known to be one.
+    pub(crate) fn finder(&self, with_marks: bool) -> &Finder {
+        if with_marks {
+            &self.with_marks
+        } else {
+            &self.placeholders
+        }
     }
 
-    /// The placeholder of one of the finder's patterns.
-    pub(crate) fn of_pattern(&self, pattern: usize) -> Option<&KnownPlaceholder> {
-        self.placeholders.get(*self.by_pattern.get(pattern)?)
+    /// The credential that a pattern stands for; nothing for a mark.
+    pub(crate) fn key(&self, pattern: usize) -> Option<&CredentialKey> {
+        self.keys.get(pattern)
     }
 
     /// Length of the longest pattern in bytes.
@@ -72,11 +78,26 @@ impl Known {
         self.longest
     }
 
-    fn first_in(&self, text: &[u8]) -> Option<&KnownPlaceholder> {
+    fn note_all(&self, text: &[u8], found: &mut Leftovers) {
         if text.len() < self.shortest {
-            return None;
+            return;
         }
-        self.of_pattern(self.finder.first(text)?)
+        let mut from = 0;
+        while let Some(hit) = self.placeholders.next(text, from) {
+            from = hit.end;
+            if let Some(key) = self.key(hit.pattern) {
+                note_in_head(found, key);
+            }
+        }
+    }
+
+    fn note_fields(&self, fields: &HeaderMap, found: &mut Leftovers) {
+        for value in fields.values() {
+            self.note_all(value.as_bytes(), found);
+            if let Some(inside) = basic_credentials(value.as_bytes()) {
+                self.note_all(&inside, found);
+            }
+        }
     }
 }
 
@@ -87,71 +108,32 @@ impl RuleSet {
         self.known.is_some()
     }
 
-    /// The first placeholder of this vault in a target or in header values, inside Basic credentials too. To be asked about the request
-    /// as it goes out: what is found there leaves unreplaced.
+    /// The placeholders of this vault in a target and in header values, inside Basic credentials too. To be asked about the request as
+    /// it goes out: what is found there leaves unreplaced. Allocates nothing where nothing is found.
     #[must_use]
-    pub fn unreplaced_in(&self, target: &str, headers: &HeaderMap) -> Option<&KnownPlaceholder> {
-        if !self.knows_placeholders() {
-            return None;
+    pub fn leftovers_in_head(&self, target: &str, headers: &HeaderMap) -> Leftovers {
+        let mut found = Leftovers::default();
+        if let Some(known) = &self.known {
+            known.note_all(target.as_bytes(), &mut found);
+            known.note_fields(headers, &mut found);
         }
-        self.known_placeholder_in(target.as_bytes()).or_else(|| {
-            headers.values().find_map(|value| {
-                self.known_placeholder_in(value.as_bytes())
-                    .or_else(|| self.known_placeholder_in(&basic_credentials(value.as_bytes())?))
-            })
-        })
+        found
     }
 
-    /// A watch for the body that follows a head with these fields, as it goes out: what it finds leaves unreplaced. Nothing when there
-    /// is nothing to look for, or when it is a body that cannot be looked into or whose type says nothing of values.
+    /// A watch for a body of this type, or for the messages of a WebSocket, as they go out: what it finds leaves unreplaced. Nothing
+    /// when the vault has no placeholder.
     #[must_use]
-    pub fn watch_body(&self, headers: &HeaderMap) -> Option<BodyWatch> {
-        BodyWatch::of(self.known.as_ref()?, headers)
-    }
-
-    /// The first placeholder of this vault in the text. For telling people about one that leaves for an upstream unreplaced.
-    #[must_use]
-    pub fn known_placeholder_in(&self, text: &[u8]) -> Option<&KnownPlaceholder> {
-        self.known.as_ref().map(Arc::as_ref)?.first_in(text)
+    pub fn watch(&self, content_type: Option<&HeaderValue>) -> Option<LeftoverWatch> {
+        Some(LeftoverWatch::of(self.known.as_ref()?, content_type))
     }
 }
 
-fn collect(
-    services: &[Service],
-    own_placeholders: &BTreeMap<CredentialKey, String>,
-) -> Vec<KnownPlaceholder> {
-    let mut known: BTreeMap<&str, KnownPlaceholder> = BTreeMap::new();
-    for (key, text) in own_placeholders {
-        known.entry(text).or_insert_with(|| KnownPlaceholder {
-            text: text.clone(),
-            key: Some(key.clone()),
-            services: Vec::new(),
-        });
+impl LeftoverWatch {
+    /// The placeholders in the trailers of the body.
+    #[must_use]
+    pub fn leftovers_in_trailers(&self, trailers: &HeaderMap) -> Leftovers {
+        let mut found = Leftovers::default();
+        self.known().note_fields(trailers, &mut found);
+        found
     }
-    for service in services {
-        let substitutions = service
-            .substitutions
-            .iter()
-            .map(|s| (s.placeholder.as_str(), Some(&s.key)));
-        let selecting = service
-            .select
-            .placeholder
-            .iter()
-            .map(|text| (text.as_str(), None));
-        for (text, key) in substitutions.chain(selecting) {
-            let entry = known.entry(text).or_insert_with(|| KnownPlaceholder {
-                text: text.to_owned(),
-                key: None,
-                services: Vec::new(),
-            });
-            if entry.key.is_none() {
-                entry.key = key.cloned();
-            }
-            let name = service.name.to_string();
-            if entry.services.last() != Some(&name) {
-                entry.services.push(name);
-            }
-        }
-    }
-    known.into_values().collect()
 }

@@ -17,7 +17,6 @@ use crate::surface::{Finder, RuleSurfaces};
 use crate::target::RequestTarget;
 
 pub(crate) use known::Known;
-pub use known::KnownPlaceholder;
 
 /// What happens to requests that no rule matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,7 +6,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Auth, Service};
+use super::{Auth, Scrub, Service, Undecodable};
 
 /// A service as written. Unknown and repeated fields are errors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct ServiceDraft {
     /// True when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require_tls: Option<bool>,
+    /// How responses are searched; searched and refused where that is impossible, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<ScrubDraft>,
     /// What chooses this rule among its like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select: Option<SelectDraft>,
@@ -92,6 +95,18 @@ pub struct SubstitutionDraft {
     /// Limits the header surface to these fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<Vec<String>>,
+}
+
+/// The `scrub` object as written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScrubDraft {
+    /// True when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// `refuse`, which is meant when absent, or `pass`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undecodable: Option<String>,
 }
 
 /// The `select` object as written.
@@ -182,6 +197,11 @@ impl From<&Service> for ServiceDraft {
             auth: Some(auth),
             substitutions: (!substitutions.is_empty()).then_some(substitutions),
             require_tls: (!service.require_tls).then_some(false),
+            scrub: (service.scrub != Scrub::default()).then(|| ScrubDraft {
+                enabled: (!service.scrub.enabled).then_some(false),
+                undecodable: (service.scrub.undecodable != Undecodable::Refuse)
+                    .then(|| service.scrub.undecodable.as_str().to_owned()),
+            }),
             select,
         }
     }

@@ -8,7 +8,7 @@ mod wire;
 
 use std::fmt;
 
-pub use draft::{AuthDraft, SelectDraft, ServiceDraft, SubstitutionDraft};
+pub use draft::{AuthDraft, ScrubDraft, SelectDraft, ServiceDraft, SubstitutionDraft};
 pub use validate::{MAX_SERVICES, MAX_SUBSTITUTIONS, ServiceError, ValidationOptions};
 
 use crate::credential::CredentialKey;
@@ -40,8 +40,48 @@ pub struct Service {
     pub substitutions: Vec<Substitution>,
     /// Whether its credentials go out over TLS only. On by default.
     pub require_tls: bool,
+    /// Whether responses are searched for what was injected. On by default.
+    pub scrub: Scrub,
     /// Which agent, or which placeholder in the request, chooses this rule among rules for the same host, port and path.
     pub select: Select,
+}
+
+/// How responses are searched for what a rule injects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrub {
+    /// What is found is replaced.
+    pub enabled: bool,
+    /// What is done with a response that cannot be searched.
+    pub undecodable: Undecodable,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            undecodable: Undecodable::Refuse,
+        }
+    }
+}
+
+/// What is done with a response whose body is encoded in a way that cannot be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undecodable {
+    /// The agent gets an error instead.
+    Refuse,
+    /// The agent gets it as it is; the request log says so.
+    Pass,
+}
+
+impl Undecodable {
+    /// The name in files and on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Pass => "pass",
+        }
+    }
 }
 
 /// What a rule injects. Fields hold names of credentials, never values.

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::draft::{AuthDraft, SelectDraft, ServiceDraft, SubstitutionDraft};
+use super::draft::{AuthDraft, ScrubDraft, SelectDraft, ServiceDraft, SubstitutionDraft};
 use super::wire::split_inline;
 use super::{
-    Auth, MAX_PLACEHOLDER_BYTES, Placeholder, Select, Service, Substitution, Surface, SurfaceSet,
+    Auth, MAX_PLACEHOLDER_BYTES, Placeholder, Scrub, Select, Service, Substitution, Surface,
+    SurfaceSet, Undecodable,
 };
 use crate::authority::parse_port;
 use crate::credential::CredentialKey;
@@ -199,6 +200,11 @@ impl Service {
             .unwrap_or_default()
             .validate()
             .map_err(|error| error.within("select"))?;
+        let scrub = draft
+            .scrub
+            .unwrap_or_default()
+            .validate()
+            .map_err(|error| error.within("scrub"))?;
         Ok(Self {
             name,
             host: matcher.host,
@@ -208,7 +214,25 @@ impl Service {
             auth,
             substitutions,
             require_tls: draft.require_tls.unwrap_or(true),
+            scrub,
             select,
+        })
+    }
+}
+
+impl ScrubDraft {
+    fn validate(self) -> Result<Scrub, ServiceError> {
+        let undecodable = match self.undecodable.as_deref() {
+            None | Some("refuse") => Undecodable::Refuse,
+            Some("pass") => Undecodable::Pass,
+            Some(other) => {
+                let message = format!("{} is neither `refuse` nor `pass`", quoted(other));
+                return Err(ServiceError::new("undecodable", message));
+            }
+        };
+        Ok(Scrub {
+            enabled: self.enabled.unwrap_or(true),
+            undecodable,
         })
     }
 }

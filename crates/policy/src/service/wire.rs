@@ -19,10 +19,12 @@ impl Service {
         serde_json::to_value(ServiceDraft::from(self)).unwrap_or(Value::Null)
     }
 
-    /// The stored form of a vault's services.
+    /// The stored form of a vault's services. Headers keep their order, which a [`Value`] would not.
     #[must_use]
     pub fn list_to_json(services: &[Self]) -> String {
-        Value::Array(services.iter().map(Self::to_wire).collect()).to_string()
+        let drafts: Vec<ServiceDraft> = services.iter().map(ServiceDraft::from).collect();
+        // As above; what is no list is read as an error.
+        serde_json::to_string(&drafts).unwrap_or_default()
     }
 
     /// Reads a stored list; with [`ValidationOptions::stored`], so that a change of mode does not turn old rules into errors. Rules

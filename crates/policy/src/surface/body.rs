@@ -74,7 +74,7 @@ impl Rule {
 }
 
 /// Whether a `Content-Encoding` leaves the body readable.
-pub(super) fn is_uncompressed(content_encoding: &str) -> bool {
+fn is_uncompressed(content_encoding: &str) -> bool {
     content_encoding
         .split(',')
         .map(str::trim)
@@ -83,7 +83,7 @@ pub(super) fn is_uncompressed(content_encoding: &str) -> bool {
 
 /// What a body's type means for replacing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum MediaType {
+pub(crate) enum MediaType {
     Form,
     Json,
     Multipart {
@@ -97,7 +97,7 @@ pub(super) enum MediaType {
 
 impl MediaType {
     /// Parses leniently: what cannot be parsed counts as other.
-    pub(super) fn parse(content_type: Option<&str>) -> Self {
+    pub(crate) fn parse(content_type: Option<&str>) -> Self {
         let Some(text) = content_type else {
             return Self::Other;
         };

@@ -9,7 +9,6 @@ mod header;
 mod multipart;
 mod target;
 mod websocket;
-mod whole_value;
 
 use std::sync::Arc;
 
@@ -17,10 +16,10 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use http::HeaderName;
 use zeroize::Zeroizing;
 
+pub(crate) use body::MediaType;
 use encode::Encoding;
 pub(crate) use header::{basic_credentials, injected_names};
 pub use websocket::{Fed, WebsocketRewriter};
-pub use whole_value::BodyWatch;
 
 use crate::credential::CredentialKey;
 use crate::header_field::HeaderUnsafe;

@@ -123,7 +123,7 @@ fn parts<'b>(body: &'b [u8], delimiter: &'b [u8]) -> impl Iterator<Item = Part> 
 }
 
 /// Behind a delimiter: optional spaces and the line break. Nothing at the closing delimiter and elsewhere.
-pub(super) fn skip_padding(body: &[u8], position: usize) -> Option<usize> {
+fn skip_padding(body: &[u8], position: usize) -> Option<usize> {
     let rest = body.get(position..)?;
     let padding = rest
         .iter()
@@ -132,11 +132,6 @@ pub(super) fn skip_padding(body: &[u8], position: usize) -> Option<usize> {
     let line = rest.get(padding..)?;
     line.starts_with(b"\r\n")
         .then(|| position.saturating_add(padding).saturating_add(2))
-}
-
-/// Whether a part with this head is text, and so rewritten.
-pub(super) fn is_text(head: &[u8]) -> bool {
-    TextHead::read(head).is_some()
 }
 
 /// The head of a part that is text.

@@ -421,39 +421,29 @@ fn an_explicit_placeholder_is_required_even_without_rivals() {
 fn unreplaced_placeholders_are_known() {
     let own = BTreeMap::from([("A".parse().unwrap(), "ghp_0000000000aaaa".to_owned())]);
     let services = vec![service(
-        r#"{"name":"bot","host":"api.x.com","auth":{"type":"passthrough"},"substitutions":[{"key":"BOT","placeholder":"__bot__"}]}"#,
+        r#"{"name":"bot","host":"api.x.com","auth":{"type":"passthrough"},"select":{"placeholder":"work-account"},"substitutions":[{"key":"BOT","placeholder":"__bot__"}]}"#,
     )];
     let set = RuleSet::compile(services, UnmatchedPolicy::Passthrough, &own);
     let found = |request: Request| {
-        set.unreplaced_in(request.target.as_str(), &request.headers)
-            .map(|known| {
-                format!(
-                    "{} {} {}",
-                    known.text,
-                    known.key.as_ref().map_or("", |key| key.as_str()),
-                    known.services.join(",")
-                )
-            })
+        set.leftovers_in_head(request.target.as_str(), &request.headers)
+            .iter()
+            .map(|(key, standing)| format!("{key} {standing:?}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let to = || Request::to("api.x.com/");
-    assert_eq!(found(to()), None);
+    assert_eq!(found(to()), "");
+    // All of them, each once.
     assert_eq!(
-        found(Request::to("api.x.com/__bot__/x")).unwrap(),
-        "__bot__ BOT bot"
+        found(Request::to("api.x.com/__bot__/x?a=__bot__").with("x", "ghp_0000000000aaaa")),
+        "BOT Sent, A Sent"
     );
+    assert_eq!(found(to().with("x", "a __bot__")), "BOT Sent");
     assert_eq!(
-        found(to().with("x", "a __bot__")).unwrap(),
-        "__bot__ BOT bot"
+        found(to().with("authorization", "Basic eDpnaHBfMDAwMDAwMDAwMGFhYWE=")),
+        "A Sent"
     );
-    assert_eq!(
-        found(to().with("authorization", "Basic eDpnaHBfMDAwMDAwMDAwMGFhYWE=")).unwrap(),
-        "ghp_0000000000aaaa A "
-    );
-    assert_eq!(
-        set.known_placeholder_in(b"{\"a\":\"__bot__\"}")
-            .unwrap()
-            .text,
-        "__bot__"
-    );
+    // One that only selects is to leave.
+    assert_eq!(found(to().with("x", "work-account")), "");
     assert!(!rules(Vec::new()).knows_placeholders());
 }

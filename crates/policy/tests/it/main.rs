@@ -8,6 +8,7 @@
 mod corpora;
 mod decide;
 mod egress;
+mod leftover;
 mod merge;
 mod properties;
 mod reference;
@@ -15,4 +16,3 @@ mod services;
 mod support;
 mod surfaces;
 mod websocket;
-mod whole_value;

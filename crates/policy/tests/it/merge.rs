@@ -1,8 +1,8 @@
 //! Changing a list of services.
 
 use agent_vault_policy::{
-    ReferenceError, Service, ServiceDraft, ValidationOptions, find_service, keep_unstated,
-    remove_service, set_enabled, upsert,
+    ReferenceError, Service, ServiceDraft, Undecodable, ValidationOptions, find_service,
+    keep_unstated, remove_service, set_enabled, upsert,
 };
 
 use crate::support::{bearer, service};
@@ -26,7 +26,7 @@ fn stored() -> Vec<Service> {
         bearer(
             "two",
             "api.x.com:8443",
-            r#","enabled":false,"require_tls":false,"substitutions":[{"key":"A","placeholder":"__a__"}]"#,
+            r#","enabled":false,"require_tls":false,"scrub":{"undecodable":"pass"},"substitutions":[{"key":"A","placeholder":"__a__"}]"#,
         ),
         bearer("three", "b.x.com", ""),
     ]
@@ -127,6 +127,15 @@ fn w33_edits_may_keep_what_they_do_not_say() {
     let merged =
         Service::from_draft(keep_unstated(&stored(), edit, &OPTIONS).unwrap(), &OPTIONS).unwrap();
     assert!(!merged.enabled && !merged.require_tls && merged.substitutions.len() == 1);
+    assert_eq!(merged.scrub.undecodable, Undecodable::Pass);
+    // Half of the switch leaves the other half.
+    let edit = draft(r#"{"name":"two","scrub":{"enabled":false}}"#);
+    let half =
+        Service::from_draft(keep_unstated(&stored(), edit, &OPTIONS).unwrap(), &OPTIONS).unwrap();
+    assert_eq!(
+        (half.scrub.enabled, half.scrub.undecodable),
+        (false, Undecodable::Pass)
+    );
     assert_eq!(merged.inline_host(), "api.x.com:9443");
     // Only the state.
     let edit = draft(r#"{"name":"two","enabled":true}"#);

@@ -31,6 +31,7 @@ services:
     port: 8443
     path: /v1/*
     require_tls: false
+    scrub: {enabled: false, undecodable: pass}
     select: {agents: [bot-1], placeholder: ghp_00000000}
     auth: {type: bearer, token: APART}
 "#;
@@ -62,7 +63,7 @@ fn the_documented_file_reads_and_has_its_wire_form() {
             json!({"name":"bot","host":"api.bot.example","auth":{"type":"passthrough"},
                 "substitutions":[{"key":"BOT_TOKEN","placeholder":"__bot_token__","in":["path"]}]}),
             json!({"name":"apart","host":"api.apart.example:8443/v1/*","auth":{"type":"bearer","token":"APART"},
-                "require_tls":false,"select":{"agents":["bot-1"],"placeholder":"ghp_00000000"}}),
+                "require_tls":false,"scrub":{"enabled":false,"undecodable":"pass"},"select":{"agents":["bot-1"],"placeholder":"ghp_00000000"}}),
         ]
     );
     let json = Service::list_to_json(&services);

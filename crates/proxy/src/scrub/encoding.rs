@@ -1,17 +1,16 @@
 //! Content codings of scrubbed exchanges: what the request may ask for, and what is done with the response.
 
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, HeaderValue, RANGE,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    HeaderName, HeaderValue, RANGE,
 };
 use http::{HeaderMap, Method, StatusCode};
 
 /// Most codings of one body that are undone.
 const MAX_CODINGS: usize = 2;
 
-/// Fields that describe the encoded bytes and are untrue for the decoded ones.
-const OF_ENCODED_BYTES: [HeaderName; 6] = [
-    CONTENT_ENCODING,
-    CONTENT_LENGTH,
+/// Fields that are untrue once the bytes of a body have changed.
+const DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-digest"),
     HeaderName::from_static("repr-digest"),
     HeaderName::from_static("content-md5"),
@@ -66,7 +65,8 @@ impl Coding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoding(pub(super) Vec<Coding>);
 
-/// A response whose body cannot be looked into. It must not reach the agent: the upstream's fault, 502.
+/// A response whose body cannot be looked into. Unless the service says otherwise it must not reach the agent: the upstream's
+/// fault, 502.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodingError {
     /// The upstream used a coding that the request did not offer.
@@ -81,6 +81,22 @@ pub enum EncodingError {
     /// A range of compressed bytes, which cannot be decompressed by itself.
     #[error("the upstream answered with a part of a compressed body, which cannot be scrubbed")]
     Partial,
+    /// gRPC or Connect messages that are compressed one by one, although the request did not offer it.
+    #[error("the upstream compressed each of its messages, which cannot be scrubbed")]
+    Messages,
+}
+
+impl EncodingError {
+    /// Why, in one word, for the log.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "unknown_coding",
+            Self::TooMany => "too_many_codings",
+            Self::Partial => "part_of_an_encoded_body",
+            Self::Messages => "encoded_messages",
+        }
+    }
 }
 
 /// Prepares a response for scrubbing: says how its body must be decoded, and then removes the fields that will be
@@ -104,6 +120,9 @@ pub fn decode_for_scrub(
         return Ok(None);
     }
     let head = method == Method::HEAD;
+    if !head && compresses_messages(headers) {
+        return Err(EncodingError::Messages);
+    }
     let codings = match codings(headers) {
         Ok(codings) if codings.is_empty() => return Ok(None),
         Err(_) if head => return Ok(None),
@@ -112,14 +131,83 @@ pub fn decode_for_scrub(
     if status == StatusCode::PARTIAL_CONTENT && !head {
         return Err(EncodingError::Partial);
     }
-    for name in OF_ENCODED_BYTES {
+    for name in [CONTENT_ENCODING, CONTENT_LENGTH]
+        .into_iter()
+        .chain(DIGESTS)
+    {
         headers.remove(name);
     }
     Ok((!head).then_some(Decoding(codings)))
 }
 
+/// Makes the head of a response true again after its body was changed in place: digests go, and nobody may put ranges of
+/// the original and of what was sent together (a weak validator cannot do that, RFC 9110 section 13.1.5).
+pub fn body_changed(headers: &mut HeaderMap, length: u64) {
+    headers.insert(CONTENT_LENGTH, length.into());
+    for name in DIGESTS {
+        headers.remove(name);
+    }
+    headers.remove(ACCEPT_RANGES);
+    if let Some(tag) = headers.get_mut(ETAG)
+        && !tag.as_bytes().starts_with(b"W/")
+        && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat())
+    {
+        *tag = weak;
+    }
+}
+
+/// Whether the format of a body counts its own bytes, so that what is replaced in it must keep its length: gRPC, the
+/// binary serializations, git's packet lines, archives, media.
+#[must_use]
+pub fn counts_bytes(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(CONTENT_TYPE) else {
+        return false;
+    };
+    let kind = kind.as_bytes();
+    let kind = kind
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii()
+        .to_ascii_lowercase();
+    [b"image/".as_slice(), b"audio/", b"video/", b"font/"]
+        .iter()
+        .any(|family| kind.starts_with(family) && !kind.ends_with(b"+xml"))
+        || kind
+            .strip_prefix(b"application/".as_slice())
+            .is_some_and(|kind| {
+                [b"grpc".as_slice(), b"connect+", b"x-git-", b"proto"]
+                    .iter()
+                    .any(|family| kind.starts_with(family))
+                    || [b"protobuf".as_slice(), b"msgpack", b"cbor", b"bson", b"zip"]
+                        .iter()
+                        .any(|format| kind.ends_with(format))
+                    || [
+                        b"octet-stream".as_slice(),
+                        b"vnd.amazon.eventstream",
+                        b"vnd.apache.thrift.binary",
+                        b"pdf",
+                        b"wasm",
+                        b"x-tar",
+                        b"zstd",
+                    ]
+                    .contains(&kind)
+            })
+}
+
+/// gRPC and Connect compress message by message. Their offers were withdrawn, but not every server asks.
+fn compresses_messages(headers: &HeaderMap) -> bool {
+    ["grpc-encoding", "connect-content-encoding"]
+        .iter()
+        .flat_map(|name| headers.get_all(*name))
+        .any(|coding| {
+            let coding = coding.as_bytes().trim_ascii();
+            !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+        })
+}
+
 /// The codings of a message in the order in which they are undone, without `identity`.
-fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, EncodingError> {
+pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, EncodingError> {
     let mut codings = Vec::new();
     for value in headers.get_all(CONTENT_ENCODING) {
         let unknown = |bytes: &[u8]| EncodingError::Unknown {

@@ -10,111 +10,118 @@ use zeroize::Zeroizing;
 
 /// Shortest value that is looked for, in bytes.
 ///
-/// Below it a value is not much of a secret and too likely to be an innocent part of any text: masking every `1234`
-/// would shred the agent's data and protect nothing. A short password of a `Basic` pair is still covered by the pair
-/// (`user:password`), which the caller passes as one more value.
-pub const MIN_VALUE_BYTES: usize = 6;
+/// A short password of a `Basic` pair is still covered by the pair (`user:password`), which the caller passes as one more
+/// value.
+pub const MIN_VALUE_BYTES: usize = agent_vault_policy::MIN_SCRUBBED_BYTES;
 
 /// Longest value that is looked for as one piece, in bytes; a longer one is looked for piece by piece.
 pub const MAX_PIECE_BYTES: usize = 32 * 1024;
 
-/// What the bytes of a found form are overwritten with; always as many bytes as were found.
-///
-/// Whatever the spelling, decoding the result gives asterisks: a client that decodes an echoed base64 blob gets
-/// `***` where the value stood instead of a decoding error.
+/// How a form is written, and so how what takes its place must be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mask {
-    /// `*` throughout.
-    Stars,
-    /// Base64 digits of asterisks; `phase` is the position of the first digit within its group of four.
+pub(super) enum Spelling {
+    /// Raw, JSON, HTML: a label needs no escaping in any of them.
+    Plain,
+    /// Percent-encoded.
+    Percent,
+    /// Hexadecimal digits.
+    Hex {
+        /// `2A` and not `2a`.
+        upper: bool,
+    },
+    /// Base64 digits of a value that starts `before` bytes into a group of three. The digits that it shares with its
+    /// neighbours are not part of the form.
     Base64 {
-        /// 0..=3.
-        phase: u8,
+        /// 0..=2.
+        before: u8,
     },
-    /// The same for digits that end with a lone byte: the last digit, at `last`, has but two bits of an asterisk.
-    Base64End {
-        /// 0..=3.
-        phase: u8,
-        /// Offset of the last digit.
-        last: usize,
+    /// Base64 digits, some of them escaped for JSON or a URL.
+    EscapedBase64 {
+        /// 0..=2.
+        before: u8,
+        /// How many digits.
+        digits: usize,
     },
-    /// Hexadecimal digits of asterisks, `2a`.
-    HexLower,
-    /// Hexadecimal digits of asterisks, `2A`.
-    HexUpper,
 }
 
-impl Mask {
-    /// Returns the byte that stands `offset` bytes after the start of a masked form.
-    pub(super) fn byte(self, offset: usize) -> u8 {
-        match self {
-            Self::Stars => b'*',
-            Self::Base64End { last, .. } if offset == last => b'g',
-            Self::Base64 { phase } | Self::Base64End { phase, .. } => {
-                match (offset + usize::from(phase)) % 4 {
-                    0 => b'K',
-                    1 => b'i',
-                    2 => b'o',
-                    _ => b'q',
-                }
-            }
-            Self::HexLower | Self::HexUpper if offset.is_multiple_of(2) => b'2',
-            Self::HexLower => b'a',
-            Self::HexUpper => b'A',
-        }
+/// Position of the first base64 digit that depends on nothing before a value which starts `before` bytes into a group.
+pub(super) fn first_digit(before: u8) -> usize {
+    match before {
+        0 => 0,
+        1 => 2,
+        _ => 3,
     }
 }
 
 /// One spelling of a value.
 pub(super) struct Form {
     pub(super) bytes: Zeroizing<Vec<u8>>,
-    pub(super) mask: Mask,
+    pub(super) spelling: Spelling,
+    /// Length of the value itself.
+    pub(super) value_len: usize,
+    /// Which of the secrets it is a spelling of.
+    pub(super) secret: usize,
 }
 
 /// Returns all spellings of `values`, sorted by their bytes and without repeats.
 ///
-/// Values shorter than [`MIN_VALUE_BYTES`] yield nothing.
-pub(super) fn all(values: &[&[u8]]) -> Vec<Form> {
-    let mut forms = Forms(Vec::new());
-    for value in values {
+/// Values shorter than [`MIN_VALUE_BYTES`] yield nothing. Of two values with a spelling in common the first one counts.
+pub(super) fn all<'v>(values: impl IntoIterator<Item = &'v [u8]>) -> Vec<Form> {
+    let mut forms = Vec::new();
+    for (secret, value) in values.into_iter().enumerate() {
         for piece in value.chunks(MAX_PIECE_BYTES) {
-            forms.add_value(piece);
+            Forms::of(&mut forms, secret, piece);
         }
         // A value stored with a trailing newline is sent without it in a header.
         let trimmed = value.trim_ascii();
         if trimmed.len() != value.len() {
             for piece in trimmed.chunks(MAX_PIECE_BYTES) {
-                forms.add_value(piece);
+                Forms::of(&mut forms, secret, piece);
             }
         }
     }
-    let mut forms = forms.0;
-    forms.sort_by(|a, b| a.bytes.cmp(&b.bytes).then(a.mask.cmp(&b.mask)));
+    forms.sort_by(|a: &Form, b: &Form| {
+        (&*a.bytes, a.secret, a.spelling).cmp(&(&*b.bytes, b.secret, b.spelling))
+    });
     forms.dedup_by(|later, kept| later.bytes == kept.bytes);
     forms
 }
 
-struct Forms(Vec<Form>);
+struct Forms<'f> {
+    all: &'f mut Vec<Form>,
+    secret: usize,
+    value_len: usize,
+}
 
-impl Forms {
-    fn add(&mut self, bytes: Vec<u8>, mask: Mask) {
-        let bytes = Zeroizing::new(bytes);
-        if bytes.len() >= MIN_VALUE_BYTES {
-            self.0.push(Form { bytes, mask });
-        }
-    }
-
-    fn add_value(&mut self, value: &[u8]) {
+impl<'f> Forms<'f> {
+    fn of(all: &'f mut Vec<Form>, secret: usize, value: &[u8]) {
         if value.len() < MIN_VALUE_BYTES {
             return;
         }
-        self.add(value.to_vec(), Mask::Stars);
-        self.add_json(value);
-        self.add_html(value);
-        self.add_percent(value);
-        self.add_base64(value);
-        self.add(hex(value, HEX_LOWER), Mask::HexLower);
-        self.add(hex(value, HEX_UPPER), Mask::HexUpper);
+        let mut forms = Self {
+            all,
+            secret,
+            value_len: value.len(),
+        };
+        forms.add(value.to_vec(), Spelling::Plain);
+        forms.add_json(value);
+        forms.add_html(value);
+        forms.add_percent(value);
+        forms.add_base64(value);
+        forms.add(hex(value, HEX_LOWER), Spelling::Hex { upper: false });
+        forms.add(hex(value, HEX_UPPER), Spelling::Hex { upper: true });
+    }
+
+    fn add(&mut self, bytes: Vec<u8>, spelling: Spelling) {
+        let bytes = Zeroizing::new(bytes);
+        if bytes.len() >= MIN_VALUE_BYTES {
+            self.all.push(Form {
+                bytes,
+                spelling,
+                value_len: self.value_len,
+                secret: self.secret,
+            });
+        }
     }
 
     fn add_json(&mut self, value: &[u8]) {
@@ -124,9 +131,9 @@ impl Forms {
         for style in JSON_STYLES {
             let once = Zeroizing::new(style.escape(text));
             if style.nests && *once != text {
-                self.add(style.escape(&once).into_bytes(), Mask::Stars);
+                self.add(style.escape(&once).into_bytes(), Spelling::Plain);
             }
-            self.add(once.as_bytes().to_vec(), Mask::Stars);
+            self.add(once.as_bytes().to_vec(), Spelling::Plain);
         }
     }
 
@@ -150,15 +157,18 @@ impl Forms {
                     other => out.push(other),
                 }
             }
-            self.add(out, Mask::Stars);
+            self.add(out, Spelling::Plain);
         }
     }
 
     fn add_percent(&mut self, value: &[u8]) {
-        for style in PERCENT_STYLES {
-            for digits in [HEX_LOWER, HEX_UPPER] {
-                self.add(style.encode(value, digits), Mask::Stars);
+        for digits in [HEX_LOWER, HEX_UPPER] {
+            for style in PERCENT_STYLES {
+                self.add(style.encode(value, digits), Spelling::Percent);
             }
+            // A URL within a URL.
+            let once = Zeroizing::new(UNRESERVED.encode(value, digits));
+            self.add(UNRESERVED.encode(&once, digits), Spelling::Percent);
         }
     }
 
@@ -168,30 +178,26 @@ impl Forms {
     /// A digit that the value shares with its neighbours is left: it tells at most four bits of one byte.
     fn add_base64(&mut self, value: &[u8]) {
         for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
-            for (before, first_digit) in [(0_usize, 0_usize), (1, 2), (2, 3)] {
-                let mut padded = Zeroizing::new(vec![0_u8; before]);
+            for before in 0..=2_u8 {
+                let first_digit = first_digit(before);
+                let mut padded = Zeroizing::new(vec![0_u8; usize::from(before)]);
                 padded.extend_from_slice(value);
                 let digits = Zeroizing::new(engine.encode(&*padded));
-                let phase = u8::try_from(first_digit).unwrap_or(0);
                 let whole_digits = padded.len() * 8 / 6;
                 for end in [whole_digits, digits.len()] {
                     let Some(form) = digits.get(first_digit..end) else {
                         continue;
                     };
-                    let mask = if end > whole_digits && padded.len() % 3 == 1 {
-                        Mask::Base64End {
-                            phase,
-                            last: form.len() - 1,
-                        }
-                    } else {
-                        Mask::Base64 { phase }
-                    };
-                    self.add(form.as_bytes().to_vec(), mask);
+                    self.add(form.as_bytes().to_vec(), Spelling::Base64 { before });
                     if form.contains(['+', '/']) {
                         // Echoed once more inside a URL or a JSON string.
-                        self.add(form.replace('/', "\\/").into_bytes(), Mask::Stars);
+                        let escaped = Spelling::EscapedBase64 {
+                            before,
+                            digits: form.len(),
+                        };
+                        self.add(form.replace('/', "\\/").into_bytes(), escaped);
                         for digits in [HEX_LOWER, HEX_UPPER] {
-                            self.add(UNRESERVED.encode(form.as_bytes(), digits), Mask::Stars);
+                            self.add(UNRESERVED.encode(form.as_bytes(), digits), escaped);
                         }
                     }
                 }
@@ -200,16 +206,16 @@ impl Forms {
     }
 }
 
-const HEX_LOWER: &[u8; 16] = b"0123456789abcdef";
-const HEX_UPPER: &[u8; 16] = b"0123456789ABCDEF";
+pub(super) const HEX_LOWER: &[u8; 16] = b"0123456789abcdef";
+pub(super) const HEX_UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
-fn push_hex(out: &mut Vec<u8>, byte: u8, digits: &[u8; 16]) {
+pub(super) fn push_hex(out: &mut Vec<u8>, byte: u8, digits: &[u8; 16]) {
     for nibble in [byte >> 4, byte & 0x0f] {
         out.extend(digits.get(usize::from(nibble)));
     }
 }
 
-fn hex(value: &[u8], digits: &[u8; 16]) -> Vec<u8> {
+pub(super) fn hex(value: &[u8], digits: &[u8; 16]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len() * 2);
     for &byte in value {
         push_hex(&mut out, byte, digits);
@@ -305,7 +311,51 @@ const JSON_STYLES: &[JsonStyle] = &[
         nests: false,
         ..PLAIN
     },
+    JsonStyle {
+        slash: true,
+        ascii_only: true,
+        digits: HEX_UPPER,
+        nests: false,
+        ..PLAIN
+    },
+    // PHP with its `JSON_HEX_*` flags.
+    JsonStyle {
+        escaped: "<>&'",
+        slash: true,
+        ascii_only: true,
+        short_quote: false,
+        digits: HEX_UPPER,
+        nests: false,
+        ..PLAIN
+    },
+    // Whatever may be escaped by code point, the slash and the backslash too.
+    EVERYTHING,
+    JsonStyle {
+        digits: HEX_UPPER,
+        ..EVERYTHING
+    },
+    JsonStyle {
+        escaped: "/",
+        nests: false,
+        ..PLAIN
+    },
+    JsonStyle {
+        escaped: "/",
+        digits: HEX_UPPER,
+        nests: false,
+        ..PLAIN
+    },
 ];
+
+const EVERYTHING: JsonStyle = JsonStyle {
+    escaped: " !#$%&'()*+,-./:;<=>?@[\\]^_`{|}~\u{7f}",
+    slash: false,
+    ascii_only: true,
+    short_controls: false,
+    short_quote: false,
+    digits: HEX_LOWER,
+    nests: false,
+};
 
 impl JsonStyle {
     fn escape(&self, text: &str) -> String {
@@ -314,7 +364,7 @@ impl JsonStyle {
         for c in text.chars() {
             match c {
                 '"' if self.short_quote => out.extend_from_slice(b"\\\""),
-                '\\' => out.extend_from_slice(b"\\\\"),
+                '\\' if !self.escaped.contains(c) => out.extend_from_slice(b"\\\\"),
                 '/' if self.slash => out.extend_from_slice(b"\\/"),
                 '\n' if self.short_controls => out.extend_from_slice(b"\\n"),
                 '\r' if self.short_controls => out.extend_from_slice(b"\\r"),
@@ -341,13 +391,13 @@ impl JsonStyle {
 }
 
 /// Which bytes, besides ASCII letters and digits, a URL encoder leaves alone.
-struct PercentStyle {
+pub(super) struct PercentStyle {
     kept: &'static [u8],
     space_is_plus: bool,
 }
 
 /// RFC 3986 section 2.3, what we inject into paths and most libraries write.
-const UNRESERVED: PercentStyle = PercentStyle {
+pub(super) const UNRESERVED: PercentStyle = PercentStyle {
     kept: b"-_.~",
     space_is_plus: false,
 };
@@ -362,6 +412,20 @@ const PERCENT_STYLES: &[PercentStyle] = &[
     // WHATWG form encoding, Java.
     PercentStyle {
         kept: b"-_.*",
+        space_is_plus: true,
+    },
+    // PHP's `urlencode`.
+    PercentStyle {
+        kept: b"-_.",
+        space_is_plus: true,
+    },
+    // Whatever is no letter and no digit.
+    PercentStyle {
+        kept: b"",
+        space_is_plus: false,
+    },
+    PercentStyle {
+        kept: b"_",
         space_is_plus: true,
     },
     // encodeURIComponent.
@@ -399,7 +463,7 @@ const PERCENT_STYLES: &[PercentStyle] = &[
 ];
 
 impl PercentStyle {
-    fn encode(&self, value: &[u8], digits: &[u8; 16]) -> Vec<u8> {
+    pub(super) fn encode(&self, value: &[u8], digits: &[u8; 16]) -> Vec<u8> {
         let mut out = Vec::with_capacity(value.len() * 3);
         for &byte in value {
             if byte == b' ' && self.space_is_plus {

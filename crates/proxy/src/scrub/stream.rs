@@ -1,45 +1,49 @@
 //! Scrubbing a byte stream that arrives in chunks.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use zeroize::Zeroizing;
 
-use super::{Cut, MIN_VALUE_BYTES, Scrubber, cover};
+use super::{Cut, Fit, Hit, Progress, Search};
 
-/// How long bytes that are too few to tell anything ([`MIN_VALUE_BYTES`]) are held when the stream pauses after them.
+/// How long bytes that are too few to tell anything (fewer than [`MIN_VALUE_BYTES`](super::MIN_VALUE_BYTES), and less than
+/// half of a value) are held when the stream pauses after them.
 ///
 /// A gRPC message may end in a byte with which a value begins, and the peer may wait for the answer to just this
 /// message: holding for ever would be a deadlock.
 pub const SHORT_HOLD: Duration = Duration::from_millis(20);
 
-/// How long the beginning of a value is held when the stream pauses within it; then it leaves masked.
+/// How long the beginning of a value is held when the stream pauses within it; then it leaves
+/// replaced.
 pub const LONG_HOLD: Duration = Duration::from_secs(1);
 
-/// Masks every form of the values in one byte stream. Sans-IO.
+/// Replaces every form of the values in one byte stream. Sans-IO.
 ///
-/// What comes out is as long as what went in, and is the same however the input was cut into chunks, as long as
-/// [`release`](Self::release) is not called. At most the longest form less one byte is held back, and only
-/// while the end of what was pushed is the beginning of a form.
+/// What comes out is the same however the input was cut into chunks, as long as [`release`](Self::release) is not called;
+/// with [`Fit::Same`] it is as long as what went in. At most the longest form less one byte is held back, and only while
+/// the end of what was pushed is the beginning of a form.
 pub struct ScrubStream {
-    scrubber: Arc<Scrubber>,
+    search: Search,
+    fit: Fit,
     /// The end of the input so far, from where a form may begin.
     carry: Zeroizing<Vec<u8>>,
-    /// Masked bytes for the start of `carry`, where a find that began before it reaches in.
-    covered: Vec<u8>,
-    /// How much of `carry` has left already and is kept only to recognise what follows.
-    released: usize,
+    /// How much of `carry` has left already, as it was or replaced, and is kept only to recognise what follows; and how
+    /// much of it was replaced.
+    progress: Progress,
+    /// What is held back is too much of a value to be let go soon.
+    telling: bool,
 }
 
 impl ScrubStream {
-    pub(super) fn new(scrubber: Arc<Scrubber>) -> Self {
+    pub(super) fn new(search: Search, fit: Fit) -> Self {
         Self {
-            scrubber,
+            search,
+            fit,
             carry: Zeroizing::new(Vec::new()),
-            covered: Vec::new(),
-            released: 0,
+            progress: Progress::default(),
+            telling: false,
         }
     }
 
@@ -56,31 +60,34 @@ impl ScrubStream {
             joined.extend_from_slice(&chunk);
             joined.freeze()
         };
-        let scan = self.scrubber.scan(&text);
+        let scrubber = self.search.scrubber();
+        let scan = scrubber.scan(&text);
         let hold = scan.hold;
-        let final_hits = scan.hits.partition_point(|hit| hit.range.start < hold);
-        let hits = scan.hits.get(..final_hits).unwrap_or_default();
+        self.telling = scan
+            .partials
+            .iter()
+            .any(|partial| scrubber.matters(partial, text.len(), Cut::Stalled));
         // Hits from `hold` on are found again with what follows.
+        let hits_now = scan.hits.partition_point(|hit| hit.range.start < hold);
+        let hits = scan.hits.get(..hits_now).unwrap_or_default();
         self.carry.clear();
         self.carry
             .extend_from_slice(text.get(hold..).unwrap_or_default());
-        let leaves = self.released.min(hold)..hold;
-        self.released -= leaves.start;
-        if self.covered.is_empty() && hits.is_empty() {
-            return text.slice(leaves);
-        }
-        let mut masked = BytesMut::from(&*text);
-        let mut covered = self.apply_covered(&mut masked);
-        cover(&mut masked, &mut covered, hits);
-        self.covered.clear();
-        self.covered
-            .extend_from_slice(masked.get(hold..covered).unwrap_or_default());
-        masked.freeze().slice(leaves)
+        let leaves = if hits.is_empty() {
+            let from = self.progress.left.min(hold);
+            self.progress.left = self.progress.left.max(hold);
+            text.slice(from..hold)
+        } else {
+            self.render(&text, hold, hits)
+        };
+        self.progress.left -= hold;
+        self.progress.replaced = self.progress.replaced.saturating_sub(hold);
+        leaves
     }
 
     /// Takes the last chunk and returns all that is left, as [`push`](Self::push) and [`finish`](Self::finish) would.
     pub fn push_last(&mut self, chunk: Bytes) -> Bytes {
-        if self.carry.is_empty() && self.scrubber.is_clean(&chunk) {
+        if self.carry.is_empty() && self.search.scrubber().is_clean(&chunk) {
             return chunk;
         }
         let leaves = self.push(chunk);
@@ -94,62 +101,59 @@ impl ScrubStream {
         whole.freeze()
     }
 
-    /// Ends the stream and returns what was held back. A beginning that is at least half of a value is masked, so
+    /// Ends the stream and returns what was held back. A beginning that is at least half of a value is replaced, so
     /// that an echo which breaks off gives little away. The stream can be used for another one afterwards.
     pub fn finish(&mut self) -> Bytes {
         let tail = self.tail(Cut::Ended);
         self.carry.clear();
-        self.covered.clear();
-        self.released = 0;
+        self.progress = Progress::default();
+        self.telling = false;
         tail
     }
 
     /// Returns what is held back although the stream goes on, for a reader that cannot wait longer.
     ///
-    /// What is returned is remembered: the rest of a value whose first bytes left this way is still masked. A
-    /// beginning of [`MIN_VALUE_BYTES`] or more leaves masked.
+    /// What is returned is remembered: the rest of a value whose first bytes left this way is still replaced. A
+    /// beginning of [`MIN_VALUE_BYTES`](super::MIN_VALUE_BYTES) or more, or of half a value, leaves replaced.
     pub fn release(&mut self) -> Bytes {
-        let tail = self.tail(Cut::Stalled);
-        self.released = self.carry.len();
-        tail
+        self.tail(Cut::Stalled)
     }
 
     /// Bytes held back.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.carry.len() - self.released
+        self.carry.len().saturating_sub(self.progress.left)
     }
 
     /// How long to wait for more input before [`release`](Self::release); `None` when nothing is held back.
     #[must_use]
     pub fn release_after(&self) -> Option<Duration> {
-        if self.held() == 0 {
-            None
-        } else if self.carry.len() < MIN_VALUE_BYTES {
-            Some(SHORT_HOLD)
-        } else {
-            Some(LONG_HOLD)
+        match (self.held(), self.telling) {
+            (0, _) => None,
+            (_, false) => Some(SHORT_HOLD),
+            (_, true) => Some(LONG_HOLD),
         }
     }
 
-    fn apply_covered(&self, text: &mut [u8]) -> usize {
-        if let Some(start) = text.get_mut(..self.covered.len()) {
-            start.copy_from_slice(&self.covered);
-        }
-        self.covered.len()
-    }
-
-    fn tail(&self, cut: Cut) -> Bytes {
+    fn tail(&mut self, cut: Cut) -> Bytes {
         if self.held() == 0 {
             return Bytes::new();
         }
-        let scan = self.scrubber.scan(&self.carry);
-        let mut masked = BytesMut::from(self.carry.as_slice());
-        let mut covered = self.apply_covered(&mut masked);
-        cover(&mut masked, &mut covered, &scan.hits);
-        self.scrubber
-            .cover_partials(&mut masked, &mut covered, &scan.partials, cut);
-        masked.freeze().slice(self.released..)
+        let carry = std::mem::take(&mut self.carry);
+        let scrubber = self.search.scrubber();
+        let hits = scrubber.with_partials(scrubber.scan(&carry), carry.len(), cut);
+        let tail = self.render(&carry, carry.len(), &hits);
+        self.carry = carry;
+        tail
+    }
+
+    fn render(&mut self, text: &[u8], upto: usize, hits: &[Hit]) -> Bytes {
+        let mut out = Vec::with_capacity(text.len());
+        self.search
+            .scrubber()
+            .render(text, upto, hits, self.fit, &mut self.progress, &mut out);
+        self.search.count(std::mem::take(&mut self.progress.finds));
+        out.into()
     }
 }
 

@@ -22,20 +22,41 @@ use super::encoding::Coding;
 use super::*;
 
 const TOKEN: &str = "sk-proj-3f9A_x7Qz0Kd";
+const TOKEN_NAME: &str = "0a1b2c3d4e5f";
 const ODD: &str = "p/w\"rd <&+é~'x\\";
+
+fn secrets<'v>(values: &[&'v [u8]]) -> Vec<Secret<'v>> {
+    values
+        .iter()
+        .map(|value| Secret {
+            value,
+            label: Label::new(None, "KEY"),
+        })
+        .collect()
+}
 
 fn scrubber(values: &[&str]) -> Arc<Scrubber> {
     let values: Vec<&[u8]> = values.iter().map(|v| v.as_bytes()).collect();
-    Scrubber::new(&values).unwrap().unwrap()
+    Scrubber::new(&secrets(&values)).unwrap().unwrap()
 }
 
-fn mask_str(values: &[&str], text: &str) -> String {
-    let masked = scrubber(values).mask(text.as_bytes());
-    masked.map_or_else(|| text.to_owned(), |m| String::from_utf8(m).unwrap())
+fn replaced(values: &[&str], text: &str, fit: Fit) -> String {
+    let replaced = scrubber(values).search().replace(text.as_bytes(), fit);
+    replaced.map_or_else(|| text.to_owned(), |m| String::from_utf8(m).unwrap())
 }
 
-fn run(scrubber: &Arc<Scrubber>, chunks: &[&[u8]]) -> Vec<u8> {
-    let mut stream = scrubber.stream();
+fn same(values: &[&str], text: &str) -> String {
+    let out = replaced(values, text, Fit::Same);
+    assert_eq!(out.len(), text.len(), "{text} -> {out}");
+    out
+}
+
+fn free(values: &[&str], text: &str) -> String {
+    replaced(values, text, Fit::Free)
+}
+
+fn run(scrubber: &Arc<Scrubber>, fit: Fit, chunks: &[&[u8]]) -> Vec<u8> {
+    let mut stream = scrubber.search().stream(fit);
     let mut out = Vec::new();
     for chunk in chunks {
         out.extend_from_slice(&stream.push(Bytes::copy_from_slice(chunk)));
@@ -44,15 +65,66 @@ fn run(scrubber: &Arc<Scrubber>, chunks: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-#[test]
-fn short_values_are_left_alone() {
-    assert!(Scrubber::new(&[b"12345", b""]).unwrap().is_none());
-    assert!(Scrubber::new(&[]).unwrap().is_none());
-    assert_eq!(mask_str(&["123456"], "id 123456!"), "id ******!");
+/// Without the text around the first find.
+fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
+    text.strip_prefix(before)
+        .and_then(|text| text.strip_suffix(after))
+        .unwrap_or_else(|| panic!("{text}"))
 }
 
 #[test]
-fn every_form_of_a_value_is_masked_to_its_length() {
+fn short_values_are_left_alone() {
+    let none = |values: &[&[u8]]| Scrubber::new(&secrets(values)).unwrap().is_none();
+    assert!(none(&[b"1234567", b""]));
+    assert!(none(&[]));
+    assert_eq!(free(&["12345678"], "id 12345678!"), "id [redacted:KEY]!");
+}
+
+#[test]
+fn labels() {
+    let label = |placeholder, key| Label::new(placeholder, key).as_str().to_owned();
+    assert_eq!(label(Some("__key__"), "KEY"), "__key__");
+    assert_eq!(label(None, "KEY"), "[redacted:KEY]");
+    // Nothing that would need escaping somewhere.
+    assert_eq!(label(Some("a\"b"), "KEY"), "[redacted:KEY]");
+    assert_eq!(label(Some("a%b"), "K Y"), "[redacted]");
+    assert_eq!(label(Some(&"x".repeat(999)), "KEY").len(), 256);
+    // A key may be called like its value; the label does not say so.
+    let secret = Secret {
+        value: b"HUNTER22",
+        label: Label::new(None, "MY_HUNTER22"),
+    };
+    let search = Scrubber::new(&[secret]).unwrap().unwrap().search();
+    assert_eq!(
+        search.replace(b"x HUNTER22", Fit::Free).unwrap(),
+        b"x [redacted]"
+    );
+    assert_eq!(free(&["redacted"], "x redacted"), "x ********");
+    // Too short for its label, and long enough.
+    assert_eq!(same(&["abcdefgh"], "<abcdefgh>"), "<[redacte>");
+    assert_eq!(
+        same(&[TOKEN], &format!("<{TOKEN}>")),
+        "<[redacted:KEY]******>"
+    );
+}
+
+#[test]
+fn what_was_found_is_counted() {
+    let search = scrubber(&[TOKEN]).search();
+    let _ = search.replace(format!("{TOKEN}{TOKEN}").as_bytes(), Fit::Free);
+    let mut headers = HeaderMap::new();
+    headers.insert("x-echo", HeaderValue::from_static(TOKEN));
+    search.clone().scrub_headers(&mut headers);
+    let mut stream = search.stream(Fit::Same);
+    stream.push(format!("{TOKEN} and sk-proj-3f9A").into());
+    stream.release();
+    stream.push("_x7Qz0Kd".into());
+    stream.finish();
+    assert_eq!(search.found(), 5);
+}
+
+#[test]
+fn every_form_of_a_value_is_replaced_as_it_is_written() {
     let forms = [
         ODD.to_owned(),
         serde_json::to_string(ODD)
@@ -86,17 +158,58 @@ fn every_form_of_a_value_is_masked_to_its_length() {
             .replace('+', "%2B")
             .replace('/', "%2F"),
     ];
-    let scrubber = scrubber(&[ODD]);
     for form in forms {
         let text = format!("<<{form}>>");
-        let masked = scrubber.mask(text.as_bytes());
-        let masked = String::from_utf8(masked.unwrap_or_else(|| panic!("missed {form}"))).unwrap();
-        assert_eq!(masked.len(), text.len(), "{form}");
-        let inner = &masked[2..masked.len() - 2];
-        assert!(
-            inner.chars().all(|c| "*Kioqg2aA".contains(c)),
-            "{form} -> {inner}"
-        );
+        let out = free(&[ODD], &text);
+        let label = between(&out, "<<", ">>");
+        // The label in the same spelling.
+        let expected = if form.contains('%') && !form.contains(' ') && form.contains("w%22") {
+            "%5Bredacted%3AKEY%5D".to_owned()
+        } else if form.starts_with("702f") {
+            hex::lower("[redacted:KEY]")
+        } else if form.starts_with("702F") {
+            hex::lower("[redacted:KEY]").to_uppercase()
+        } else if form.starts_with("cC93") {
+            STANDARD
+                .encode(&"[redacted:KEY]*****"[..ODD.len()])
+                .trim_end_matches('=')
+                .to_owned()
+        } else {
+            "[redacted:KEY]".to_owned()
+        };
+        assert_eq!(label, expected, "{form}");
+        // Or in just as many bytes.
+        let out = same(&[ODD], &text);
+        let label = between(&out, "<<", ">>");
+        assert_ne!(label, form);
+        if !form.starts_with("702") && !form.starts_with("cC9") {
+            let filled = format!("[redacted:KEY]{}", "*".repeat(99));
+            assert_eq!(label, &filled[..form.len()], "{form}");
+        }
+    }
+}
+
+#[test]
+fn the_text_around_a_find_still_decodes() {
+    let json = serde_json::json!({"a": ODD, "b": [format!("x{ODD}y")]}).to_string();
+    for out in [free(&[ODD], &json), same(&[ODD], &json)] {
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert!(value["a"].as_str().unwrap().starts_with("[redacted:KEY"));
+    }
+    // PHP and others.
+    for text in [
+        r#"{"a":"p\/w\"rd <&+\u00e9~'x\\"}"#,
+        r#"{"a":"p\u002fw\u0022rd \u003c\u0026+é~'x\\"}"#,
+        r#"{"a":"p\u002Fw\u0022rd\u0020\u003C\u0026\u002B\u00E9\u007E\u0027x\u005C"}"#,
+    ] {
+        if let Ok(value) = serde_json::from_str::<serde_json::Value>(text) {
+            assert_eq!(value["a"], ODD, "{text}");
+        }
+    }
+    let hex = format!("00{}ff", hex::lower(TOKEN));
+    for out in [free(&[TOKEN], &hex), same(&[TOKEN], &hex)] {
+        let digits = between(&out, "00", "ff");
+        assert!(digits.len().is_multiple_of(2) && digits.bytes().all(|b| b.is_ascii_hexdigit()));
     }
 }
 
@@ -112,56 +225,71 @@ mod hex {
 
 #[test]
 fn base64_is_found_at_every_alignment_and_still_decodes() {
-    let scrubber = scrubber(&[TOKEN]);
     for before in 0..7 {
         for after in 0..4 {
             let plain = format!("{}{TOKEN}{}", "b".repeat(before), "a".repeat(after));
-            let encoded = STANDARD.encode(&plain);
-            let masked = scrubber.mask(encoded.as_bytes()).unwrap();
-            assert_eq!(masked.len(), encoded.len());
-            let decoded = STANDARD.decode(&masked).unwrap();
-            // The first and last byte may share a digit with their neighbours.
-            let value = &decoded[before + 1..before + TOKEN.len() - 1];
-            assert!(
-                value.iter().all(|b| *b == b'*'),
-                "{before} {after} {decoded:?}"
-            );
-            assert_eq!(&decoded[..before], &plain.as_bytes()[..before]);
-            assert_eq!(
-                &decoded[before + TOKEN.len()..],
-                &plain.as_bytes()[before + TOKEN.len()..]
-            );
+            for fit in [Fit::Free, Fit::Same] {
+                let encoded = STANDARD.encode(&plain);
+                let out = replaced(&[TOKEN], &encoded, fit);
+                assert_eq!(out.len(), encoded.len());
+                let decoded = STANDARD.decode(&out).unwrap();
+                // The first and last byte may share a digit with their neighbours.
+                let label = b"[redacted:KEY]******";
+                assert_eq!(
+                    &decoded[before + 1..before + TOKEN.len() - 1],
+                    &label[1..TOKEN.len() - 1],
+                    "{before} {after} {decoded:?}"
+                );
+                assert_eq!(&decoded[..before], &plain.as_bytes()[..before]);
+                assert_eq!(
+                    &decoded[before + TOKEN.len()..],
+                    &plain.as_bytes()[before + TOKEN.len()..]
+                );
+            }
         }
     }
 }
 
 #[test]
-fn a_basic_pair_is_found_as_sent() {
-    let pair = "me:pw1";
+fn a_basic_pair_is_found_as_sent_and_as_read() {
+    let pair = "me:pw123";
     let header = format!("Basic {}", STANDARD.encode(pair));
-    assert_eq!(mask_str(&["pw1", pair], &header), "Basic KioqKioq");
+    assert_eq!(
+        free(&["pw123", pair], &header),
+        format!("Basic {}", STANDARD.encode("[redacte"))
+    );
+    assert_eq!(free(&["pw123", pair], "me:pw123"), "[redacted:KEY]");
 }
 
 #[test]
-fn overlapping_finds_are_masked_together() {
+fn finds_that_overlap_are_replaced_together() {
     assert_eq!(
-        mask_str(&["abcdef", "defghi"], "-abcdefghi-"),
-        "-*********-"
+        free(&["abcdefgh", "efghijkl"], "-abcdefghijkl-"),
+        "-[redacted:KEY]-"
     );
-    assert_eq!(mask_str(&["aaaaaa"], "aaaaaaaaab"), "*********b");
+    assert_eq!(
+        same(&["abcdefgh", "efghijkl"], "-abcdefghijkl-"),
+        "-[redacteacte-"
+    );
+    assert_eq!(free(&["aaaaaaaa"], "aaaaaaaaaaab"), "[redacted:KEY]b");
+    // One beside another are two.
+    assert_eq!(
+        free(&["abcdefgh"], "abcdefghabcdefgh"),
+        "[redacted:KEY][redacted:KEY]"
+    );
     // One value within another, one the beginning of another.
     assert_eq!(
-        mask_str(&["secret", "my-secret-x"], "my-secret-x secret"),
-        "*********** ******"
+        free(&["a-secret", "my-a-secret-x"], "my-a-secret-x a-secret"),
+        "[redacted:KEY] [redacted:KEY]"
     );
     assert_eq!(
-        mask_str(&["secret", "secret-x"], "secret-y secret-x"),
-        "******-y ********"
+        free(&["a-secret", "a-secret-x"], "a-secret-y a-secret-x"),
+        "[redacted:KEY]-y [redacted:KEY]"
     );
 }
 
 #[test]
-fn headers_and_location_are_masked() {
+fn headers_and_location_are_replaced() {
     let mut headers = HeaderMap::new();
     headers.insert(
         "location",
@@ -171,17 +299,20 @@ fn headers_and_location_are_masked() {
     sensitive.set_sensitive(true);
     headers.append("x-echo", HeaderValue::from_static("plain"));
     headers.append("x-echo", sensitive);
-    scrubber(&[TOKEN]).scrub_headers(&mut headers);
-    assert_eq!(headers["location"], "/x?key=********************&y");
+    headers.insert(TOKEN_NAME, HeaderValue::from_static("1"));
+    let search = scrubber(&[TOKEN, TOKEN_NAME]).search();
+    search.scrub_headers(&mut headers);
+    assert!(!headers.contains_key(TOKEN_NAME));
+    assert_eq!(headers["location"], "/x?key=[redacted:KEY]&y");
     let echoes: Vec<_> = headers.get_all("x-echo").iter().collect();
     assert_eq!(echoes[0], "plain");
-    assert_eq!(echoes[1], "********************");
+    assert_eq!(echoes[1], "[redacted:KEY]");
     assert!(echoes[1].is_sensitive());
 }
 
 #[test]
 fn a_clean_chunk_is_passed_without_a_copy_and_at_once() {
-    let mut stream = scrubber(&[TOKEN]).stream();
+    let mut stream = scrubber(&[TOKEN]).search().stream(Fit::Free);
     let event = Bytes::from_static(b"data: {\"n\":1}\n\n");
     for _ in 0..3 {
         let out = stream.push(event.clone());
@@ -193,38 +324,52 @@ fn a_clean_chunk_is_passed_without_a_copy_and_at_once() {
 
 #[test]
 fn only_the_beginning_of_a_value_is_held_back() {
-    let mut stream = scrubber(&[TOKEN]).stream();
+    let mut stream = scrubber(&[TOKEN]).search().stream(Fit::Free);
     assert_eq!(stream.push("hello sk-".into()), "hello ");
     assert_eq!(
         (stream.held(), stream.release_after()),
         (3, Some(SHORT_HOLD))
     );
-    assert_eq!(stream.push("proj".into()), "");
+    assert_eq!(stream.push("proj-".into()), "");
     assert_eq!(stream.release_after(), Some(LONG_HOLD));
-    assert_eq!(stream.push("ect s".into()), "sk-project ");
+    assert_eq!(stream.push("ect s".into()), "sk-proj-ect ");
     assert_eq!(stream.finish(), "s");
+    // Half of a short value tells enough.
+    let mut stream = scrubber(&["hunter22"]).search().stream(Fit::Free);
+    assert_eq!(stream.push("a hun".into()), "a ");
+    assert_eq!(stream.release_after(), Some(SHORT_HOLD));
+    assert_eq!(stream.push("t".into()), "");
+    assert_eq!(stream.release_after(), Some(LONG_HOLD));
+    assert_eq!(stream.release(), "[redacted:KEY]");
 }
 
 #[test]
 fn a_pause_lets_go_without_losing_track() {
-    let mut stream = scrubber(&[TOKEN]).stream();
-    assert_eq!(stream.push("x sk-".into()), "x ");
-    assert_eq!(stream.release(), "sk-");
-    assert_eq!(stream.release(), "");
-    assert_eq!(stream.push("proj-3f9".into()), "");
-    assert_eq!(stream.release(), "********");
-    assert_eq!(stream.push("A_x7Qz0Kd!".into()), "*********!");
-    assert_eq!(stream.finish(), "");
+    for (fit, begun, rest) in [
+        (Fit::Same, "dacted:K", "EY]******!"),
+        (Fit::Free, "[redacted:KEY]", "!"),
+    ] {
+        let mut stream = scrubber(&[TOKEN]).search().stream(fit);
+        assert_eq!(stream.push("x sk-".into()), "x ");
+        assert_eq!(stream.release(), "sk-");
+        assert_eq!(stream.release(), "");
+        assert_eq!(stream.push("proj-3f9".into()), "");
+        assert_eq!(stream.release(), begun);
+        assert_eq!(stream.push("A_x7Qz0Kd!".into()), rest);
+        assert_eq!(stream.finish(), "");
+    }
 }
 
 #[test]
-fn an_echo_that_breaks_off_is_masked_from_half_the_value_on() {
+fn an_echo_that_breaks_off_is_replaced_from_half_the_value_on() {
     let scrubber = scrubber(&[TOKEN]);
-    assert_eq!(run(&scrubber, &[b"no sk-proj"]), b"no sk-proj");
-    assert_eq!(run(&scrubber, &[b"no sk-proj-3f9A_"]), b"no *************");
+    let free = |text: &str| run(&scrubber, Fit::Free, &[text.as_bytes()]);
+    assert_eq!(free("no sk-proj-"), b"no sk-proj-");
+    assert_eq!(free("no sk-proj-3f9A_"), b"no [redacted:KEY]");
+    let search = scrubber.search();
     assert_eq!(
-        scrubber.mask(b"no sk-proj-3f9A_").unwrap(),
-        b"no *************"
+        search.replace(b"no sk-proj-3f9A_", Fit::Same).unwrap(),
+        b"no [redacted:KEY"
     );
 }
 
@@ -233,12 +378,14 @@ fn a_long_value_is_found_piece_by_piece() {
     let long: String = (0..MAX_PIECE_BYTES / 4 + 3)
         .map(|n| format!("{n:06}"))
         .collect();
-    let masked = mask_str(&[&long], &format!("[{long}]"));
-    assert!(masked[1..masked.len() - 1].bytes().all(|b| b == b'*'));
+    assert_eq!(
+        free(&[&long], &format!("({long})")),
+        "([redacted:KEY][redacted:KEY])"
+    );
 }
 
 fn small_values() -> impl Strategy<Value = Vec<String>> {
-    prop::collection::vec("[ab\"/]{6,9}|[a-c]{6,12}", 1..4)
+    prop::collection::vec("[ab\"/]{8,11}|[a-c]{8,14}", 1..4)
 }
 
 fn cut<'t>(text: &'t [u8], cuts: &[usize]) -> Vec<&'t [u8]> {
@@ -275,23 +422,29 @@ proptest! {
             }
         }
         let values: Vec<&[u8]> = values.iter().map(|v| v.as_bytes()).collect();
-        let scrubber = Scrubber::new(&values).unwrap().unwrap();
-        let whole = run(&scrubber, &[text.as_bytes()]);
-        prop_assert_eq!(whole.len(), text.len());
-        prop_assert_eq!(&run(&scrubber, &cut(text.as_bytes(), &cuts)), &whole);
-        let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
-        prop_assert_eq!(&run(&scrubber, &bytes), &whole);
-        let mut stream = scrubber.stream();
-        let mut known_last = Vec::new();
-        let chunks = cut(text.as_bytes(), &cuts);
-        let (last, before) = chunks.split_last().unwrap();
-        for chunk in before {
-            known_last.extend_from_slice(&stream.push(Bytes::copy_from_slice(chunk)));
-        }
-        known_last.extend_from_slice(&stream.push_last(Bytes::copy_from_slice(last)));
-        prop_assert_eq!(&known_last, &whole);
-        for value in values {
-            prop_assert!(!whole.windows(value.len()).any(|w| w == value));
+        let scrubber = Scrubber::new(&secrets(&values)).unwrap().unwrap();
+        for fit in [Fit::Free, Fit::Same] {
+            let whole = run(&scrubber, fit, &[text.as_bytes()]);
+            if fit == Fit::Same {
+                prop_assert_eq!(whole.len(), text.len());
+            }
+            let at_once = scrubber.search().replace(text.as_bytes(), fit);
+            prop_assert_eq!(&at_once.unwrap_or_else(|| text.clone().into_bytes()), &whole);
+            prop_assert_eq!(&run(&scrubber, fit, &cut(text.as_bytes(), &cuts)), &whole);
+            let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+            prop_assert_eq!(&run(&scrubber, fit, &bytes), &whole);
+            let mut stream = scrubber.search().stream(fit);
+            let mut known_last = Vec::new();
+            let chunks = cut(text.as_bytes(), &cuts);
+            let (last, before) = chunks.split_last().unwrap();
+            for chunk in before {
+                known_last.extend_from_slice(&stream.push(Bytes::copy_from_slice(chunk)));
+            }
+            known_last.extend_from_slice(&stream.push_last(Bytes::copy_from_slice(last)));
+            prop_assert_eq!(&known_last, &whole);
+            for value in &values {
+                prop_assert!(!whole.windows(value.len()).any(|w| w == *value));
+            }
         }
     }
 
@@ -299,31 +452,40 @@ proptest! {
     #[test]
     fn finds_what_a_naive_search_finds(values in small_values(), text in "[abc\"/\\\\]{0,80}") {
         let values: Vec<&[u8]> = values.iter().map(|v| v.as_bytes()).collect();
-        let scrubber = Scrubber::new(&values).unwrap().unwrap();
+        let scrubber = Scrubber::new(&secrets(&values)).unwrap().unwrap();
         let text = text.as_bytes();
         let mut hit = vec![false; text.len()];
-        for form in forms::all(&values) {
+        for form in forms::all(values.iter().copied()) {
             for at in 0..text.len() {
                 if text[at..].starts_with(&form.bytes) {
                     hit[at..at + form.bytes.len()].fill(true);
                 }
             }
         }
-        // A byte of another form's alphabet ends the text, so that nothing is cut off.
+        // A byte of no form's alphabet ends the text, so that nothing is cut off.
         let mut ended = text.to_vec();
         ended.push(b'!');
-        let masked = scrubber.mask(&ended).unwrap_or(ended);
-        let changed: Vec<bool> = masked.iter().zip(text).map(|(a, b)| a != b).collect();
-        prop_assert_eq!(changed, hit);
+        let runs = hit.chunk_by(|a, b| a == b).filter(|run| run[0]).count();
+        let search = scrubber.search();
+        let out = search.replace(&ended, Fit::Same).unwrap_or(ended);
+        for (at, (now, before)) in out.iter().zip(text).enumerate() {
+            // What was not hit is as it was; a label has letters of its own.
+            prop_assert!(hit[at] || now == before);
+            prop_assert!(!hit[at] || !b"ab\"/\\".contains(now) || b"ac".contains(now));
+        }
+        prop_assert!(search.found() as usize >= runs);
     }
 
-    /// Pauses at any place let no value through and lose no byte.
+    /// Pauses at any place let no value through and, where the length is kept, lose no byte.
     #[test]
-    fn pauses_keep_the_length_and_hide_the_value(
+    fn pauses_hide_the_value(
         cuts in prop::collection::vec((any::<usize>(), any::<bool>()), 0..12),
+        same in any::<bool>(),
     ) {
         let text = format!("a {TOKEN} s {TOKEN}{TOKEN} sk-pro");
-        let mut stream = scrubber(&[TOKEN]).stream();
+        let mut stream = scrubber(&[TOKEN])
+            .search()
+            .stream(if same { Fit::Same } else { Fit::Free });
         let mut out = Vec::new();
         let places: Vec<usize> = cuts.iter().map(|c| c.0).collect();
         let chunks = cut(text.as_bytes(), &places);
@@ -334,10 +496,129 @@ proptest! {
             }
         }
         out.extend_from_slice(&stream.finish());
-        prop_assert_eq!(out.len(), text.len());
+        prop_assert!(!same || out.len() == text.len());
         // Of each value at most the first bytes, too few to tell, are there.
-        prop_assert!(!out.windows(7).any(|w| w == &TOKEN.as_bytes()[..7]));
+        prop_assert!(!out.windows(8).any(|w| w == &TOKEN.as_bytes()[..8]));
         prop_assert!(!out.windows(6).any(|w| w == &TOKEN.as_bytes()[8..14]));
+    }
+}
+
+/// One way in which an upstream may write a value, and how its label is written then.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Raw,
+    Json,
+    Percent,
+    PercentLower,
+    Hex,
+    HexUpper,
+    Base64,
+    Base64Url,
+}
+
+impl Way {
+    const ALL: [Self; 8] = [
+        Self::Raw,
+        Self::Json,
+        Self::Percent,
+        Self::PercentLower,
+        Self::Hex,
+        Self::HexUpper,
+        Self::Base64,
+        Self::Base64Url,
+    ];
+
+    fn write(self, text: &str) -> String {
+        let percent = |upper: bool| {
+            text.bytes()
+                .map(|b| match b {
+                    b if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) => {
+                        char::from(b).to_string()
+                    }
+                    b if upper => format!("%{b:02X}"),
+                    b => format!("%{b:02x}"),
+                })
+                .collect()
+        };
+        match self {
+            Self::Raw => text.to_owned(),
+            Self::Json => {
+                let quoted = serde_json::to_string(text).unwrap();
+                quoted[1..quoted.len() - 1].to_owned()
+            }
+            Self::Percent => percent(true),
+            Self::PercentLower => percent(false),
+            Self::Hex => hex::lower(text),
+            Self::HexUpper => hex::lower(text).to_uppercase(),
+            Self::Base64 => STANDARD.encode(text),
+            Self::Base64Url => URL_SAFE_NO_PAD.encode(text),
+        }
+    }
+
+    /// What stands where `value` was written.
+    fn label(self, value: &str) -> String {
+        let label = "[redacted:KEY]";
+        match self {
+            Self::Base64 | Self::Base64Url => {
+                self.write(&format!("{label}{}", "*".repeat(99))[..value.len()])
+            }
+            // Digits without a letter have no case.
+            Self::HexUpper if self.write(value) == Self::Hex.write(value) => Self::Hex.write(label),
+            // A value that needs no encoding was found raw.
+            Self::Percent | Self::PercentLower if self.write(value) != value => {
+                Self::Percent.write(label)
+            }
+            Self::Percent | Self::PercentLower => label.to_owned(),
+            other => other.write(label),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Any value, written in any way at any place, in any coding, cut anywhere: what arrives is the whole body with each
+    /// of them replaced.
+    #[test]
+    fn a_body_is_what_a_naive_replacement_of_the_whole_gives(
+        value in "[A-Za-z0-9]{8}[A-Za-z0-9/+\"\\\\ &=:~-]{0,24}[A-Za-z0-9]",
+        parts in prop::collection::vec((r"[.,;(){}\n]{1,12}", prop::sample::select(&Way::ALL[..])), 0..8),
+        coding in prop::sample::select(vec!["", "gzip", "deflate", "bare-deflate", "br", "zstd"]),
+        cuts in prop::collection::vec(any::<usize>(), 0..12),
+        members in any::<bool>(),
+    ) {
+        let mut body = "<".to_owned();
+        let mut expected = body.clone();
+        for (filler, way) in &parts {
+            // Between such marks no digit has a neighbour.
+            body.push_str(&format!("{filler}<{}>", way.write(&value)));
+            expected.push_str(&format!("{filler}<{}>", way.label(&value)));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let out = runtime.block_on(async {
+            let packed = match coding {
+                "" => body.clone().into_bytes(),
+                "gzip" | "zstd" if members => {
+                    let (one, two) = body.split_at(body.len() / 2);
+                    let mut packed = compress(coding, one.as_bytes()).await;
+                    packed.extend(compress(coding, two.as_bytes()).await);
+                    packed
+                }
+                coding => compress(coding, body.as_bytes()).await,
+            };
+            let decoding = (!coding.is_empty()).then(|| decoding(coding.trim_start_matches("bare-")));
+            let search = scrubber(&[&value]).search();
+            let body = ScrubBody::new(
+                Script::data(&cut(&packed, &cuts)),
+                &search,
+                decoding.as_ref(),
+                Fit::Free,
+            );
+            collect(body).await.map(|(data, _)| (data, search.found())).map_err(|e| e.to_string())
+        });
+        let (out, found) = out.unwrap();
+        prop_assert_eq!(String::from_utf8_lossy(&out), expected);
+        prop_assert_eq!(found as usize, parts.len());
     }
 }
 
@@ -390,28 +671,110 @@ where
 }
 
 #[tokio::test]
-async fn a_body_is_masked_with_its_trailers_and_keeps_its_length() {
+async fn a_body_is_replaced_with_its_trailers_and_may_keep_its_length() {
     let mut script = Script::data(&[b"{\"echo\":\"sk-pr", b"oj-3f9A_x7Qz0", b"Kd\"}"]);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-message", HeaderValue::from_static(TOKEN));
     script.0.push_back(Some(Frame::trailers(trailers)));
-    let mut body = ScrubBody::new(script, &scrubber(&[TOKEN]), None);
+    let search = scrubber(&[TOKEN]).search();
+    let mut body = ScrubBody::new(script, &search, None, Fit::Same);
     assert_eq!(body.size_hint().exact(), Some(31));
     let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(first, "{\"echo\":\"");
     assert_eq!(body.size_hint().exact(), Some(31 - 9));
     assert!(!body.is_end_stream());
     let (rest, trailers) = collect(&mut body).await.unwrap();
-    assert_eq!(rest, b"********************\"}".to_vec());
-    assert_eq!(trailers.unwrap()["grpc-message"], "********************");
+    assert_eq!(rest, b"[redacted:KEY]******\"}".to_vec());
+    assert_eq!(trailers.unwrap()["grpc-message"], "[redacted:KEY]");
     assert!(body.is_end_stream());
+    assert_eq!(search.found(), 2);
+}
+
+/// A short body of a declared length is read to its end, so that its length may change; one that is long, trickles or
+/// fails goes out as it comes.
+#[tokio::test(start_paused = true)]
+async fn short_bodies_are_settled() {
+    let settle = async |script: Script| {
+        let mut body = ScrubBody::new(script, &scrubber(&[TOKEN]).search(), None, Fit::Same);
+        let settled = body.settle().await;
+        (settled, body)
+    };
+    let (settled, body) = settle(Script::data(&[b"a sk-proj-3f9A", b"_x7Qz0Kd b"])).await;
+    let expected = b"a [redacted:KEY] b";
+    assert_eq!(
+        settled.unwrap(),
+        Settled {
+            length: expected.len() as u64,
+            changed: true
+        }
+    );
+    assert_eq!(body.size_hint().exact(), Some(expected.len() as u64));
+    assert_eq!(collect(body).await.unwrap().0, expected);
+
+    let clean = Bytes::from_static(b"nothing to find");
+    let mut script = Script(VecDeque::from([Some(Frame::data(clean.clone()))]));
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", HeaderValue::from_static(TOKEN));
+    script.0.push_back(Some(Frame::trailers(trailers)));
+    let (settled, mut body) = settle(script).await;
+    assert!(!settled.unwrap().changed);
+    let out = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!((&out, out.as_ptr()), (&clean, clean.as_ptr()));
+    let trailers = body.frame().await.unwrap().unwrap().into_trailers();
+    assert_eq!(trailers.unwrap()["x-sum"], "[redacted:KEY]");
+    assert!(body.frame().await.is_none() && body.is_end_stream());
+
+    let (settled, body) = settle(Script::data(&[])).await;
+    assert_eq!(settled.unwrap().length, 0);
+    assert!(body.is_end_stream());
+
+    // It pauses after the first half.
+    let mut script = Script::data(&[b"a sk-proj-3f9A"]);
+    script.0.push_back(None);
+    script
+        .0
+        .push_back(Some(Frame::data(Bytes::from_static(b"_x7Qz0Kd b"))));
+    let begin = tokio::time::Instant::now();
+    let (settled, mut body) = settle(script).await;
+    assert!(settled.is_none() && begin.elapsed() >= SETTLE_WAIT);
+    assert_eq!(body.size_hint().exact(), Some(24));
+    body.inner_mut().0.pop_front();
+    assert_eq!(collect(body).await.unwrap().0, b"a [redacted:KEY]****** b");
+
+    let long = vec![b'x'; usize::try_from(MAX_SETTLED_BYTES).unwrap() + 1];
+    let (settled, body) = settle(Script::data(&[&long])).await;
+    assert!(settled.is_none());
+    assert_eq!(collect(body).await.unwrap().0, long);
+
+    let broken = http_body_util::StreamBody::new(Failing(2));
+    let mut body = ScrubBody::new(broken, &scrubber(&[TOKEN]).search(), None, Fit::Same);
+    assert!(body.settle().await.is_none());
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, "part");
+    assert!(body.frame().await.unwrap().is_err());
+    assert!(body.frame().await.is_none());
+}
+
+/// Gives a piece, and then fails.
+struct Failing(u8);
+
+impl futures_util::Stream for Failing {
+    type Item = Result<Frame<Bytes>, std::io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0 = self.0.saturating_sub(1);
+        Poll::Ready(Some(match self.0 {
+            1 => Ok(Frame::data(Bytes::from_static(b"part"))),
+            _ => Err(std::io::ErrorKind::ConnectionReset.into()),
+        }))
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_paused_body_lets_go_of_what_it_holds() {
     let mut script = Script::data(&[b"message s"]);
     script.0.push_back(None);
-    let mut body = ScrubBody::new(script, &scrubber(&[TOKEN]), None);
+    let mut body = ScrubBody::new(script, &scrubber(&[TOKEN]).search(), None, Fit::Free);
     assert_eq!(
         body.frame().await.unwrap().unwrap().into_data().unwrap(),
         "message "
@@ -471,8 +834,9 @@ fn decoding(coding: &str) -> Decoding {
 async fn scrub_encoded(coding: &str, chunks: &[&[u8]]) -> Result<Vec<u8>, String> {
     let body = ScrubBody::new(
         Script::data(chunks),
-        &scrubber(&[TOKEN]),
+        &scrubber(&[TOKEN]).search(),
         Some(&decoding(coding)),
+        Fit::Free,
     );
     assert_eq!(body.size_hint().exact(), None);
     collect(body)
@@ -482,12 +846,12 @@ async fn scrub_encoded(coding: &str, chunks: &[&[u8]]) -> Result<Vec<u8>, String
 }
 
 #[tokio::test]
-async fn compressed_bodies_are_decoded_and_masked() {
+async fn compressed_bodies_are_decoded_and_replaced() {
     let mut plain = String::new();
     for n in 0..4000 {
         plain.push_str(&format!("line {n} {TOKEN}\n"));
     }
-    let expected = plain.replace(TOKEN, &"*".repeat(TOKEN.len())).into_bytes();
+    let expected = plain.replace(TOKEN, "[redacted:KEY]").into_bytes();
     for coding in ["gzip", "x-gzip", "deflate", "bare-deflate", "br", "zstd"] {
         let name = coding.trim_start_matches("bare-");
         let packed = compress(coding, plain.as_bytes()).await;
@@ -519,7 +883,7 @@ async fn members_behind_one_another_are_one_body() {
     for coding in ["gzip", "zstd"] {
         let mut packed = compress(coding, b"one ").await;
         packed.extend(compress(coding, format!("two {TOKEN}").as_bytes()).await);
-        let expected = b"one two ********************".to_vec();
+        let expected = b"one two [redacted:KEY]".to_vec();
         assert_eq!(scrub_encoded(coding, &[&packed]).await.unwrap(), expected);
         let bytes: Vec<&[u8]> = packed.chunks(1).collect();
         assert_eq!(scrub_encoded(coding, &bytes).await.unwrap(), expected);
@@ -642,4 +1006,64 @@ fn what_a_request_may_accept() {
     let mut absent = HeaderMap::new();
     narrow_accept_encoding(&mut absent);
     assert!(absent.is_empty());
+}
+
+#[test]
+fn messages_that_are_compressed_one_by_one() {
+    for (name, value, ok) in [
+        ("grpc-encoding", "gzip", false),
+        ("grpc-encoding", "Identity", true),
+        ("connect-content-encoding", "br", false),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_static(value));
+        let result = decode_for_scrub(&Method::POST, StatusCode::OK, &mut headers);
+        assert_eq!(result.is_ok(), ok, "{name}: {value}");
+        assert!(headers.contains_key(name));
+    }
+}
+
+#[test]
+fn a_changed_body_has_a_true_head() {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("content-length", "9"),
+        ("content-md5", "x"),
+        ("repr-digest", "x"),
+        ("accept-ranges", "bytes"),
+        ("etag", "\"v1\""),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    body_changed(&mut headers, 12);
+    assert_eq!(headers["content-length"], "12");
+    assert_eq!(headers["etag"], "W/\"v1\"");
+    assert_eq!(headers.len(), 2);
+    body_changed(&mut headers, 13);
+    assert_eq!(headers["etag"], "W/\"v1\"");
+}
+
+#[test]
+fn which_formats_count_their_bytes() {
+    for (kind, counts) in [
+        ("application/grpc", true),
+        ("application/grpc-web+proto", true),
+        ("application/connect+json", true),
+        ("Application/Proto; x=1", true),
+        ("application/x-protobuf", true),
+        ("application/x-git-upload-pack-result", true),
+        ("application/octet-stream", true),
+        ("application/vnd.x+cbor", true),
+        ("image/png", true),
+        ("image/svg+xml", false),
+        ("application/json", false),
+        ("application/problem+json; charset=utf-8", false),
+        ("text/event-stream", false),
+        ("application/x-www-form-urlencoded", false),
+    ] {
+        let mut headers = HeaderMap::new();
+        assert!(!counts_bytes(&headers));
+        headers.insert("content-type", HeaderValue::from_static(kind));
+        assert_eq!(counts_bytes(&headers), counts, "{kind}");
+    }
 }

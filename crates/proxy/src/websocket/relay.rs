@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::frame::{CLOSE_GOING_AWAY, CLOSE_PROTOCOL_ERROR, push_close, random_mask};
+use super::overhear::{MessageWatcher, Overhearing};
 use super::{ClientToUpstream, ProtocolError, Status, TextRewriter, UpstreamToClient};
-use crate::scrub::Scrubber;
+use crate::scrub::Search;
 
 /// Read buffer of each direction.
 const READ_BYTES: usize = 16 * 1024;
@@ -28,8 +28,10 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct RelayOptions {
     /// Replaces placeholders in the agent's text messages.
     pub rewriter: Option<Box<dyn TextRewriter + Send>>,
-    /// Masks injected values in what the upstream sends.
-    pub scrubber: Option<Arc<Scrubber>>,
+    /// Is shown the messages that go to the upstream.
+    pub watcher: Option<Box<dyn MessageWatcher + Send>>,
+    /// Replaces injected values in what the upstream sends.
+    pub search: Option<Search>,
     /// Ends the relay when no byte moved in either direction for so long.
     pub idle: Duration,
     /// How long the rest may take once one side has sent a close frame; or, after one side's stream has ended, how
@@ -50,7 +52,8 @@ impl RelayOptions {
     pub fn new(shutdown: CancellationToken) -> Self {
         Self {
             rewriter: None,
-            scrubber: None,
+            watcher: None,
+            search: None,
             idle: Self::IDLE,
             close_wait: Self::CLOSE_WAIT,
             shutdown,
@@ -62,7 +65,8 @@ impl fmt::Debug for RelayOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RelayOptions")
             .field("rewrites", &self.rewriter.is_some())
-            .field("scrubs", &self.scrubber.is_some())
+            .field("watches", &self.watcher.is_some())
+            .field("scrubs", &self.search.is_some())
             .field("idle", &self.idle)
             .field("close_wait", &self.close_wait)
             .finish_non_exhaustive()
@@ -128,18 +132,19 @@ where
     U: AsyncRead + AsyncWrite,
 {
     let clock = Clock::new();
-    let framed = options.rewriter.is_some() || options.scrubber.is_some();
+    let framed = options.rewriter.is_some() || options.search.is_some();
     let (client_read, client_write) = tokio::io::split(client);
     let (upstream_read, upstream_write) = tokio::io::split(upstream);
     let (up, down) = if framed {
         (
             Machine::ToUpstream(ClientToUpstream::new(options.rewriter)),
-            Machine::ToClient(UpstreamToClient::new(options.scrubber.as_ref())),
+            Machine::ToClient(UpstreamToClient::new(options.search.as_ref())),
         )
     } else {
         (Machine::Opaque, Machine::Opaque)
     };
     let mut up = Pump::new(client_read, upstream_write, up, &clock);
+    up.overhearing = options.watcher.map(Overhearing::new);
     let mut down = Pump::new(upstream_read, client_write, down, &clock);
     let limits = Limits {
         idle: options.idle,
@@ -343,6 +348,8 @@ struct Pump<'c, R, W> {
     reader: R,
     writer: W,
     machine: Machine,
+    /// Looks at what is written.
+    overhearing: Option<Overhearing>,
     input: Box<[u8]>,
     /// What is to be written, maybe with values in it; `sent` bytes of it have been.
     out: Zeroizing<Vec<u8>>,
@@ -363,6 +370,7 @@ where
             reader,
             writer,
             machine,
+            overhearing: None,
             input: vec![0; READ_BYTES].into_boxed_slice(),
             out: Zeroizing::new(Vec::new()),
             sent: 0,
@@ -397,6 +405,9 @@ where
             self.clock.tick();
             let input = self.input.get(..count).unwrap_or_default();
             let status = self.machine.feed(input, &mut self.out);
+            if let Some(overhearing) = &mut self.overhearing {
+                overhearing.look_at(&self.out);
+            }
             self.flush().await.map_err(|e| Stop::Write(e.kind()))?;
             match status {
                 Ok(Status::Open) => {}

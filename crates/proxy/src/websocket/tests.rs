@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,7 +7,7 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::frame::{Kind, apply_mask, push_frame};
 use super::*;
-use crate::scrub::Scrubber;
+use crate::scrub::{Label, Scrubber, Search, Secret};
 
 const SECRET: &str = "s3cr3t-value";
 const PLACEHOLDER: &[u8] = b"__KEY__";
@@ -33,8 +32,12 @@ impl TextRewriter for Replace {
     }
 }
 
-fn scrubber() -> Arc<Scrubber> {
-    Scrubber::new(&[SECRET.as_bytes()]).unwrap().unwrap()
+fn search() -> Search {
+    let secret = Secret {
+        value: SECRET.as_bytes(),
+        label: Label::new(None, "KEY"),
+    };
+    Scrubber::new(&[secret]).unwrap().unwrap().search()
 }
 
 const TEXT: OpCode = OpCode::Data(Data::Text);
@@ -99,7 +102,7 @@ fn up(input: &[u8], size: usize) -> Result<Vec<u8>, ProtocolError> {
 }
 
 fn down(input: &[u8], size: usize) -> Result<Vec<u8>, ProtocolError> {
-    let mut machine = UpstreamToClient::new(Some(&scrubber()));
+    let mut machine = UpstreamToClient::new(Some(&search()));
     let mut out = Vec::new();
     for chunk in input.chunks(size) {
         machine.feed(chunk, &mut out)?;
@@ -157,7 +160,7 @@ fn a_placeholder_is_found_across_fragments_and_in_long_frames() {
 }
 
 #[test]
-fn reflected_values_are_masked_and_frames_keep_their_shape() {
+fn reflected_values_are_replaced_and_frames_keep_their_shape() {
     let mut input = frame(TEXT, false, false, b"you sent s3cr");
     input.extend(frame(PING, true, false, b"s3cr3t-value"));
     input.extend(frame(CONTINUE, false, false, b""));
@@ -165,20 +168,23 @@ fn reflected_values_are_masked_and_frames_keep_their_shape() {
     input.extend(frame(CONTINUE, true, false, b"lue!"));
     input.extend(frame(BINARY, true, false, b"\0s3cr3t-value\xff"));
     input.extend(frame(TEXT, true, false, b"ends in s3"));
+    // A message in one frame may change its length.
+    input.extend(frame(TEXT, true, false, b"<s3cr3t-value>"));
     input.extend(frame(CLOSE, true, false, b"\x03\xe8s3cr3t-value"));
     for size in [1, 3, input.len()] {
         let out = down(&input, size).unwrap();
         assert_eq!(
             parse(false, &out),
             [
-                (Kind::Text, true, false, b"you sent ****".to_vec()),
-                (Kind::Beat, true, true, b"************".to_vec()),
+                (Kind::Text, true, false, b"you sent [red".to_vec()),
+                (Kind::Beat, true, true, b"[redacted:KE".to_vec()),
                 (Kind::Text, false, false, b"".to_vec()),
-                (Kind::Text, false, false, b"*****".to_vec()),
-                (Kind::Text, false, true, b"***!".to_vec()),
-                (Kind::Binary, true, true, b"\0************\xff".to_vec()),
+                (Kind::Text, false, false, b"acted".to_vec()),
+                (Kind::Text, false, true, b":KE!".to_vec()),
+                (Kind::Binary, true, true, b"\0[redacted:KE\xff".to_vec()),
                 (Kind::Text, true, true, b"ends in s3".to_vec()),
-                (Kind::Close, true, true, b"\x03\xe8************".to_vec()),
+                (Kind::Text, true, true, b"<[redacted:KEY]>".to_vec()),
+                (Kind::Close, true, true, b"\x03\xe8[redacted:KE".to_vec()),
             ]
         );
     }
@@ -186,7 +192,7 @@ fn reflected_values_are_masked_and_frames_keep_their_shape() {
 
 #[test]
 fn frames_behind_a_held_fragment_wait_only_so_long() {
-    let mut machine = UpstreamToClient::new(Some(&scrubber()));
+    let mut machine = UpstreamToClient::new(Some(&search()));
     let mut out = Vec::new();
     let fragment = frame(TEXT, false, false, b"x s3");
     let ping = frame(PING, true, false, b"");
@@ -207,6 +213,38 @@ fn frames_behind_a_held_fragment_wait_only_so_long() {
         machine.feed(&ping, &mut out).unwrap();
     }
     assert!(out.len() > held + 2 * 10_000);
+}
+
+/// A message that is collected is let go when its rest does not come, and keeps its length then.
+#[test]
+fn a_message_that_trickles_is_not_waited_for() {
+    let search = search();
+    let mut machine = UpstreamToClient::new(Some(&search));
+    let mut out = Vec::new();
+    let input = frame(TEXT, true, false, b"a s3cr3t-value b s3cr3t-value c");
+    let (start, rest) = input.split_at(18);
+    machine.feed(start, &mut out).unwrap();
+    assert!(out.is_empty() && machine.at_boundary() && !machine.is_complete());
+    assert_eq!(machine.release_after(), Some(Duration::from_millis(200)));
+    machine.release(&mut out);
+    assert!(!machine.at_boundary());
+    assert_eq!(out[2..], *b"a [redacted:KE b");
+    machine.feed(rest, &mut out).unwrap();
+    assert_eq!(
+        parse(false, &out),
+        [(
+            Kind::Text,
+            true,
+            true,
+            b"a [redacted:KE b [redacted:KE c".to_vec()
+        )]
+    );
+    assert_eq!(search.found(), 2);
+    // One that is long goes out as it comes.
+    let long = frame(TEXT, true, false, &vec![b'x'; 64 * 1024 + 1]);
+    out.clear();
+    machine.feed(&long[..100], &mut out).unwrap();
+    assert_eq!(out, long[..100]);
 }
 
 #[test]
@@ -287,9 +325,17 @@ proptest! {
         let input = fragments(false, &pieces);
         let out = down(&input, size).unwrap();
         prop_assert_eq!(&out, &down(&input, input.len()).unwrap());
-        prop_assert_eq!(out.len(), input.len());
-        for (_, text) in messages(false, &out) {
-            prop_assert!(!String::from_utf8(text).unwrap().contains(SECRET));
+        // Each frame in its place, and each message whole: of the same length, or with the label instead of the value.
+        let shape = |bytes: &[u8]| -> Vec<_> {
+            parse(false, bytes).into_iter().map(|f| (f.0, f.1, f.2)).collect()
+        };
+        prop_assert_eq!(shape(&out), shape(&input));
+        for ((_, now), (_, before)) in messages(false, &out).iter().zip(messages(false, &input)) {
+            let now = std::str::from_utf8(now).unwrap();
+            let before = std::str::from_utf8(&before).unwrap();
+            prop_assert!(!now.contains(SECRET));
+            let free = before.replace(SECRET, "[redacted:KEY]");
+            prop_assert!(now == free || now.len() == before.len(), "{} {}", now, before);
         }
     }
 
@@ -326,7 +372,7 @@ fn wire(framed: bool) -> Wired {
     let mut options = RelayOptions::new(shutdown.clone());
     if framed {
         options.rewriter = Some(Box::new(Replace::default()));
-        options.scrubber = Some(scrubber());
+        options.search = Some(search());
     }
     #[expect(clippy::disallowed_methods, reason = "the test awaits the task")]
     let relay = tokio::spawn(relay(client, upstream, options));
@@ -368,8 +414,8 @@ async fn an_echo_server_sees_the_value_and_the_agent_does_not() {
         .await
         .unwrap();
     assert_eq!(
-        read_exact(&mut wired.agent, 19).await,
-        frame(TEXT, true, false, b"auth ************")
+        read_exact(&mut wired.agent, 21).await,
+        frame(TEXT, true, false, b"auth [redacted:KEY]")
     );
     // C11: the server's closing reply still arrives.
     wired

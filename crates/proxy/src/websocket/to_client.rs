@@ -1,28 +1,37 @@
-//! Frames from the upstream to the agent: injected values are masked.
+//! Frames from the upstream to the agent: injected values are replaced.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use super::frame::{Head, HeadReader, Kind, ProtocolError, Status};
-use crate::scrub::{ScrubStream, Scrubber};
+use super::frame::{Head, HeadReader, Kind, ProtocolError, Status, push_frame};
+use crate::scrub::{Fit, ScrubStream, Search};
 
 /// Most bytes of frame heads and control frames that wait behind held-back payload. At the limit the payload is
 /// released as if the upstream had paused.
 const MAX_WAITING_BYTES: usize = 16 * 1024;
 
+/// A text message in one frame of at most this many bytes is collected, so that its length may change; nobody can use a part
+/// of it anyway.
+pub const WHOLE_MESSAGE_BYTES: u64 = 64 * 1024;
+
+/// How long the rest of such a frame is waited for; then it goes out as it comes.
+const WHOLE_MESSAGE_WAIT: Duration = Duration::from_millis(200);
+
 /// The upstream's direction. Sans-IO.
 ///
-/// A mask is as long as what it covers, so frames keep their heads and lengths; a value that is cut by fragments is
-/// found, too. While the end of a fragment is held back because it may begin a value, the frames behind it wait.
+/// A text message in one short frame gets a new head when a value was found in it. In all else a label is as long as what
+/// it replaces, so frames keep their heads and lengths; a value that is cut by fragments is found, too. While the end of a
+/// fragment is held back because it may begin a value, the frames behind it wait. A message without a find leaves byte for
+/// byte.
 pub struct UpstreamToClient {
     heads: HeadReader,
     state: State,
-    scrubber: Option<(Arc<Scrubber>, ScrubStream)>,
-    /// Payload bytes of the current message that went into the scrubber, and that left.
+    search: Option<(Search, ScrubStream)>,
+    /// Payload bytes of the current message that went into the search, and that left.
     taken: u64,
     left: u64,
     /// Heads and control frames, each to leave when `left` reaches its place.
@@ -38,6 +47,11 @@ enum State {
         fin: bool,
         left: u64,
     },
+    /// A text message in one frame, collected because it is short.
+    Whole {
+        head: Head,
+        payload: Vec<u8>,
+    },
     /// A control frame, collected because it is short.
     Control {
         head: Head,
@@ -46,13 +60,13 @@ enum State {
 }
 
 impl UpstreamToClient {
-    /// Without a scrubber frames are only checked.
+    /// Without a search frames are only checked.
     #[must_use]
-    pub fn new(scrubber: Option<&Arc<Scrubber>>) -> Self {
+    pub fn new(search: Option<&Search>) -> Self {
         Self {
             heads: HeadReader::new(false),
             state: State::Head,
-            scrubber: scrubber.map(|scrubber| (Arc::clone(scrubber), scrubber.stream())),
+            search: search.map(|search| (search.clone(), search.stream(Fit::Same))),
             taken: 0,
             left: 0,
             waiting: VecDeque::new(),
@@ -89,13 +103,18 @@ impl UpstreamToClient {
                         self.end_message(out);
                     }
                 }
+                State::Whole { head, mut payload } => {
+                    let data = missing(&head, &payload, &mut input);
+                    payload.extend_from_slice(data);
+                    if (payload.len() as u64) < head.len {
+                        self.state = State::Whole { head, payload };
+                        return Ok(Status::Open);
+                    }
+                    self.whole(&head, &payload, out);
+                }
                 State::Control { head, mut payload } => {
                     // At most 125 bytes, as `HeadReader` checks.
-                    let missing = usize::try_from(head.len).unwrap_or(0) - payload.len();
-                    let (data, rest) = input
-                        .split_at_checked(missing.min(input.len()))
-                        .unwrap_or((input, &[]));
-                    input = rest;
+                    let data = missing(&head, &payload, &mut input);
                     payload.extend_from_slice(data);
                     if (payload.len() as u64) < head.len {
                         self.state = State::Control { head, payload };
@@ -111,14 +130,30 @@ impl UpstreamToClient {
     /// How long to wait for more input before [`release`](Self::release); `None` when nothing is held back.
     #[must_use]
     pub fn release_after(&self) -> Option<Duration> {
-        self.scrubber
+        if matches!(self.state, State::Whole { .. }) {
+            return Some(WHOLE_MESSAGE_WAIT);
+        }
+        self.search
             .as_ref()
             .and_then(|(_, stream)| stream.release_after())
     }
 
-    /// Lets go of what is held back, as [`ScrubStream::release`] does.
+    /// Lets go of what is held back, as [`ScrubStream::release`] does. The rest of a frame that was collected goes out as it
+    /// comes.
     pub fn release(&mut self, out: &mut Vec<u8>) {
-        if let Some((_, stream)) = &mut self.scrubber {
+        match std::mem::replace(&mut self.state, State::Head) {
+            State::Whole { head, payload } => {
+                self.place(head.raw().to_vec(), out);
+                self.data(&payload, out);
+                self.state = State::Data {
+                    fin: true,
+                    left: head.len.saturating_sub(payload.len() as u64),
+                };
+                return;
+            }
+            other => self.state = other,
+        }
+        if let Some((_, stream)) = &mut self.search {
             let held = stream.release();
             self.emit(&held, out);
         }
@@ -129,7 +164,10 @@ impl UpstreamToClient {
     pub fn at_boundary(&self) -> bool {
         self.left == self.taken
             && self.waiting.is_empty()
-            && matches!(self.state, State::Head | State::Control { .. })
+            && matches!(
+                self.state,
+                State::Head | State::Control { .. } | State::Whole { .. }
+            )
     }
 
     /// The upstream's stream may end here without cutting a frame.
@@ -146,6 +184,18 @@ impl UpstreamToClient {
             };
             return;
         }
+        // Nothing waits before the first frame of a message.
+        let whole = head.kind == Kind::Text
+            && head.first
+            && head.fin
+            && (1..=WHOLE_MESSAGE_BYTES).contains(&head.len);
+        if self.search.is_some() && whole {
+            self.state = State::Whole {
+                head,
+                payload: Vec::new(),
+            };
+            return;
+        }
         self.place(head.raw().to_vec(), out);
         self.state = State::Data {
             fin: head.fin,
@@ -153,8 +203,22 @@ impl UpstreamToClient {
         };
     }
 
+    fn whole(&mut self, head: &Head, payload: &[u8], out: &mut Vec<u8>) {
+        let replaced = self
+            .search
+            .as_ref()
+            .and_then(|(search, _)| search.replace(payload, Fit::Free));
+        match replaced {
+            Some(text) => push_frame(out, OpCode::Data(Data::Text), true, None, &text),
+            None => {
+                out.extend_from_slice(head.raw());
+                out.extend_from_slice(payload);
+            }
+        }
+    }
+
     fn data(&mut self, data: &[u8], out: &mut Vec<u8>) {
-        match &mut self.scrubber {
+        match &mut self.search {
             None => out.extend_from_slice(data),
             Some((_, stream)) => {
                 self.taken += data.len() as u64;
@@ -165,7 +229,7 @@ impl UpstreamToClient {
     }
 
     fn end_message(&mut self, out: &mut Vec<u8>) {
-        if let Some((_, stream)) = &mut self.scrubber {
+        if let Some((_, stream)) = &mut self.search {
             let tail = stream.finish();
             self.emit(&tail, out);
         }
@@ -174,12 +238,12 @@ impl UpstreamToClient {
     }
 
     fn control(&mut self, head: &Head, payload: Vec<u8>, out: &mut Vec<u8>) {
-        let masked = self
-            .scrubber
+        let replaced = self
+            .search
             .as_ref()
-            .and_then(|(scrubber, _)| scrubber.mask(&payload));
+            .and_then(|(search, _)| search.replace(&payload, Fit::Same));
         let mut frame = head.raw().to_vec();
-        frame.extend_from_slice(&masked.unwrap_or(payload));
+        frame.extend_from_slice(&replaced.unwrap_or(payload));
         if head.kind == Kind::Close {
             // The message that it interrupts is never completed.
             self.release(out);
@@ -222,10 +286,22 @@ impl UpstreamToClient {
     }
 }
 
+/// Takes what `payload` lacks of its frame off `input`.
+fn missing<'i>(head: &Head, payload: &[u8], input: &mut &'i [u8]) -> &'i [u8] {
+    let missing = usize::try_from(head.len)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(payload.len());
+    let (data, rest) = input
+        .split_at_checked(missing.min(input.len()))
+        .unwrap_or((input, &[]));
+    *input = rest;
+    data
+}
+
 impl fmt::Debug for UpstreamToClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UpstreamToClient")
-            .field("scrubs", &self.scrubber.is_some())
+            .field("scrubs", &self.search.is_some())
             .field("closed", &self.closed)
             .finish_non_exhaustive()
     }

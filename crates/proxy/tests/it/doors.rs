@@ -6,7 +6,7 @@ use agent_vault_testing::within;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;
 
-use crate::fixture::{Agent, Far, HOST, Stage, Way, basic, inside};
+use crate::fixture::{Agent, Door, Far, HOST, Stage, Way, basic, inside};
 
 /// Sends `bytes` to the proxy and returns everything that comes back until `enough` or the end.
 pub(crate) async fn raw(
@@ -274,18 +274,56 @@ async fn targets_that_no_proxy_forwards() {
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{head} {status}: {answer}"
         );
-        // What hyper itself cannot parse has no body of ours.
-        if !head.contains("99999") {
-            assert!(
-                answer.contains("x-agent-vault-proxy-error: true"),
-                "{head}: {answer}"
-            );
-            assert!(answer.contains("\"hint\""), "{head}: {answer}");
+        assert!(
+            answer.contains("x-agent-vault-proxy-error: true"),
+            "{head}: {answer}"
+        );
+        assert!(answer.contains("\"hint\""), "{head}: {answer}");
+    }
+}
+
+/// HTTP/2 where HTTP/1.1 is spoken, with prior knowledge, is told so in HTTP/1.1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_where_http1_is_spoken_is_answered() {
+    const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let upstream = Far::H1.start();
+    let stage = Stage::builder().trusting(&upstream).start().await;
+    let authority = upstream.authority_of(HOST);
+    for at in [0, 1, 23, 24, 30] {
+        for way in ["clear", "tls", "tunnel"] {
+            let mut stream = match way {
+                "clear" => stage.dial(Door::Clear).await.unwrap(),
+                "tls" => stage.dial(Door::Tls).await.unwrap(),
+                _ => tunnel(&stage, &authority).await,
+            };
+            let (start, end) = BEGIN.split_at(at);
+            stream.write_all(start).await.unwrap();
+            stream.flush().await.unwrap();
+            tokio::task::yield_now().await;
+            // Answered already, where the start was enough.
+            let _ = stream.write_all(end).await;
+            let _ = stream.flush().await;
+            let (answer, closed) = read_until(&mut stream, never).await;
+            assert!(closed, "{way} {at}");
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{way} {at}: {answer}");
+            let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["error"], "http2_not_spoken");
+            assert!(body["hint"].as_str().unwrap().contains("CONNECT"));
         }
     }
-    // h2c: neither by prior knowledge nor by upgrade.
-    let (answer, closed) = raw(&stage, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", never).await;
-    assert!(closed && !answer.contains(" 200 "), "{answer}");
+    // A tunnel has a principal, and so a log.
+    let logged = stage.logged(5).await;
+    assert_eq!(logged.len(), 5);
+    for record in logged {
+        assert_eq!(
+            (record.status, record.error_code),
+            (400, "http2_not_spoken")
+        );
+    }
+    // What only begins like it is an ordinary bad request.
+    let (answer, _) = raw(&stage, b"PRI * HTTP/2.0\r\n\r\nsm\r\n\r\n", never).await;
+    assert!(answer.contains("malformed_request"), "{answer}");
 }
 
 /// Raw heads inside a tunnel: what has two readings is refused or normalised, never passed on.

@@ -136,6 +136,7 @@ pub(crate) struct StageBuilder {
     egress: EgressPolicy,
     broken: bool,
     require_tls: bool,
+    balancers: Vec<ipnet::IpNet>,
     log_paths: bool,
 }
 
@@ -180,6 +181,12 @@ impl StageBuilder {
         self
     }
 
+    /// Connections from here begin with a header of the PROXY protocol.
+    pub(crate) fn balanced_by(mut self, network: &str) -> Self {
+        self.balancers.push(network.parse().unwrap());
+        self
+    }
+
     pub(crate) fn limits(mut self, rate: Option<(u32, u32)>, concurrency: Option<u32>) -> Self {
         self.limits = LimitSettings {
             rate: rate.map(|(rate, burst)| (rate.try_into().unwrap(), burst.try_into().unwrap())),
@@ -204,8 +211,12 @@ impl StageBuilder {
         self
     }
 
-    pub(crate) fn trusting(mut self, upstream: &Upstream) -> Self {
-        self.roots.push(upstream.ca_pem().to_owned());
+    pub(crate) fn trusting(self, upstream: &Upstream) -> Self {
+        self.trusting_pem(upstream.ca_pem())
+    }
+
+    pub(crate) fn trusting_pem(mut self, pem: &str) -> Self {
+        self.roots.push(pem.to_owned());
         self
     }
 
@@ -285,6 +296,7 @@ impl StageBuilder {
                 auth_failure_window: Duration::from_secs(300),
                 own_identity: Some(Arc::new(own)),
                 require_tls: self.require_tls,
+                proxy_protocol_from: self.balancers,
                 log_paths: self.log_paths,
                 clock: Arc::new(move || proxy_clock.now()),
             },
@@ -417,6 +429,7 @@ impl Stage {
             },
             broken: false,
             require_tls: false,
+            balancers: Vec::new(),
             log_paths: true,
         }
     }

@@ -31,6 +31,7 @@ pub(crate) fn row(vault_id: Uuid, seconds: i64) -> LogRow {
         auth_header: String::new(),
         decision: "inject".to_owned(),
         warnings: vec!["placeholder_unreplaced:KEY".to_owned()],
+        scrubs: 3,
         created_at: at(seconds),
     }
 }

@@ -143,6 +143,12 @@ async fn foreground(
     owner
         .create(app, &server.local().map_err(|e| e.error)?)
         .await?;
+    if held.is_after_crash() {
+        tracing::warn!(
+            "the server before this one did not stop in order: what was acknowledged is there, log rows of its last moment may be missing"
+        );
+        server.note_crash();
+    }
     let endpoints = server.endpoints().clone();
     let scheme = server::scheme(&config);
     // By it commands of this machine know the server when they speak TLS to it.

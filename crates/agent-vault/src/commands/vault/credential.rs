@@ -11,10 +11,11 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
 use crate::cli::{App, Output, Target, Yes};
-use crate::client::types::{Credential, Credentials};
+use crate::client::types::{Credential, Credentials, StoredKeys};
 use crate::client::{ApiPath, Call};
 use crate::connect::Connection;
 use crate::error::{CliError, Result};
+use crate::ui::clean;
 
 /// Largest value that is read from a file, in bytes; the server takes bodies up to 1 MiB.
 const MAX_VALUE_BYTES: u64 = 512 * 1024;
@@ -222,9 +223,13 @@ pub(super) async fn store(
         vault,
         credentials: values,
     };
-    connection
+    let reply = connection
         .send(app, Call::new(Method::POST, "/v1/credentials").json(&body))
         .await?;
+    let stored: StoredKeys = reply.json()?;
+    for warning in &stored.warnings {
+        app.ui.warn(&clean(warning));
+    }
     let keys: Vec<_> = values.0.iter().map(|(key, _)| key.as_str()).collect();
     app.ui
         .success(&format!("set {} in vault \"{vault}\"", keys.join(", ")))

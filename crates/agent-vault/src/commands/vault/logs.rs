@@ -10,7 +10,7 @@ use crate::client::types::{Credentials, Discovery, LogRow, Logs, Services};
 use crate::client::{ApiPath, Call};
 use crate::commands::{or_dash, time};
 use crate::connect::Connection;
-use crate::diagnose::{self, Known, Lacking, Outcome, ServiceKeys};
+use crate::diagnose::{self, Known, Lacking, Outcome, Quotations, ServiceKeys};
 use crate::error::Result;
 use crate::ui::{Ui, clean};
 use crate::vault_choice::vault_path;
@@ -276,6 +276,9 @@ fn one(app: &App, r: &LogRow, known: Known<'_>) -> Result {
     if !who.is_empty() {
         line.push_str(&Ui::grey(&format!("  [{}]", clean(who))));
     }
+    if r.scrubs > 0 {
+        line.push_str(&format!("  {} scrubbed", r.scrubs));
+    }
     if !r.error_code.is_empty() {
         line.push_str(&format!("  {}", Ui::red(&clean(&r.error_code))));
     }
@@ -287,6 +290,12 @@ fn one(app: &App, r: &LogRow, known: Known<'_>) -> Result {
             Ui::grey("mend:"),
             clean(&finding.mend)
         ))?;
+    }
+    let mut quoted = Quotations::default();
+    quoted.add(r);
+    if let Some(note) = quoted.note() {
+        app.ui
+            .line(&format!("    {} {}", Ui::grey("note:"), clean(&note)))?;
     }
     Ok(())
 }

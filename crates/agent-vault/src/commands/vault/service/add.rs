@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use agent_vault_policy::{
-    AuthDraft, SelectDraft, Service, ServiceDraft, ServiceError, Slug, SubstitutionDraft,
-    keep_unstated,
+    AuthDraft, ScrubDraft, SelectDraft, Service, ServiceDraft, ServiceError, Slug,
+    SubstitutionDraft, keep_unstated,
 };
 use clap::{ArgAction, Args, ValueEnum};
 use http::Method;
@@ -72,6 +72,12 @@ pub(super) struct AddArgs {
     /// Broker plain http too when false; a credential then crosses the network in clear
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     require_tls: Option<bool>,
+    /// Leave responses as they are when false: what the upstream repeats of the credential then reaches the agent
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    scrub: Option<bool>,
+    /// What becomes of a response that cannot be searched for the credential
+    #[arg(long, value_enum, value_name = "WHAT")]
+    scrub_undecodable: Option<UndecodableArg>,
     /// Only for these agents
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     agents: Vec<String>,
@@ -90,6 +96,21 @@ pub(super) enum AuthType {
     ApiKey,
     Custom,
     Passthrough,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum UndecodableArg {
+    Refuse,
+    Pass,
+}
+
+impl UndecodableArg {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Pass => "pass",
+        }
+    }
 }
 
 impl AuthType {
@@ -209,6 +230,10 @@ fn draft(args: &AddArgs) -> Result<ServiceDraft> {
         auth: auth(args)?,
         substitutions: substitutions(args)?,
         require_tls: args.require_tls,
+        scrub: (args.scrub.is_some() || args.scrub_undecodable.is_some()).then(|| ScrubDraft {
+            enabled: args.scrub,
+            undecodable: args.scrub_undecodable.map(|what| what.as_str().to_owned()),
+        }),
         select: (!args.agents.is_empty() || args.select_placeholder.is_some()).then(|| {
             SelectDraft {
                 agents: (!args.agents.is_empty()).then(|| args.agents.clone()),
@@ -406,7 +431,7 @@ async fn warn_of_missing(
 
 #[cfg(test)]
 mod tests {
-    use super::{AddArgs, AuthType, draft, header, substitution};
+    use super::{AddArgs, AuthType, UndecodableArg, draft, header, substitution};
 
     fn args(host: &str) -> AddArgs {
         AddArgs {
@@ -425,6 +450,24 @@ mod tests {
         for bad in ["BOT", "=__x__", "BOT=", "BOT=__x__@"] {
             assert!(substitution(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_switch_for_scrubbing_has_flags() {
+        let plain = AddArgs {
+            token_key: Some("K".into()),
+            ..args("api.x.example")
+        };
+        assert_eq!(draft(&plain).unwrap().scrub, None);
+        let half = AddArgs {
+            scrub_undecodable: Some(UndecodableArg::Pass),
+            ..plain
+        };
+        let scrub = draft(&half).unwrap().scrub.unwrap();
+        assert_eq!(
+            (scrub.enabled, scrub.undecodable.as_deref()),
+            (None, Some("pass"))
+        );
     }
 
     #[test]
