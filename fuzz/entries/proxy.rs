@@ -17,9 +17,11 @@ use http_body::{Body, Frame};
 pub type Entry = fn(&[u8]);
 
 /// Every entry under the name of its corpus.
-pub const ENTRIES: [(&str, Entry); 6] = [
+pub const ENTRIES: [(&str, Entry); 8] = [
     ("authorization", authorization),
     ("head", head),
+    ("socks", socks),
+    ("source", source),
     ("frames_up", frames_up),
     ("frames_down", frames_down),
     ("scrub", scrub),
@@ -34,6 +36,16 @@ pub fn authorization(data: &[u8]) {
 /// All names of a destination are one, or the request is refused.
 pub fn head(data: &[u8]) {
     fuzzing::head(data);
+}
+
+/// The messages of SOCKS 5, one behind the other.
+pub fn socks(data: &[u8]) {
+    fuzzing::socks(data);
+}
+
+/// The header of the PROXY protocol, and what follows it.
+pub fn source(data: &[u8]) {
+    fuzzing::source(data);
 }
 
 /// The first byte says where to cut. Cut or whole, an agent's frames are accepted alike, and what leaves is frames that
@@ -58,12 +70,12 @@ pub fn frames_up(data: &[u8]) {
     let (cut_ended, cut_complete, cut_out) = run(frames, usize::from(cut).max(1));
     assert_eq!(ended, cut_ended);
     assert_eq!(complete, cut_complete);
-    // A text frame may be masked anew, so that only lengths can be compared.
-    assert_eq!(out.len(), cut_out.len());
+    // A text frame may be masked anew, and leave in pieces as it came.
     if complete {
-        let (again, whole, same) = run(&out, out.len().max(1));
-        assert!(again.is_ok() && whole);
-        assert_eq!(same.len(), out.len());
+        for out in [out, cut_out] {
+            let (again, whole, _) = run(&out, out.len().max(1));
+            assert!(again.is_ok() && whole);
+        }
     }
 }
 
@@ -190,8 +202,9 @@ fn holds(text: &[u8], value: &[u8]) -> bool {
     text.windows(value.len()).any(|window| window == value)
 }
 
-/// One that overlaps itself, one that every encoder changes, one that repeats.
-const VALUES: [&[u8]; 3] = [b"aaaaaaab", "k-3 %b+\u{e9}&z".as_bytes(), b"abcabcabc\"/"];
+/// One that overlaps itself, one that every encoder changes, one that repeats; each with a byte that no label has, so that none arises
+/// from a label and what stands beside it.
+const VALUES: [&[u8]; 3] = [b"aaaaaaa~", "k-3 %b+\u{e9}&z".as_bytes(), b"abcabcabc\"/"];
 
 static SCRUBBER: LazyLock<Option<Arc<Scrubber>>> = LazyLock::new(|| {
     let secrets = VALUES.map(|value| Secret {

@@ -61,6 +61,16 @@ fn what_was_done_is_counted_by_closed_lists_of_labels() {
             .client(&["curl", "-sS", version, "-o", "/dev/null", &url])
             .succeed();
     }
+    // The upstream repeats what it was sent.
+    stage
+        .client(&[
+            "curl",
+            "-sS",
+            "-o",
+            "/dev/null",
+            &stage.upstream.url("/echo"),
+        ])
+        .succeed();
     // A peer that is not there.
     let nobody = format!("https://localhost:{}/", crate::stage::ports::free_port());
     stage
@@ -85,7 +95,7 @@ fn what_was_done_is_counted_by_closed_lists_of_labels() {
             1.0,
         ),
         (&["decision=\"passed\"", "status=\"5xx\""], 1.0),
-        (&[], 3.0),
+        (&[], 4.0),
     ] {
         let found = total(&after, "agent_vault_requests_total", labels);
         assert_eq!(found, count, "{labels:?} in {after:?}");
@@ -100,8 +110,9 @@ fn what_was_done_is_counted_by_closed_lists_of_labels() {
         (
             "agent_vault_request_duration_seconds_count",
             &["decision=\"brokered\""],
-            2.0,
+            3.0,
         ),
+        ("agent_vault_scrubs_total", &[], 1.0),
         ("agent_vault_database_up", &[], 1.0),
         ("agent_vault_build_info", &[env!("CARGO_PKG_VERSION")], 1.0),
         ("agent_vault_log_rows_total", &["outcome=\"lost\""], 0.0),

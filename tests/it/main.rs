@@ -14,6 +14,7 @@ mod clients_git;
 mod clients_grpc;
 mod clients_node;
 mod clients_python;
+mod clients_socks;
 mod crash;
 mod documented_commands;
 mod faults;

@@ -5,11 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use agent_vault_policy::{Authority, Scheme};
+use futures_util::FutureExt as _;
 use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Request, Version};
 
 use crate::authenticate::{FailureBudget, Presented};
 use crate::head::{Head, Tunnel, connect_target};
+use crate::source::read_header;
 
 /// `Proxy-Authorization`, one field a line: what is read is a token without a colon or line end, and a vault that is not empty.
 pub fn authorization(data: &[u8]) {
@@ -24,9 +26,10 @@ pub fn authorization(data: &[u8]) {
     };
     assert_eq!(headers.len(), 1);
     assert!(!presented.token.is_empty());
-    let is_basic = data
-        .get(..5)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"));
+    let is_basic = headers.values().any(|value| {
+        let scheme = value.as_bytes().get(..5);
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
+    });
     assert!(!(is_basic && presented.token.contains(':')));
     assert!(
         presented
@@ -111,4 +114,25 @@ pub fn head(data: &[u8]) {
         assert!(sent.starts_with('/') || sent == "*");
         assert!(sent.bytes().all(|byte| byte.is_ascii_graphic()) && !sent.contains('#'));
     }
+}
+
+/// The messages of SOCKS 5.
+pub fn socks(data: &[u8]) {
+    crate::socks::check_messages(data);
+}
+
+/// The header of the PROXY protocol: not a byte is read beyond it, and only it is read in vain.
+pub fn source(data: &[u8]) {
+    let mut left = data;
+    let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    // A slice never has to be waited for.
+    let Some(Ok(named)) = read_header(&mut left, peer).now_or_never() else {
+        return;
+    };
+    assert!(!named.is_loopback());
+    let header = data.get(..data.len() - left.len()).unwrap_or_default();
+    assert!(header.len() >= 15 && header.len() <= 16 + 4096);
+    let mut again = header;
+    let read = read_header(&mut again, peer).now_or_never();
+    assert!(matches!(read, Some(Ok(same)) if same == named) && again.is_empty());
 }

@@ -156,6 +156,9 @@ impl Journal {
     }
 
     pub(crate) fn record(&self, record: Box<LogRecord>) {
+        if record.scrubs > 0 {
+            self.0.meters.scrubbed(record.scrubs);
+        }
         if self.0.waiting.try_send(Message::Record(record)).is_err() {
             count_lost(&self.0.meters, 1, "the queue is full");
         }

@@ -2,10 +2,10 @@
 //!
 //! The stages, in order; [`exchange`](mod@exchange) runs those of one request:
 //!
-//! 1. [`listener`] accepts connections on one port, within bounds; [`addresses`] counts each client's; [`door`] terminates TLS
-//!    that is spoken to the port itself.
+//! 1. [`listener`] accepts connections on one port, within bounds; [`addresses`] counts each client's; [`source`] reads whom a load
+//!    balancer brings; [`door`] terminates TLS that is spoken to the port itself.
 //! 2. [`authenticate`] finds the principal behind `Proxy-Authorization`.
-//! 3. [`tunnel`] answers `CONNECT` and keeps what the client sent early.
+//! 3. [`tunnel`] answers `CONNECT` and keeps what the client sent early; [`socks`] is another way to it.
 //! 4. [`intercept`] reads the ClientHello, compares its name, terminates TLS.
 //! 5. [`head`] parses the destination, which every field must name alike.
 //! 6. decide: the vault's rules, compiled, in [`agent_vault_broker::Admission::decide`].
@@ -63,8 +63,6 @@ use tokio_util::task::TaskTracker;
 pub use door::{Door, DoorError};
 pub use journal::{Journal, LogDecision, LogRecord, LogSink};
 pub use meters::Meters;
-#[doc(hidden)]
-pub use socks::fuzz_messages as fuzz_socks;
 
 use addresses::Addresses;
 use authenticate::FailureBudget;

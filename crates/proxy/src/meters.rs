@@ -286,6 +286,7 @@ pub struct Meters {
     limited: [AtomicU64; Limited::ALL.len()],
     unauthenticated: AtomicU64,
     open: [AtomicU64; Gauge::ALL.len()],
+    scrubs: AtomicU64,
     rows_written: AtomicU64,
     rows_lost: AtomicU64,
     row_writes: Histogram,
@@ -341,6 +342,12 @@ impl Meters {
     #[must_use]
     pub fn unauthenticated(&self) -> u64 {
         self.unauthenticated.load(Ordering::Relaxed)
+    }
+
+    /// How often an injected value was found in an answer and replaced.
+    #[must_use]
+    pub fn scrubs(&self) -> u64 {
+        self.scrubs.load(Ordering::Relaxed)
     }
 
     /// What is open right now.
@@ -432,6 +439,10 @@ impl Meters {
         {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    pub(crate) fn scrubbed(&self, times: u32) {
+        self.scrubs.fetch_add(times.into(), Ordering::Relaxed);
     }
 
     pub(crate) fn wrote_rows(&self, rows: u64) {

@@ -24,7 +24,7 @@ use crate::limits::{HEAD_TIMEOUT, LINGER, MAX_LINGER_BYTES};
 use crate::meters::Protocol;
 use crate::respond::{Fault, Refusal};
 use crate::tunnel::Opened;
-pub use message::fuzz_messages;
+pub(crate) use message::check as check_messages;
 use message::{Command, MessageError, Reply, Request};
 
 /// First byte of what a client of SOCKS 5 sends. No method of HTTP begins with it, nor does TLS.

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -22,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Sent, UpstreamError};
+use crate::interim::{Interim, MAX_INTERIM};
 use crate::outgoing::failed;
 use crate::pool::{Body, Place};
 use crate::progress::{Patience, Progress};
-use crate::send::MAX_HEAD_BYTES;
+use crate::send::{MAX_HEAD_BYTES, too_many_interim};
 use crate::stream::Stream;
 
 type Io = TokioIo<Stream>;
@@ -107,13 +108,22 @@ impl Http1 {
     /// Sends a request and waits for the head of its answer. The request comes back while nothing of it was sent.
     ///
     /// # Errors
-    /// [`UpstreamError`] when the answer took too long.
-    pub(crate) async fn send(
+    /// [`UpstreamError`] when the answer took too long, or interim ones came without end.
+    pub(crate) async fn send<L: Interim>(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
         progress: Option<&Progress>,
+        interim: &L,
     ) -> Result<Result<Response<Http1Body>, TrySendError<Request<Body>>>, UpstreamError> {
         let shared = self.shared();
+        let alarm = Arc::clone(&shared.alarm);
+        alarm.interims.store(0, Ordering::Relaxed);
+        let heard = interim.clone();
+        hyper::ext::on_informational(&mut request, move |response| {
+            if alarm.interims.fetch_add(1, Ordering::Relaxed) < MAX_INTERIM {
+                heard.hear(response.status(), response.headers());
+            }
+        });
         let sent = {
             let mut parts = shared.parts();
             parts.patience.begin();
@@ -123,6 +133,9 @@ impl Http1 {
         let answered = poll_fn(|cx| {
             if let Poll::Ready(answered) = shared.drive(cx, |cx| sent.as_mut().poll(cx)) {
                 return Poll::Ready(Ok(answered));
+            }
+            if shared.alarm.interims.load(Ordering::Relaxed) > MAX_INTERIM {
+                return Poll::Ready(Err(too_many_interim()));
             }
             shared.parts().patience.poll(progress, cx).map(Err)
         })
@@ -296,6 +309,8 @@ struct Alarm {
     helper: AtomicWaker,
     /// Tasks of uploads. One that is over may still be about to end when the next begins.
     helpers: AtomicUsize,
+    /// Interim responses that the request at hand was told of.
+    interims: AtomicU32,
 }
 
 const DRIVING: u8 = 1;

@@ -2,6 +2,9 @@
 
 use http::{HeaderMap, StatusCode};
 
+/// Most interim responses before one answer. An upstream that says more is not waited for: it could go on forever.
+pub const MAX_INTERIM: u32 = 4096;
+
 /// Hears what an upstream says before its answer, over either version. Called in order, from the task that reads the
 /// connection; it must not block.
 pub trait Interim: Clone + Send + Sync + 'static {

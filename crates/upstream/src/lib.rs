@@ -36,7 +36,7 @@ pub use expect::Continue;
 pub use guard::{Guard, GuardedAddr};
 pub use http1::Http1Body;
 pub use incoming::Incoming;
-pub use interim::Interim;
+pub use interim::{Interim, MAX_INTERIM};
 pub use own_proxy::{OwnProxy, OwnProxyError};
 pub use pool::{Body, BodyError, PoolCounts, Route};
 pub use resolve::{CachingResolver, ResolveError, Resolver, Resolving, SystemResolver};

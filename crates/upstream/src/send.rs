@@ -368,13 +368,9 @@ impl Upstream {
     ) -> Result<Answer, Failure> {
         match pooled {
             Pooled::Http1(connection) => {
-                let mut request = for_http1(request, route);
-                let heard = interim.clone();
-                hyper::ext::on_informational(&mut request, move |response| {
-                    heard.hear(response.status(), response.headers());
-                });
+                let request = for_http1(request, route);
                 let sent = connection
-                    .send(request, progress.as_deref())
+                    .send(request, progress.as_deref(), interim)
                     .await
                     .map_err(Failure::Failed)?;
                 match sent {
@@ -550,6 +546,14 @@ fn went_away() -> UpstreamError {
     UpstreamError::unsent(
         ErrorKind::Closed,
         "the upstream closed the connection before it took the request",
+    )
+}
+
+pub(crate) fn too_many_interim() -> UpstreamError {
+    UpstreamError::new(
+        ErrorKind::Protocol,
+        Sent::MaybeSent,
+        "the upstream sent interim responses without end",
     )
 }
 

@@ -122,6 +122,11 @@ impl Reading {
             "Requests to the proxy without a good token.",
             meters.unauthenticated(),
         )?;
+        page.counter(
+            "agent_vault_scrubs",
+            "Injected values that were found in answers and replaced.",
+            meters.scrubs(),
+        )?;
         page.gauges(
             "agent_vault_open",
             "What agents have open.",

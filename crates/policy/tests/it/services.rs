@@ -169,7 +169,10 @@ fn errors_name_the_field() {
         (sub(r#"{"key":"A","placeholder":"__a__","in":["header"],"headers":["X A"]}"#), "substitutions[0].headers[0]"),
         (r#"{"name":"one","host":"a.com","auth":{"type":"passthrough"},"select":{"agents":["A"]}}"#.to_owned(), "select.agents[0]"),
         (r#"{"name":"one","host":"a.com","auth":{"type":"passthrough"},"select":{"placeholder":"a b"}}"#.to_owned(), "select.placeholder"),
+        (r#"{"name":"one","host":"a.com","auth":{"type":"passthrough"},"scrub":{"undecodable":"Pass"}}"#.to_owned(), "scrub.undecodable"),
         // Unknown, repeated, other case, wrong type.
+        (r#"{"name":"one","scrub":{"enabled":"no"}}"#.to_owned(), "scrub.enabled"),
+        (r#"{"name":"one","scrub":{"on":true}}"#.to_owned(), "scrub.on"),
         (r#"{"name":"one","description":"x"}"#.to_owned(), "description"),
         (r#"{"name":"one","Host":"a.com"}"#.to_owned(), "Host"),
         (auth(r#"{"type":"bearer","tokn":"A"}"#), "auth.tokn"),

@@ -3,6 +3,7 @@
 mod addresses;
 mod destinations;
 mod downgrade;
+mod exhaustion;
 mod fields;
 mod floods;
 mod frames;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod certificates;
+mod clock;
 mod cutter;
 mod frames;
 mod http2;

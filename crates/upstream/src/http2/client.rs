@@ -26,7 +26,7 @@ use super::stirring::{Stirred, Stirring};
 use super::{Duplex, Received};
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
 use crate::incoming::Incoming;
-use crate::interim::Interim;
+use crate::interim::{Interim, MAX_INTERIM};
 use crate::outgoing::{Again, broken_body, failed_http2};
 use crate::pool::{Body, MAX_STREAMS_PER_CONNECTION, Place};
 use crate::progress::{Progress, Timers, until_head};
@@ -254,7 +254,8 @@ impl Http2 {
         *sender = fresh;
     }
 
-    fn failed(&self, error: h2::Error) -> Failure {
+    /// `heard` interim responses came before this.
+    fn failed(&self, error: h2::Error, heard: u32) -> Failure {
         if is_unprocessed(&error) {
             if error.is_go_away() {
                 self.state.closed.store(true, Ordering::Relaxed);
@@ -262,6 +263,10 @@ impl Http2 {
                 self.ask_max_streams();
             }
             return Failure::Unsent(None);
+        }
+        if heard >= MAX_INTERIM {
+            // The peer may go on on a stream that nobody reads; the connection ends with those that are under way.
+            self.state.closed.store(true, Ordering::Relaxed);
         }
         Failure::Failed(if self.state.dead.load(Ordering::Relaxed) {
             UpstreamError::new(
@@ -302,6 +307,7 @@ impl Stream {
         };
         let mut sent = last;
         let waiting = Waiting(Some(&self.0));
+        let mut heard = 0;
         let mut patience = self.0.timers.begin();
         let head = poll_fn(|cx| {
             if !sent && let Sending::Body(sending) = &mut upload {
@@ -314,8 +320,10 @@ impl Stream {
                     Poll::Pending => {}
                 }
             }
-            match poll_head(&mut response, interim, cx) {
-                Poll::Ready(head) => Poll::Ready(Ok(head.map_err(|error| self.0.failed(error)))),
+            match poll_head(&mut response, interim, &mut heard, cx) {
+                Poll::Ready(head) => {
+                    Poll::Ready(Ok(head.map_err(|error| self.0.failed(error, heard))))
+                }
                 Poll::Pending => patience.poll(progress.map(AsRef::as_ref), cx).map(Err),
             }
         })
@@ -368,8 +376,12 @@ impl Stream {
             Err(error) => return Err(error.with(again, body)),
         };
         let waiting = Waiting(Some(&self.0));
+        let mut heard = 0;
         let head = until_head(
-            poll_fn(|cx| poll_head(&mut response, &(), cx).map_err(|error| self.0.failed(error))),
+            poll_fn(|cx| {
+                poll_head(&mut response, &(), &mut heard, cx)
+                    .map_err(|error| self.0.failed(error, heard))
+            }),
             None,
         )
         .await
@@ -462,15 +474,22 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Polls for the answer's head and lets `interim` hear what comes before it.
+/// Polls for the answer's head and lets `interim` hear what comes before it, which `heard` counts.
 fn poll_head<L: Interim>(
     response: &mut ResponseFuture,
     interim: &L,
+    heard: &mut u32,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Response<RecvStream>, h2::Error>> {
     loop {
         match ready!(response.poll_informational(cx)?) {
-            Some(heard) => interim.hear(heard.status(), heard.headers()),
+            Some(_) if *heard >= MAX_INTERIM => {
+                return Poll::Ready(Err(Reason::ENHANCE_YOUR_CALM.into()));
+            }
+            Some(said) => {
+                *heard += 1;
+                interim.hear(said.status(), said.headers());
+            }
             None => return Pin::new(response).poll(cx),
         }
     }

@@ -42,7 +42,11 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
   agent-vault server
   agent-vault server --detach
   agent-vault server --host 0.0.0.0 --password-stdin < /run/secrets/master-password
-  agent-vault server stop"
+  agent-vault server stop
+
+Both ports take TLS and plain HTTP. The proxy port takes SOCKS 5 too
+(socks5h://TOKEN:VAULT@host:port), and the PROXY protocol from the load balancers
+that AGENT_VAULT_PROXY_PROTOCOL_FROM names."
 )]
 pub(crate) struct ServerArgs {
     #[command(subcommand)]
