@@ -1,7 +1,7 @@
 //! The other processes of a run: this program again in another role. Each prints its address when it is ready, and
 //! ends when its standard input does, so that none outlives the run.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,6 +10,15 @@ use std::process::Stdio;
 use anyhow::Context as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
+
+/// A program that runs another one.
+#[derive(Clone, Debug)]
+pub(crate) struct Wrapper {
+    pub(crate) program: OsString,
+    /// What stands before the other program's path.
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) environment: Vec<(&'static str, &'static str)>,
+}
 
 /// A child that is ready.
 #[derive(Debug)]
@@ -22,7 +31,25 @@ pub(crate) struct Child {
 impl Child {
     /// Starts this program with `arguments` and waits until it listens.
     pub(crate) async fn of_self(arguments: &[&OsStr]) -> anyhow::Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
+        Self::of_self_in(None, arguments).await
+    }
+
+    /// The same, inside another program that runs it, such as one that counts its instructions.
+    pub(crate) async fn of_self_in(
+        wrapper: Option<&Wrapper>,
+        arguments: &[&OsStr],
+    ) -> anyhow::Result<Self> {
+        let this = std::env::current_exe()?;
+        let mut command = match wrapper {
+            None => Command::new(this),
+            Some(wrapper) => {
+                let mut command = Command::new(&wrapper.program);
+                command.args(&wrapper.arguments).arg(this);
+                command.envs(wrapper.environment.iter().copied());
+                command
+            }
+        };
+        let mut process = command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

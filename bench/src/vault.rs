@@ -12,14 +12,18 @@ use agent_vault_testing::client::dial;
 use agent_vault_testing::home::free_port;
 use anyhow::{Context as _, bail, ensure};
 
-use crate::target::Target;
+use crate::load::PLACEHOLDER;
+use crate::target::{Kind, MANY_RULES, PLAIN, SUBSTITUTING, Target};
 
 /// How long the server may take to listen.
 const START: Duration = Duration::from_secs(15);
 
-/// The name of the vault, the service and the agent that the load uses.
-const VAULT: &str = "default";
+/// The name of the service and the agents that the load uses.
 const NAME: &str = "bench";
+/// Agents: one alone may not have as many tunnels as are measured.
+const AGENTS: usize = 4;
+/// Services in the vault that has many.
+const RULES: usize = 200;
 
 /// A server of the product with everything that the load needs.
 #[derive(Debug)]
@@ -27,12 +31,15 @@ pub(crate) struct Vault {
     process: std::process::Child,
     proxy: SocketAddr,
     ca_pem: String,
-    token: String,
+    agents: Vec<String>,
+    binary: PathBuf,
+    api: SocketAddr,
     // Deleted after the process has ended.
-    _home: Home,
+    home: Home,
 }
 
-/// Starts `binary` and prepares it: an owner, a credential, a bearer service for `authority`, and an agent.
+/// Starts `binary` and prepares it: an owner, a vault for each kind of request with a
+/// bearer service for `authority`, and agents.
 pub(crate) async fn setup(
     binary: &Path,
     authority: &str,
@@ -62,7 +69,7 @@ pub(crate) async fn setup(
         .env("AGENT_VAULT_UPSTREAM_CA", upstream_ca)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit());
+        .stderr(Stdio::null());
     let mut process = server.spawn().context("cannot start the server")?;
     // An empty line: no master password.
     process
@@ -74,67 +81,89 @@ pub(crate) async fn setup(
         process,
         proxy,
         ca_pem: String::new(),
-        token: String::new(),
-        _home: home,
+        agents: Vec::new(),
+        binary,
+        api,
+        home,
     };
     vault.listening(&[api, proxy]).await?;
-
-    let cli = Cli {
-        binary,
-        address: format!("http://{api}"),
-        home: &vault._home,
-    };
-    let register = [
-        "auth",
-        "register",
-        "--email",
-        "bench@example.test",
-        "--password-stdin",
-    ];
-    cli.run(&register, b"a password for the benchmark\n")?;
-    cli.run(
-        &[
-            "vault",
-            "credential",
-            "set",
-            "BENCH_TOKEN=bench-credential-0123456789",
-        ],
-        b"",
-    )?;
-    let service = [
-        "vault", "service", "add", "--name", NAME, "--host", authority,
-    ];
-    cli.run(
-        &[
-            &service[..],
-            &["--auth-type", "bearer", "--token-key", "BENCH_TOKEN"],
-        ]
-        .concat(),
-        b"",
-    )?;
-    let grant = format!("{VAULT}:proxy");
-    vault.token = cli
-        .run(
-            &["agent", "create", NAME, "--vault", &grant, "--token-only"],
-            b"",
-        )?
-        .trim()
-        .to_owned();
-    vault.ca_pem = cli.run(&["ca", "fetch"], b"")?;
+    vault.ca_pem = vault.prepare(authority)?;
     Ok(vault)
 }
 
 impl Vault {
+    /// Makes vaults, services and agents, and returns the certificate of the authority.
+    fn prepare(&mut self, authority: &str) -> anyhow::Result<String> {
+        let cli = Cli {
+            binary: &self.binary,
+            address: format!("http://{}", self.api),
+            home: &self.home,
+        };
+        let register = [
+            "auth",
+            "register",
+            "--email",
+            "bench@example.test",
+            "--password-stdin",
+        ];
+        cli.run(&register, b"a password for the benchmark\n")?;
+        for vault in [PLAIN, MANY_RULES, SUBSTITUTING] {
+            if vault != PLAIN {
+                cli.run(&["vault", "create", vault], b"")?;
+            }
+            let set = ["vault", "credential", "set", "--vault", vault];
+            let credential = ["BENCH_TOKEN=bench-credential-0123456789"];
+            cli.run(&[&set[..], &credential].concat(), b"")?;
+            let set = [
+                "vault", "service", "set", "--yes", "--vault", vault, "-f", "-",
+            ];
+            cli.run(&set, services(vault, authority).as_bytes())?;
+        }
+        let grants = [PLAIN, MANY_RULES, SUBSTITUTING].map(|vault| format!("{vault}:proxy"));
+        for agent in 0..AGENTS {
+            let name = format!("{NAME}-{agent}");
+            let mut create = vec!["agent", "create", &name, "--token-only"];
+            for grant in &grants {
+                create.extend(["--vault", grant]);
+            }
+            let token = cli.run(&create, b"")?.trim().to_owned();
+            self.agents.push(token);
+        }
+        cli.run(&["ca", "fetch"], b"")
+    }
+
     pub(crate) fn target(&self, authority: &str) -> Target {
-        let token = format!("{}:{VAULT}", self.token);
         Target::new(
             "agent-vault",
+            Kind::Product,
             self.process.id(),
             self.proxy,
             &self.ca_pem,
             authority,
-            Some(&token),
+            &self.agents,
         )
+    }
+
+    /// What `run` adds to a command that does nothing, in milliseconds: the median of `times`.
+    pub(crate) fn run_overhead(&self, times: usize) -> anyhow::Result<f64> {
+        let command = |program: &str| {
+            let mut command = self.home.command(program);
+            command
+                .env("AGENT_VAULT_ADDR", format!("http://{}", self.api))
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            command
+        };
+        let mut added = Vec::new();
+        for _ in 0..times.max(1) {
+            let mut bare = command("true");
+            let mut run = command(self.binary.to_str().context("an odd path")?);
+            run.args(["run", "--", "true"]);
+            added.push(timed(&mut run)? - timed(&mut bare)?);
+        }
+        added.sort_by(f64::total_cmp);
+        added.get(added.len() / 2).copied().context("no run")
     }
 
     /// Waits until the server takes connections on all of `addrs`.
@@ -164,8 +193,38 @@ impl Drop for Vault {
     }
 }
 
+/// Milliseconds that `command` takes.
+fn timed(command: &mut Command) -> anyhow::Result<f64> {
+    let begin = Instant::now();
+    let status = command.status()?;
+    let elapsed = begin.elapsed();
+    ensure!(status.success(), "{command:?} failed: {status}");
+    Ok(elapsed.as_secs_f64() * 1000.0)
+}
+
+/// The services of `vault`, as a file.
+fn services(vault: &str, authority: &str) -> String {
+    let mut file = format!(
+        "services:\n  - name: {NAME}\n    host: \"{authority}\"\n    auth: {{type: bearer, token: BENCH_TOKEN}}\n"
+    );
+    if vault == SUBSTITUTING {
+        file.push_str(&format!(
+            "    substitutions:\n      - {{key: BENCH_TOKEN, placeholder: {PLACEHOLDER}, in: [body]}}\n"
+        ));
+    }
+    if vault == MANY_RULES {
+        for number in 1..RULES {
+            file.push_str(&format!(
+                "  - name: other-{number}\n    host: \"h{number}.example.test\"\n    path: /v{number}/*\n    auth: {{type: bearer, \
+                 token: BENCH_TOKEN}}\n"
+            ));
+        }
+    }
+    file
+}
+
 struct Cli<'a> {
-    binary: PathBuf,
+    binary: &'a Path,
     address: String,
     home: &'a Home,
 }
@@ -177,7 +236,7 @@ impl Cli<'_> {
         arguments: &[impl AsRef<OsStr> + std::fmt::Debug],
         input: &[u8],
     ) -> anyhow::Result<String> {
-        let mut command: Command = self.home.command(&self.binary);
+        let mut command: Command = self.home.command(self.binary);
         command
             .args(arguments)
             .env("AGENT_VAULT_ADDR", &self.address);

@@ -11,7 +11,9 @@ use agent_vault_broker::{Admission, Principal, Slot, Verdict};
 use agent_vault_policy::{Facts, Undecodable};
 use agent_vault_upstream::{Answer, Continue, Incoming, Route};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, SET_COOKIE};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, PROXY_AUTHENTICATE, SET_COOKIE,
+};
 use http::request::Parts;
 use http::response;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -47,7 +49,7 @@ pub(crate) struct Client {
 
 /// What was settled when a tunnel was opened. The principal is presented again by each request.
 pub(crate) struct InTunnel {
-    pub(crate) principal: Principal,
+    pub(crate) principal: Arc<Principal>,
     pub(crate) tunnel: Tunnel,
     pub(crate) route: Arc<Route>,
 }
@@ -159,9 +161,9 @@ pub(crate) async fn exchange(
 }
 
 impl Client {
-    fn principal(&self, headers: &HeaderMap, now: Timestamp) -> Result<Principal, Refusal> {
+    fn principal(&self, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Principal>, Refusal> {
         if let Some(tunnel) = &self.tunnel {
-            return Ok(tunnel.principal.clone());
+            return Ok(Arc::clone(&tunnel.principal));
         }
         let shared = &self.shared;
         let principal = authenticate(
@@ -172,7 +174,7 @@ impl Client {
             now,
         )?;
         self.watch.belongs_to(&principal);
-        Ok(principal)
+        Ok(Arc::new(principal))
     }
 
     fn display(&self, uri: &http::Uri) -> Arc<str> {
@@ -563,12 +565,11 @@ fn is_long_lived(headers: &HeaderMap) -> bool {
 /// Takes off what belongs to the upstream's connection, what only we may say, and cookies that were set for a brokered
 /// identity.
 pub(crate) fn strip_response(headers: &mut HeaderMap, brokered: bool) {
-    inject::strip_connection_fields(headers);
-    headers.remove(MARKER);
-    headers.remove(http::header::PROXY_AUTHENTICATE);
-    if brokered {
-        headers.remove(SET_COOKIE);
-    }
+    inject::strip_connection_fields(headers, |name| {
+        matches!(*name, PROXY_AUTHENTICATE)
+            || name.as_str() == MARKER
+            || brokered && matches!(*name, SET_COOKIE)
+    });
 }
 
 /// Takes off of a response's trailers what would not be let through in its head.
@@ -651,6 +652,9 @@ fn note_client(entry: &mut Entry, head: &Head, client: &Client, headers: &Header
     });
 }
 
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
+
 fn client_auth(headers: &HeaderMap) -> Option<(&'static str, &'static str)> {
     if let Some(value) = headers.get(AUTHORIZATION) {
         let scheme = value
@@ -667,8 +671,8 @@ fn client_auth(headers: &HeaderMap) -> Option<(&'static str, &'static str)> {
         };
         return Some((scheme, "Authorization"));
     }
-    [("x-api-key", "X-Api-Key"), ("api-key", "Api-Key")]
+    [(X_API_KEY, "X-Api-Key"), (API_KEY, "Api-Key")]
         .into_iter()
-        .find(|(name, _)| headers.contains_key(*name))
+        .find(|(name, _)| headers.contains_key(name))
         .map(|(_, shown)| ("api-key", shown))
 }

@@ -2,7 +2,7 @@
 
 mod body;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use agent_vault_broker::{Grant, Permit};
 use agent_vault_policy::{Auth, CredentialKey, Rule, RuleSet};
@@ -28,9 +28,9 @@ use crate::relay::{Fate, Gate, RequestBody};
 use crate::respond::{Fault, Refusal};
 use crate::scrub::{Label, Scrubber, Search, Secret, narrow_accept_encoding};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const X_VAULT: HeaderName = HeaderName::from_static("x-vault");
+const KEEP_ALIVE: &str = "keep-alive";
+const PROXY_CONNECTION: &str = "proxy-connection";
+const X_VAULT: &str = "x-vault";
 
 /// What a rule puts on a request, opened.
 pub(crate) struct Injection {
@@ -142,11 +142,11 @@ fn basic_pairs(grant: &Grant, rule: &Rule) -> Vec<(CredentialKey, Zeroizing<Vec<
 ///
 /// `Trailer` stays, for it describes the message; `TE` stays as `trailers` alone, which gRPC asks for.
 pub(crate) fn strip_request(headers: &mut HeaderMap) {
-    let trailers = accepts_trailers(headers);
-    strip_connection_fields(headers);
-    for name in [PROXY_AUTHORIZATION, PROXY_AUTHENTICATE, X_VAULT, TE, HOST] {
-        headers.remove(name);
-    }
+    let trailers = headers.contains_key(TE) && accepts_trailers(headers);
+    strip_connection_fields(headers, |name| {
+        matches!(*name, PROXY_AUTHORIZATION | PROXY_AUTHENTICATE | TE | HOST)
+            || name.as_str() == X_VAULT
+    });
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -160,13 +160,11 @@ pub(crate) fn strip_request_trailers(trailers: &mut HeaderMap) {
     trailers.remove(CONTENT_LENGTH);
 }
 
-/// Takes off hop-by-hop fields and whatever `Connection` names, in either direction.
-pub(crate) fn strip_connection_fields(headers: &mut HeaderMap) {
+/// Takes off hop-by-hop fields and whatever `Connection` names, in either direction, and what `also` says.
+pub(crate) fn strip_connection_fields(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
     if let Some(first) = headers.get(CONNECTION) {
         // Almost always a single `keep-alive`, `close` or `Upgrade`.
-        if first.as_bytes().eq_ignore_ascii_case(b"keep-alive") && single(headers) {
-            headers.remove(CONNECTION);
-        } else {
+        if !first.as_bytes().eq_ignore_ascii_case(b"keep-alive") || !single(headers) {
             let named: Vec<HeaderName> = headers
                 .get_all(CONNECTION)
                 .iter()
@@ -178,10 +176,15 @@ pub(crate) fn strip_connection_fields(headers: &mut HeaderMap) {
                     headers.remove(name);
                 }
             }
-            headers.remove(CONNECTION);
         }
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+    // To look at each name once costs less than to ask for each that may be there.
+    let goes = |name: &HeaderName| {
+        matches!(*name, CONNECTION | TRANSFER_ENCODING | UPGRADE)
+            || [KEEP_ALIVE, PROXY_CONNECTION].contains(&name.as_str())
+            || also(name)
+    };
+    while let Some(name) = headers.keys().find(|name| goes(name)).cloned() {
         headers.remove(name);
     }
 }
@@ -205,6 +208,9 @@ fn drop_own_tokens(headers: &mut HeaderMap) -> Vec<HeaderName> {
     let mut found = Vec::new();
     for (name, value) in headers.iter() {
         let value = value.as_bytes();
+        if value.len() < MIN_TOKEN_BYTES {
+            continue;
+        }
         if holds_own_token(value) || basic(value).is_some_and(|text| holds_own_token(&text)) {
             found.push(name.clone());
         }
@@ -214,6 +220,9 @@ fn drop_own_tokens(headers: &mut HeaderMap) -> Vec<HeaderName> {
     }
     found
 }
+
+/// Length of the shortest token of ours; encoded it is longer still.
+const MIN_TOKEN_BYTES: usize = "av_agt_".len() + 64;
 
 /// What a `Basic` value says in clear.
 fn basic(value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
@@ -225,7 +234,9 @@ fn basic(value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 fn holds_own_token(value: &[u8]) -> bool {
-    memmem::find_iter(value, b"av_").any(|at| {
+    static BEGINNING: LazyLock<memmem::Finder<'static>> =
+        LazyLock::new(|| memmem::Finder::new(b"av_"));
+    BEGINNING.find_iter(value).any(|at| {
         value.get(at..).is_some_and(|rest| {
             [b"av_agt_".as_slice(), b"av_sess_"].iter().any(|prefix| {
                 rest.strip_prefix(*prefix)
@@ -433,7 +444,7 @@ mod tests {
     #[test]
     fn a_connection_field_cannot_name_the_framing_away() {
         let mut map = headers(&[("connection", "content-length"), ("content-length", "5")]);
-        strip_connection_fields(&mut map);
+        strip_connection_fields(&mut map, |_| false);
         assert!(map.contains_key(CONTENT_LENGTH));
     }
 

@@ -104,8 +104,11 @@ enum Message {
 
 /// Handle to the log's queue.
 #[derive(Debug, Clone)]
-pub struct Journal {
-    queue: mpsc::Sender<Message>,
+pub struct Journal(Arc<Queue>);
+
+#[derive(Debug)]
+struct Queue {
+    waiting: mpsc::Sender<Message>,
     meters: Arc<Meters>,
     /// Somebody waits for what is in the queue.
     urged: Arc<Notify>,
@@ -125,30 +128,30 @@ impl Journal {
             Arc::clone(&urged),
             closing,
         ));
-        Self {
-            queue,
+        Self(Arc::new(Queue {
+            waiting: queue,
             meters,
             urged,
-        }
+        }))
     }
 
     /// Records that could not be stored since the start.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.meters.rows_lost()
+        self.0.meters.rows_lost()
     }
 
     /// What the data plane that writes to this log counts about itself.
     #[must_use]
     pub fn meters(&self) -> &Arc<Meters> {
-        &self.meters
+        &self.0.meters
     }
 
     /// Returns when every record of an exchange that has ended is stored, or the writer is gone.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
-        if self.queue.send(Message::Flush(done)).await.is_ok() {
-            self.urged.notify_one();
+        if self.0.waiting.send(Message::Flush(done)).await.is_ok() {
+            self.0.urged.notify_one();
             // An error means that the writer ended, after storing what it had.
             flushed.await.unwrap_or(());
         }
@@ -156,10 +159,10 @@ impl Journal {
 
     pub(crate) fn record(&self, record: Box<LogRecord>) {
         if record.scrubs > 0 {
-            self.meters.scrubbed(record.scrubs);
+            self.0.meters.scrubbed(record.scrubs);
         }
-        if self.queue.try_send(Message::Record(record)).is_err() {
-            count_lost(&self.meters, 1, "the queue is full");
+        if self.0.waiting.try_send(Message::Record(record)).is_err() {
+            count_lost(&self.0.meters, 1, "the queue is full");
         }
     }
 }
@@ -289,7 +292,7 @@ impl Entry {
         host: &Arc<str>,
         at: Timestamp,
     ) -> Self {
-        journal.meters.enter(Gauge::Exchanges);
+        journal.meters().enter(Gauge::Exchanges);
         Self {
             protocol,
             journal: journal.clone(),
@@ -393,8 +396,8 @@ impl Entry {
                     .noted()
                     .enter(&mut record, &self.journal, self.started);
             }
-            self.journal.meters.leave(Gauge::Exchanges);
-            self.journal.meters.finished(self.protocol, &record);
+            self.journal.meters().leave(Gauge::Exchanges);
+            self.journal.meters().finished(self.protocol, &record);
             self.journal.record(record);
         }
     }
@@ -529,11 +532,11 @@ mod tests {
     fn a_long_path_is_cut_between_characters() {
         let (queue, _waiting) = mpsc::channel(1);
         let mut entry = Entry {
-            journal: Journal {
+            journal: Journal(Arc::new(Queue {
                 urged: Arc::default(),
-                queue,
+                waiting: queue,
                 meters: Arc::default(),
-            },
+            })),
             record: Some(record()),
             started: Instant::now(),
             protocol: Protocol::Http1,

@@ -195,7 +195,7 @@ impl Scrubber {
 
     /// Whether `text`, taken as a whole, has neither a value in it nor a beginning that is long enough to matter.
     fn is_clean(&self, text: &[u8]) -> bool {
-        self.finder.find(text).is_none()
+        text.len() < PREFIX_BYTES || self.finder.find(text).is_none()
     }
 
     /// The bytes of the form at `index`.

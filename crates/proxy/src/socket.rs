@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -23,6 +24,8 @@ use crate::respond::Refusal;
 #[derive(Debug, Default)]
 pub(crate) struct Interim {
     waiting: Mutex<Waiting>,
+    /// Whether heads wait. Nearly always none do, and then nobody takes the lock.
+    any: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -40,6 +43,7 @@ impl Interim {
     pub(crate) fn begin(&self) -> u64 {
         let mut waiting = self.lock();
         waiting.heads.clear();
+        self.any.store(false, Ordering::Relaxed);
         waiting.exchange += 1;
         waiting.open = true;
         waiting.exchange
@@ -54,6 +58,7 @@ impl Interim {
             return;
         }
         waiting.heads.extend_from_slice(head);
+        self.any.store(true, Ordering::Release);
         drop(waiting);
         self.waker.wake();
     }
@@ -65,6 +70,9 @@ impl Interim {
 
     /// Takes what waits. `clean` says that nothing of another message is on its way.
     fn take(&self, clean: bool, before_final: bool) -> Option<BytesMut> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
         let mut waiting = self.lock();
         if waiting.heads.is_empty() {
             return None;
@@ -72,9 +80,13 @@ impl Interim {
         if !waiting.open && (!clean || !before_final) {
             // The final response has begun without them.
             waiting.heads.clear();
+            self.any.store(false, Ordering::Relaxed);
             return None;
         }
-        clean.then(|| std::mem::take(&mut waiting.heads))
+        clean.then(|| {
+            self.any.store(false, Ordering::Relaxed);
+            std::mem::take(&mut waiting.heads)
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {

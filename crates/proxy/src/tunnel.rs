@@ -175,7 +175,7 @@ pub(crate) fn settled(principal: Principal, tunnel: Tunnel) -> Option<InTunnel> 
         .map(Arc::new)
         .ok()?;
     Some(InTunnel {
-        principal,
+        principal: Arc::new(principal),
         tunnel,
         route,
     })

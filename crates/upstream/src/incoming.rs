@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::http1::Http1Body;
 use crate::http2::Received;
 use crate::pool::BodyError;
 
@@ -14,8 +15,10 @@ use crate::pool::BodyError;
 pub enum Incoming {
     /// There is none.
     Empty,
-    /// From an HTTP/1.1 connection.
+    /// From an HTTP/1.1 connection that runs by itself.
     Http1(hyper::body::Incoming),
+    /// From an HTTP/1.1 connection that runs while this is read.
+    Driven(Http1Body),
     /// From an HTTP/2 stream.
     Http2(Received),
 }
@@ -33,6 +36,9 @@ impl Body for Incoming {
             Self::Http1(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|result| result.map_err(Into::into))),
+            Self::Driven(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|result| result.map_err(Into::into))),
             Self::Http2(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|result| result.map_err(Into::into))),
@@ -43,6 +49,7 @@ impl Body for Incoming {
         match self {
             Self::Empty => true,
             Self::Http1(body) => body.is_end_stream(),
+            Self::Driven(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
         }
     }
@@ -51,6 +58,7 @@ impl Body for Incoming {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Http1(body) => body.size_hint(),
+            Self::Driven(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
         }
     }

@@ -1,7 +1,7 @@
 //! A request in the form of the version that it is sent in, what is kept of it, and what a failure says about it.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue, TE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
@@ -102,11 +102,12 @@ pub(crate) fn for_http2(
     Ok(request)
 }
 
-/// The head of a request, kept to be sent once more.
+/// The head of a request, kept to be sent once more. Hardly ever it is, so the fields are kept as a list, which costs less
+/// to make than another map.
 pub(crate) struct Again {
     method: Method,
     uri: Uri,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Again {
@@ -114,7 +115,11 @@ impl Again {
         Self {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
-            headers: parts.headers.clone(),
+            headers: parts
+                .headers
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
         }
     }
 
@@ -122,7 +127,9 @@ impl Again {
         let mut request = Request::new(body);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
+        for (name, value) in self.headers {
+            request.headers_mut().append(name, value);
+        }
         request
     }
 }

@@ -5,22 +5,22 @@
 //! per connection, and the wait for any of them.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use agent_vault_policy::{Authority, Scheme};
 use bytes::Bytes;
 use http::{HeaderValue, uri};
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::client::conn::http1;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 use crate::error::{CertificateFault, UpstreamError, UpstreamErrorKind as ErrorKind};
+use crate::http1::Http1;
 use crate::http2::{Http2, Stream};
 
 /// A request body on its way to an upstream.
@@ -41,17 +41,18 @@ pub(crate) const MAX_STREAMS_PER_CONNECTION: usize = 100;
 const MAX_ROUTES: usize = 16 * 1024;
 /// How long a connection may lie idle.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long a request waits for a connection that is about to be free.
-const FINISH_WAIT: Duration = Duration::from_millis(20);
+/// How long an idle connection is trusted to be open without a look at it.
+const TRUSTED: Duration = Duration::from_secs(1);
 /// How long a request waits when a route has all its connections busy.
 pub(crate) const CONNECTION_WAIT: Duration = Duration::from_secs(10);
 
 /// Where a request goes and for whom: the key of the pool.
-#[derive(Debug, Clone)]
 pub struct Route {
     key: RouteKey,
     host: HeaderValue,
     authority: uri::Authority,
+    /// Its connections, once they were asked for, so that the requests of a tunnel look for them once.
+    lane: OnceLock<Arc<Lane>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -72,6 +73,7 @@ impl Route {
         Ok(Self {
             host: HeaderValue::from_str(&text).map_err(|_| unfit())?,
             authority: text.parse().map_err(|_| unfit())?,
+            lane: OnceLock::new(),
             key: RouteKey {
                 vault,
                 scheme,
@@ -109,40 +111,9 @@ impl Route {
     }
 }
 
-impl PartialEq for Route {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-
-impl Eq for Route {}
-
-impl std::hash::Hash for Route {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.key.hash(state);
-    }
-}
-
-/// An idle or leased HTTP/1.1 connection; closed on drop.
-pub(crate) struct Http1 {
-    pub(crate) sender: http1::SendRequest<Body>,
-    /// Ends the connection's task, whatever it is doing.
-    _closer: DropGuard,
-    place: Place,
-}
-
-impl Http1 {
-    pub(crate) fn new(sender: http1::SendRequest<Body>, closer: DropGuard, place: Place) -> Self {
-        Self {
-            sender,
-            _closer: closer,
-            place,
-        }
-    }
-
-    /// Closes the connection and keeps its place.
-    pub(crate) fn into_place(self) -> Place {
-        self.place
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.key.fmt(f)
     }
 }
 
@@ -175,6 +146,8 @@ pub(crate) struct Lane {
     pub(crate) dialing: tokio::sync::Mutex<LastFailure>,
     places: Arc<Semaphore>,
     freed: Arc<Notify>,
+    /// Nothing is kept any more: whoever still uses it is about to end.
+    forgotten: AtomicBool,
 }
 
 /// A connection from the pool.
@@ -192,7 +165,17 @@ impl Lane {
             dialing: tokio::sync::Mutex::new(LastFailure::default()),
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_ROUTE)),
             freed: Arc::new(Notify::new()),
+            forgotten: AtomicBool::new(false),
         }
+    }
+
+    fn forget(&self) {
+        let mut idle = lock(&self.idle);
+        self.forgotten.store(true, Ordering::Relaxed);
+        let closing = std::mem::take(&mut *idle);
+        drop(idle);
+        drop(closing);
+        lock(&self.shared).clear();
     }
 
     pub(crate) fn speaks(&self) -> Speaks {
@@ -233,37 +216,22 @@ impl Lane {
 
     fn take_http1(&self) -> Option<Http1> {
         let mut idle = lock(&self.idle);
-        // Newest first: the most likely to be alive. One that is still finishing its last exchange is passed over.
-        let mut index = idle.len();
-        while index > 0 {
-            index -= 1;
-            let Some((connection, _)) = idle.get(index) else {
-                break;
-            };
-            if connection.sender.is_closed() {
-                idle.swap_remove(index);
-            } else if connection.sender.is_ready() {
-                return Some(idle.swap_remove(index).0);
+        // Newest first: the most likely to be alive.
+        while let Some((connection, since)) = idle.pop() {
+            if since.elapsed() < TRUSTED || connection.look_after() {
+                return Some(connection);
             }
         }
         None
     }
 
-    /// Takes a connection whose last exchange is over but whose task has not run since, and waits until it has: some
-    /// microseconds, where opening another would cost milliseconds. One that is closing is passed over.
-    pub(crate) async fn take_finishing(&self) -> Option<Pooled> {
-        loop {
-            let (mut connection, _) = lock(&self.idle).pop()?;
-            let ready = tokio::time::timeout(FINISH_WAIT, connection.sender.ready());
-            if matches!(ready.await, Ok(Ok(()))) {
-                return Some(Pooled::Http1(connection));
-            }
-        }
-    }
-
     pub(crate) fn share(&self, connection: &Arc<Http2>) -> Option<Stream> {
         let stream = Http2::stream(connection);
-        lock(&self.shared).push(Arc::clone(connection));
+        let mut shared = lock(&self.shared);
+        if !self.forgotten.load(Ordering::Relaxed) {
+            shared.push(Arc::clone(connection));
+        }
+        drop(shared);
         stream
     }
 
@@ -288,7 +256,7 @@ impl Lane {
 
     fn sweep(&self, now: Instant) -> bool {
         lock(&self.idle).retain(|(connection, since)| {
-            !connection.sender.is_closed() && now.duration_since(*since) < IDLE_TIMEOUT
+            now.duration_since(*since) < IDLE_TIMEOUT && connection.look_after()
         });
         lock(&self.shared).retain(|connection| {
             !connection.is_closed()
@@ -364,30 +332,39 @@ pub struct PoolCounts {
 /// All lanes.
 #[derive(Default)]
 pub(crate) struct Pool {
-    lanes: Mutex<HashMap<Arc<Route>, Arc<Lane>>>,
+    lanes: Mutex<HashMap<RouteKey, Arc<Lane>>>,
     idle: AtomicUsize,
 }
 
 impl Pool {
-    pub(crate) fn lane(&self, route: &Arc<Route>) -> Arc<Lane> {
-        let mut lanes = lock(&self.lanes);
-        if let Some(lane) = lanes.get(route) {
+    pub(crate) fn lane(&self, route: &Route) -> Arc<Lane> {
+        if let Some(lane) = route.lane.get() {
             return Arc::clone(lane);
         }
-        let lane = Arc::new(Lane::new());
-        if lanes.len() < MAX_ROUTES {
-            lanes.insert(Arc::clone(route), Arc::clone(&lane));
-        }
-        lane
+        let mut lanes = lock(&self.lanes);
+        let lane = match lanes.get(&route.key) {
+            Some(lane) => Arc::clone(lane),
+            None => {
+                let lane = Arc::new(Lane::new());
+                if lanes.len() >= MAX_ROUTES {
+                    return lane;
+                }
+                lanes.insert(route.key.clone(), Arc::clone(&lane));
+                lane
+            }
+        };
+        // Another request of the same tunnel may have been faster, with the same lane.
+        Arc::clone(route.lane.get_or_init(|| lane))
     }
 
     /// Puts a connection back after a response that was read to its end.
     pub(crate) fn put_back(&self, lane: &Lane, connection: Http1) {
-        if connection.sender.is_closed() || self.idle.load(Ordering::Relaxed) >= MAX_IDLE {
+        if !connection.is_ready() || self.idle.load(Ordering::Relaxed) >= MAX_IDLE {
             return;
         }
+        connection.rest();
         let mut idle = lock(&lane.idle);
-        if idle.len() < MAX_IDLE_PER_ROUTE {
+        if idle.len() < MAX_IDLE_PER_ROUTE && !lane.forgotten.load(Ordering::Relaxed) {
             idle.push((connection, Instant::now()));
             lane.freed.notify_one();
         }
@@ -425,7 +402,20 @@ impl Pool {
 
     /// Forgets every connection of a vault.
     pub(crate) fn forget(&self, vault: Uuid) {
-        lock(&self.lanes).retain(|route, _| route.vault() != vault);
+        lock(&self.lanes).retain(|key, lane| {
+            let stays = key.vault != vault;
+            if !stays {
+                lane.forget();
+            }
+            stays
+        });
+    }
+
+    /// Forgets every connection.
+    pub(crate) fn clear(&self) {
+        for (_, lane) in lock(&self.lanes).drain() {
+            lane.forget();
+        }
     }
 }
 

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind};
-use crate::pool::{Body, BodyError};
+use crate::pool::{Body, BodyError, MAX_STREAMS_PER_CONNECTION};
 
 /// Longest wait for a response head while nothing of the request moves.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
@@ -202,17 +202,115 @@ pub(crate) async fn until_head<T>(
         if let Ok(answered) = tokio::time::timeout_at(from + HEAD_TIMEOUT, sent.as_mut()).await {
             return Ok(answered);
         }
-        match progress.map(Progress::last) {
-            Some(last) if last > from => from = last,
-            _ => {
-                return Err(UpstreamError::new(
-                    UpstreamErrorKind::Timeout,
-                    Sent::MaybeSent,
-                    "the upstream did not answer within five minutes",
-                ));
+        from = moved_since(from, progress).ok_or_else(no_answer)?;
+    }
+}
+
+/// The same wait for a connection that serves one exchange after the other: its timer is made once and set anew for
+/// each.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    from: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self {
+            from: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(HEAD_TIMEOUT)),
+        }
+    }
+
+    /// An exchange begins.
+    pub(crate) fn begin(&mut self) {
+        self.wait_from(Instant::now());
+    }
+
+    fn wait_from(&mut self, from: Instant) {
+        self.from = from;
+        self.timer.as_mut().reset(from + HEAD_TIMEOUT);
+    }
+
+    /// Ready with what is wrong when the head has not come in time.
+    pub(crate) fn poll(
+        &mut self,
+        progress: Option<&Progress>,
+        cx: &mut Context<'_>,
+    ) -> Poll<UpstreamError> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            match moved_since(self.from, progress) {
+                Some(last) => self.wait_from(last),
+                None => return Poll::Ready(no_answer()),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Timers of a connection that serves several exchanges at once, for one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Timers(Mutex<Vec<Patience>>);
+
+/// A timer in use; given back on drop.
+pub(crate) struct Waiting<'a> {
+    patience: Option<Patience>,
+    timers: &'a Timers,
+}
+
+impl Timers {
+    /// A timer for an exchange that begins.
+    pub(crate) fn begin(&self) -> Waiting<'_> {
+        let known = self.lock().pop();
+        let mut patience = known.unwrap_or_else(Patience::new);
+        patience.begin();
+        Waiting {
+            patience: Some(patience),
+            timers: self,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Patience>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting<'_> {
+    /// See [`Patience::poll`].
+    pub(crate) fn poll(
+        &mut self,
+        progress: Option<&Progress>,
+        cx: &mut Context<'_>,
+    ) -> Poll<UpstreamError> {
+        match &mut self.patience {
+            Some(patience) => patience.poll(progress, cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(patience) = self.patience.take() {
+            let mut timers = self.timers.lock();
+            if timers.len() < MAX_STREAMS_PER_CONNECTION {
+                timers.push(patience);
             }
         }
     }
+}
+
+/// When the body last moved, if that was after `from`.
+fn moved_since(from: Instant, progress: Option<&Progress>) -> Option<Instant> {
+    progress.map(Progress::last).filter(|last| *last > from)
+}
+
+fn no_answer() -> UpstreamError {
+    UpstreamError::new(
+        UpstreamErrorKind::Timeout,
+        Sent::MaybeSent,
+        "the upstream did not answer within five minutes",
+    )
 }
 
 struct Watched {
@@ -316,6 +414,24 @@ mod tests {
             assert_eq!(outcome.is_ok(), answers);
             assert!(progress.is_done());
             assert_eq!(start.elapsed().as_secs(), wanted);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_timer_serves_one_exchange_after_the_other() {
+        let mut patience = Patience::new();
+        for pieces in [0, 10, 0] {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            let (request, progress) = Progress::watch(slow(pieces));
+            let progress = progress.unwrap();
+            let start = Instant::now();
+            patience.begin();
+            let sending = request.into_body().collect();
+            let late = std::future::poll_fn(|cx| patience.poll(Some(&progress), cx));
+            let (sent, late) = tokio::join!(sending, late);
+            assert_eq!(sent.unwrap().to_bytes().len(), pieces);
+            assert_eq!(late.kind(), UpstreamErrorKind::Timeout);
+            assert_eq!(start.elapsed().as_secs(), pieces as u64 * 240 + 300);
         }
     }
 

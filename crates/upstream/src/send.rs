@@ -1,34 +1,27 @@
 //! Sending one request: find or open a connection, speak the version that it speaks, retry only what was not sent.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::task::Poll;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_vault_policy::Scheme;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use http::header::{CONNECTION, HeaderValue, TE};
 use http::{Request, Response};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::sync::Notify;
+use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::dial::{DialRequest, Dialed, Dialer};
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
+use crate::http1::{self, Http1};
 use crate::http2::{self, Failure, Http2, Stream, Upload};
 use crate::incoming::Incoming;
-use crate::interim::{Interim, MAX_INTERIM};
+use crate::interim::Interim;
 use crate::outgoing::{failed, for_http1, for_http2};
 use crate::pool::{
-    Body, Http1, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, PoolCounts, Pooled, Route,
-    Speaks,
+    Body, Lane, MAX_STREAMS_PER_CONNECTION, Place, PlaceOr, Pool, PoolCounts, Pooled, Route, Speaks,
 };
 use crate::progress::{Progress, until_head};
 use crate::tls::{AlpnOffer, Negotiated};
@@ -36,8 +29,6 @@ use crate::tunnel::{NoTunnel, Tunnel, is_without_alpn};
 
 /// Largest response head, in bytes (h1) or as an h2 header list.
 pub(crate) const MAX_HEAD_BYTES: usize = 256 * 1024;
-/// Most header fields in a response.
-const MAX_HEADERS: usize = 256;
 /// Flow-control window of one h2 stream from an upstream, in bytes.
 pub(crate) const STREAM_WINDOW: u32 = 512 * 1024;
 /// That of a connection: room for every stream's, so that agents that do not read cannot stop the others who share it.
@@ -84,7 +75,7 @@ pub struct Lease {
 
 enum Held {
     Http1 {
-        connection: Box<Http1>,
+        connection: Http1,
         lane: Arc<Lane>,
         pool: Arc<Pool>,
         /// The request body, when there is one.
@@ -96,7 +87,11 @@ enum Held {
         upload: Option<Upload>,
     },
     /// An upgraded connection, never pooled.
-    Dedicated { _connection: Box<Http1> },
+    Dedicated {
+        _sender: SendRequest<Body>,
+        _closer: DropGuard,
+        _place: Place,
+    },
 }
 
 impl Lease {
@@ -111,7 +106,7 @@ impl Lease {
                 progress,
             } => {
                 if !self.spoilt && progress.is_none_or(|progress| progress.is_done()) {
-                    pool.put_back(&lane, *connection);
+                    pool.put_back(&lane, connection);
                 }
             }
             Held::Http2 { stream, upload } => {
@@ -188,6 +183,7 @@ impl Upstream {
     /// Closes every connection and waits until their tasks are gone.
     pub async fn close(&self) {
         self.closing.cancel();
+        self.pool.clear();
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -228,10 +224,7 @@ impl Upstream {
         for attempt in 0..MAX_UNSENT_ATTEMPTS {
             // Where several pooled connections have died together, a new one ends the search.
             let pooled = if attempt < MAX_POOLED_ATTEMPTS {
-                match lane.take() {
-                    Some(ready) => Some(ready),
-                    None => Box::pin(lane.take_finishing()).await,
-                }
+                lane.take()
             } else {
                 None
             };
@@ -279,19 +272,31 @@ impl Upstream {
             }
             Err(error) => return Err(error.into()),
         };
-        let mut connection = self.handshake_http1(dialed, place).await?;
+        let (mut sender, connection) = http1::handshake(dialed.io).await?;
+        let closing = self.closing.child_token();
+        let closer = closing.clone().drop_guard();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                ended = connection.with_upgrades() => if let Err(error) = ended {
+                    tracing::debug!(%error, "upstream connection ended");
+                },
+                () = closing.cancelled() => {}
+            }
+        });
         let mut request = for_http1(request, route);
         let headers = request.headers_mut();
         headers.remove(TE);
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        let mut response = until_head(connection.sender.send_request(request), None)
+        let mut response = until_head(sender.send_request(request), None)
             .await?
             .map_err(|error| failed(error, Sent::MaybeSent))?;
         let tunnel = Tunnel::Http1(hyper::upgrade::on(&mut response));
         Ok(Answer {
             response: response.map(Incoming::Http1),
             lease: Lease::from(Held::Dedicated {
-                _connection: Box::new(connection),
+                _sender: sender,
+                _closer: closer,
+                _place: place,
             }),
             tunnel: Some(tunnel),
         })
@@ -362,39 +367,28 @@ impl Upstream {
         interim: &L,
     ) -> Result<Answer, Failure> {
         match pooled {
-            Pooled::Http1(mut connection) => {
-                let mut request = for_http1(request, route);
-                let heard = interim.clone();
-                let enough = Arc::new(Notify::new());
-                let (said, told) = (AtomicU32::new(0), Arc::clone(&enough));
-                hyper::ext::on_informational(&mut request, move |response| {
-                    if said.fetch_add(1, Ordering::Relaxed) < MAX_INTERIM {
-                        heard.hear(response.status(), response.headers());
-                    } else {
-                        told.notify_one();
-                    }
-                });
-                let sent = until_head(
-                    connection.sender.try_send_request(request),
-                    progress.as_deref(),
-                );
-                let sent = tokio::select! {
-                    biased;
-                    () = enough.notified() => Err(too_many_interim()),
-                    sent = sent => sent,
-                }
-                .map_err(Failure::Failed)?;
+            Pooled::Http1(connection) => {
+                let request = for_http1(request, route);
+                let sent = connection
+                    .send(request, progress.as_deref(), interim)
+                    .await
+                    .map_err(Failure::Failed)?;
                 match sent {
-                    Ok(response) => Ok(Answer {
-                        response: response.map(Incoming::Http1),
-                        lease: Lease::from(Held::Http1 {
-                            connection: Box::new(connection),
-                            lane: Arc::clone(lane),
-                            pool: Arc::clone(&self.pool),
-                            progress,
-                        }),
-                        tunnel: None,
-                    }),
+                    Ok(response) => {
+                        if let Some(progress) = progress.as_ref().filter(|sent| !sent.is_done()) {
+                            connection.upload(progress, &self.tasks, &self.closing);
+                        }
+                        Ok(Answer {
+                            response: response.map(Incoming::Driven),
+                            lease: Lease::from(Held::Http1 {
+                                connection,
+                                lane: Arc::clone(lane),
+                                pool: Arc::clone(&self.pool),
+                                progress,
+                            }),
+                            tunnel: None,
+                        })
+                    }
                     Err(mut error) => Err(match error.take_message() {
                         Some(request) => Failure::Unsent(Some(Box::new(request))),
                         None => Failure::Failed(failed(error.into_error(), Sent::MaybeSent)),
@@ -483,7 +477,7 @@ impl Upstream {
         let opened = match dialed.negotiated {
             None | Some(Negotiated::Http1) => {
                 lane.set_speaks(Speaks::Http1);
-                Pooled::Http1(self.handshake_http1(dialed, place).await?)
+                Pooled::Http1(Http1::open(dialed.io, place).await?)
             }
             Some(Negotiated::Http2) => {
                 lane.set_speaks(Speaks::Http2);
@@ -514,34 +508,6 @@ impl Upstream {
             .inspect(|_| {
                 self.dialed.fetch_add(1, Ordering::Relaxed);
             })
-    }
-
-    async fn handshake_http1(&self, dialed: Dialed, place: Place) -> Result<Http1, UpstreamError> {
-        let (sender, connection) = http1::Builder::new()
-            .preserve_header_case(true)
-            .max_headers(MAX_HEADERS)
-            .max_header_size(MAX_HEAD_BYTES)
-            .handshake::<_, Body>(TokioIo::new(dialed.io))
-            .await
-            .map_err(|error| failed(error, Sent::NotSent))?;
-        let closing = self.closing.child_token();
-        let closer = closing.clone().drop_guard();
-        self.tasks.spawn(async move {
-            let mut connection = connection.with_upgrades();
-            // Asked only when there is an answer: the connection itself wakes this task for every byte.
-            let mut closed = FuturesUnordered::from_iter([closing.cancelled_owned()]);
-            poll_fn(|cx| {
-                if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "upstream connection ended");
-                    }
-                    return Poll::Ready(());
-                }
-                closed.poll_next_unpin(cx).map(|_| ())
-            })
-            .await;
-        });
-        Ok(Http1::new(sender, closer, place))
     }
 
     async fn handshake_http2(
@@ -583,7 +549,7 @@ fn went_away() -> UpstreamError {
     )
 }
 
-fn too_many_interim() -> UpstreamError {
+pub(crate) fn too_many_interim() -> UpstreamError {
     UpstreamError::new(
         ErrorKind::Protocol,
         Sent::MaybeSent,

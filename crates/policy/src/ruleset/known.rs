@@ -19,6 +19,8 @@ pub(crate) struct Known {
     with_marks: Finder,
     /// The credential of each pattern. A placeholder has a second pattern where a form would spell it otherwise.
     keys: Vec<CredentialKey>,
+    /// Of the placeholders, in bytes.
+    shortest: usize,
     /// Of all patterns, in bytes.
     longest: usize,
 }
@@ -46,11 +48,13 @@ impl Known {
         let (texts, keys): (Vec<String>, Vec<CredentialKey>) = known.into_iter().unzip();
         let mut texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let placeholders = Finder::build(&texts)?;
+        let shortest = texts.iter().map(|text| text.len()).min().unwrap_or(0);
         texts.extend(CONVERSATION);
         Some(Self {
             placeholders,
             with_marks: Finder::build(&texts)?,
             keys,
+            shortest,
             longest: texts.iter().map(|text| text.len()).max().unwrap_or(0),
         })
     }
@@ -75,6 +79,9 @@ impl Known {
     }
 
     fn note_all(&self, text: &[u8], found: &mut Leftovers) {
+        if text.len() < self.shortest {
+            return;
+        }
         let mut from = 0;
         while let Some(hit) = self.placeholders.next(text, from) {
             from = hit.end;

@@ -17,6 +17,12 @@ const DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("digest"),
 ];
 
+/// What is offered for single messages within a body.
+const OFFERS_FOR_MESSAGES: [HeaderName; 2] = [
+    HeaderName::from_static("grpc-accept-encoding"),
+    HeaderName::from_static("connect-accept-encoding"),
+];
+
 /// A content coding that can be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
@@ -229,11 +235,14 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, EncodingError>
 /// decoder of whole bodies reaches, so their offers are withdrawn (absent means uncompressed). A field that needs no
 /// change keeps its bytes.
 pub fn narrow_accept_encoding(headers: &mut HeaderMap) {
-    for name in ["grpc-accept-encoding", "connect-accept-encoding"] {
+    for name in OFFERS_FOR_MESSAGES {
         headers.remove(name);
     }
     if headers.contains_key(RANGE) {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        return;
+    }
+    if offers_known_codings(headers) {
         return;
     }
     let mut kept = Vec::new();
@@ -275,6 +284,20 @@ pub fn narrow_accept_encoding(headers: &mut HeaderMap) {
             HeaderValue::try_from(narrowed).unwrap_or(HeaderValue::from_static("identity")),
         );
     }
+}
+
+/// Whether everything that the request accepts can be undone, as nearly always.
+fn offers_known_codings(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT_ENCODING).iter().all(|value| {
+        value.to_str().is_ok_and(|text| {
+            text.split(',').all(|item| {
+                let name = item.split(';').next().unwrap_or_default().trim();
+                name.is_empty()
+                    || name.eq_ignore_ascii_case("identity")
+                    || Coding::parse(name).is_some()
+            })
+        })
+    })
 }
 
 /// Whether the parameters of an `Accept-Encoding` item say `q=0`.

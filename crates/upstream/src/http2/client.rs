@@ -29,7 +29,7 @@ use crate::incoming::Incoming;
 use crate::interim::{Interim, MAX_INTERIM};
 use crate::outgoing::{Again, broken_body, failed_http2};
 use crate::pool::{Body, MAX_STREAMS_PER_CONNECTION, Place};
-use crate::progress::{Progress, until_head};
+use crate::progress::{Progress, Timers, until_head};
 use crate::send::{
     CONNECTION_WINDOW, MAX_HEAD_BYTES, MAX_SEND_BUFFER, PING_INTERVAL, PING_TIMEOUT, STREAM_WINDOW,
 };
@@ -57,6 +57,8 @@ pub(crate) struct Http2 {
     sender: Mutex<SendRequest<Bytes>>,
     state: Arc<State>,
     idle_since: Mutex<Instant>,
+    /// For those who wait for the head of an answer.
+    timers: Timers,
     _closer: DropGuard,
     _place: Place,
 }
@@ -180,6 +182,7 @@ pub(crate) async fn connect(
         sender: Mutex::new(sender),
         state,
         idle_since: Mutex::new(Instant::now()),
+        timers: Timers::default(),
         _closer: closer,
         _place: place,
     })
@@ -305,25 +308,28 @@ impl Stream {
         let mut sent = last;
         let waiting = Waiting(Some(&self.0));
         let mut heard = 0;
-        let head = until_head(
-            poll_fn(|cx| {
-                if !sent && let Sending::Body(sending) = &mut upload {
-                    match Pin::new(sending).poll(cx) {
-                        Poll::Ready(Err(SendBodyError::Body(error))) => {
-                            return Poll::Ready(Err(Failure::Failed(broken_body(error))));
-                        }
-                        // When it is the peer that wants no more, its answer says why.
-                        Poll::Ready(Ok(()) | Err(SendBodyError::Stream(_))) => sent = true,
-                        Poll::Pending => {}
+        let mut patience = self.0.timers.begin();
+        let head = poll_fn(|cx| {
+            if !sent && let Sending::Body(sending) = &mut upload {
+                match Pin::new(sending).poll(cx) {
+                    Poll::Ready(Err(SendBodyError::Body(error))) => {
+                        return Poll::Ready(Ok(Err(Failure::Failed(broken_body(error)))));
                     }
+                    // When it is the peer that wants no more, its answer says why.
+                    Poll::Ready(Ok(()) | Err(SendBodyError::Stream(_))) => sent = true,
+                    Poll::Pending => {}
                 }
-                poll_head(&mut response, interim, &mut heard, cx)
-                    .map_err(|error| self.0.failed(error, heard))
-            }),
-            progress.map(AsRef::as_ref),
-        )
+            }
+            match poll_head(&mut response, interim, &mut heard, cx) {
+                Poll::Ready(head) => {
+                    Poll::Ready(Ok(head.map_err(|error| self.0.failed(error, heard))))
+                }
+                Poll::Pending => patience.poll(progress.map(AsRef::as_ref), cx).map(Err),
+            }
+        })
         .await
         .map_err(Failure::Failed)?;
+        drop(patience);
         waiting.end();
         let head = match head {
             Ok(head) => head,
