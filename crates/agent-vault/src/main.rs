@@ -1,5 +1,6 @@
 //! The `agent-vault` executable: server, client and agent wrapper in one.
 
+mod backup;
 mod cli;
 mod client;
 mod commands;
@@ -16,8 +17,8 @@ mod server;
 mod signals;
 mod ui;
 mod vault_choice;
-mod yaml;
 mod when;
+mod yaml;
 
 #[cfg(test)]
 mod tests;

@@ -324,7 +324,8 @@ impl Broker {
     }
 
     fn compile(&self, record: VaultRecord) -> Arc<Vault> {
-        Arc::new(Vault::new(record, Arc::clone(&self.keyring)))
+        // With the keys of this moment: a rotation that ends later takes none away from a request under way.
+        Arc::new(Vault::new(record, Arc::new(self.keyring.snapshot())))
     }
 
     fn change(&self, edit: impl FnOnce(&mut Directory)) {

@@ -5,20 +5,21 @@
     reason = "a test fails by panicking"
 )]
 
+mod audit;
 mod auth;
 mod contract;
 mod credentials;
 mod discover;
 mod hostile;
+mod instance;
+mod invites;
 mod limits;
 mod logs;
 mod matrix;
 mod openapi;
-mod invites;
-mod instance;
+mod origin;
 mod people;
 mod second_factor;
-mod origin;
 mod serve;
 mod services;
 mod setup;
