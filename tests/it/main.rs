@@ -16,6 +16,7 @@ mod clients_node;
 mod clients_python;
 mod crash;
 mod documented_commands;
+mod keys;
 mod management;
 mod management_effects;
 mod people;
