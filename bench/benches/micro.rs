@@ -68,6 +68,7 @@ fn vault(keyring: &Keyring, rules: usize) -> VaultRecord {
             SealedCredential {
                 sealed: keyring.seal(&context, SECRET).unwrap(),
                 version: 1,
+                expires_at: None,
             },
         )],
         placeholders: Vec::new(),
@@ -192,7 +193,12 @@ fn scrub(bencher: Bencher<'_, '_>, hit: bool) {
     let chunk = chunk(hit);
     bencher
         .counter(divan::counter::BytesCount::new(chunk.len()))
-        .bench_local(|| scrubber.search().stream(Fit::Same).push(black_box(chunk.clone())));
+        .bench_local(|| {
+            scrubber
+                .search()
+                .stream(Fit::Same)
+                .push(black_box(chunk.clone()))
+        });
 }
 
 /// A certificate for a host that has none yet.

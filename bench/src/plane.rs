@@ -136,6 +136,7 @@ fn broker(keyring: &Arc<Keyring>, authority: &str) -> anyhow::Result<(Arc<Broker
                 SealedCredential {
                     sealed,
                     version: 1,
+                    expires_at: None,
                 },
             )],
             placeholders: Vec::new(),

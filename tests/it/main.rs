@@ -19,6 +19,7 @@ mod crash;
 mod documented_commands;
 mod faults;
 mod health;
+mod keys;
 mod management;
 mod management_effects;
 mod memory;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    account, agent, apply, auth, ca, catalog, completions, owner, reference, server, status, user,
-    vault, version,
+    account, agent, apply, audit, auth, backup, ca, catalog, completions, key, master_password,
+    owner, reference, server, status, user, vault, version,
 };
 use crate::env::Env;
 use crate::error::{FAILURE, Result, USAGE};
@@ -118,6 +118,16 @@ enum Command {
     User(user::UserArgs),
     /// What owners of the instance do: people, vaults, settings, mail, reset
     Owner(owner::OwnerArgs),
+    /// The record of management actions: read, check, export
+    Audit(audit::AuditArgs),
+    /// The data key that seals every stored value
+    Key(key::KeyArgs),
+    /// Set, change or remove the master password of a stopped server
+    MasterPassword(master_password::MasterPasswordArgs),
+    /// Write the whole vault of this machine into one file
+    Backup(backup::BackupArgs),
+    /// Make a data folder out of a backup
+    Restore(backup::RestoreArgs),
     /// The certificate authority of the proxy
     Ca(ca::CaArgs),
     /// Templates of services for well-known hosts
@@ -249,6 +259,13 @@ async fn execute(cli: Cli, app: &App) -> u8 {
         Command::Export(args) => Box::pin(apply::export(app, args)).await.map(|()| 0),
         Command::User(args) => Box::pin(user::run(app, args)).await.map(|()| 0),
         Command::Owner(args) => Box::pin(owner::run(app, args)).await.map(|()| 0),
+        Command::Audit(args) => Box::pin(audit::run(app, args)).await.map(|()| 0),
+        Command::Key(args) => Box::pin(key::run(app, args)).await.map(|()| 0),
+        Command::MasterPassword(args) => {
+            Box::pin(master_password::run(app, args)).await.map(|()| 0)
+        }
+        Command::Backup(args) => Box::pin(backup::backup(app, args)).await.map(|()| 0),
+        Command::Restore(args) => Box::pin(backup::restore(app, args)).await.map(|()| 0),
         Command::Ca(args) => Box::pin(ca::run(app, args)).await.map(|()| 0),
         Command::Catalog(args) => Box::pin(catalog::run(app, args)).await.map(|()| 0),
         Command::Version => version::run(app).map(|()| 0),

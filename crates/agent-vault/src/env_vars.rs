@@ -31,6 +31,8 @@ variables! {
     HOME = "AGENT_VAULT_HOME", "both", "Data folder (default `~/.agent-vault`).";
     ISOLATION = "AGENT_VAULT_ISOLATION", "client", "Run mode; this version knows `host`.";
     MASTER_PASSWORD = "AGENT_VAULT_MASTER_PASSWORD", "both", "Master password that unlocks the stored credentials.";
+    NEW_MASTER_PASSWORD = "AGENT_VAULT_NEW_MASTER_PASSWORD", "client", "New master password for `master-password set` and `change`.";
+    BACKUP_PASSPHRASE = "AGENT_VAULT_BACKUP_PASSPHRASE", "client", "Passphrase for `backup` and `restore`.";
     PORT = "AGENT_VAULT_PORT", "server", "Port of the management API (default 14321).";
     GENERIC_PORT = "PORT", "server", "Port of the management API where a hosting platform assigns one; `AGENT_VAULT_PORT` wins.";
     HOST = "AGENT_VAULT_HOST", "server", "Address that both listeners bind (default 127.0.0.1).";
@@ -63,6 +65,7 @@ variables! {
     RATELIMIT_KNOB = "AGENT_VAULT_RATELIMIT_<TIER>_<KNOB>", "server", "One limit, before what is stored: `AUTH_MAX`, `AUTH_WINDOW` (as `5m`, at most 24h), `PROXY_`, `AUTHED_` or `GLOBAL_` with `RATE` per second or `BURST`, `PROXY_` or `GLOBAL_CONCURRENCY`, `VERIFY_FAIL_MAX`; whole numbers, 0 = as the profile says.";
     LOGS_MAX_AGE_HOURS = "AGENT_VAULT_LOGS_MAX_AGE_HOURS", "server", "Age at which request log rows are deleted, 0 = never (default 168).";
     LOGS_MAX_ROWS = "AGENT_VAULT_LOGS_MAX_ROWS_PER_VAULT", "server", "Request log rows kept per vault, 0 = all (default 10000).";
+    AUDIT_MAX_AGE_DAYS = "AGENT_VAULT_AUDIT_MAX_AGE_DAYS", "server", "Age at which audit records are cut off, 0 = never (default); the rest of the chain still verifies.";
     LOGS_RETENTION_LOCK = "AGENT_VAULT_LOGS_RETENTION_LOCK", "server", "`true` ignores the stored retention setting.";
     SMTP_HOST = "AGENT_VAULT_SMTP_HOST", "server", "Mail server; mail is on where this and `AGENT_VAULT_SMTP_FROM` are set.";
     SMTP_PORT = "AGENT_VAULT_SMTP_PORT", "server", "Its port (default 587); on 465 TLS begins with the first byte, else by STARTTLS.";

@@ -1,5 +1,6 @@
 //! The `agent-vault` executable: server, client and agent wrapper in one.
 
+mod backup;
 mod cli;
 mod client;
 mod commands;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_vault_control::from_source;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -16,11 +17,12 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::client::Client;
 use crate::error::ApiError;
 use crate::resources::{
-    agents, auth, catalog, codes, credential_versions, credentials, devices, discover, instance,
-    invites, log_stream, logs, metrics, mitm, page, second_factor, service_test, services,
-    settings, status, tokens, users, vault_agents, vault_users, vaults,
+    agents, audit, auth, catalog, codes, credential_versions, credentials, devices, discover,
+    instance, invites, keys, log_stream, logs, metrics, mitm, page, second_factor, service_test,
+    services, settings, status, tokens, users, vault_agents, vault_users, vaults,
 };
 use crate::state::ApiState;
 use crate::{clean_path, headers, openapi, origin, principal};
@@ -202,6 +204,11 @@ fn authenticated() -> OpenApiRouter<ApiState> {
         .routes(routes!(services::credential_usage))
         .routes(routes!(services::get, services::patch, services::remove))
         .routes(routes!(service_test::test))
+        .routes(routes!(keys::get))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::verify))
+        .routes(routes!(audit::export))
         .routes(routes!(logs::page))
         .routes(routes!(log_stream::follow))
         .routes(routes!(log_stream::export))
@@ -216,7 +223,10 @@ async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> R
         Err(exceeded) => return ApiError::from(exceeded).into_response(),
     };
     let safe = origin::is_safe(request.method());
-    let running = async move {
+    let (parts, body) = request.into_parts();
+    let address = Client::of(&parts, state.info()).address;
+    let request = Request::from_parts(parts, body);
+    let running = from_source(address, async move {
         let answered = tokio::time::timeout(DEADLINE, next.run(request)).await;
         drop(place);
         answered.unwrap_or_else(|_| {
@@ -224,7 +234,7 @@ async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> R
                 .hint("try again; a write that was under way may have been done")
                 .into_response()
         })
-    };
+    });
     if safe {
         return running.await;
     }

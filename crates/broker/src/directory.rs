@@ -351,7 +351,8 @@ impl Broker {
     }
 
     fn compile(&self, record: VaultRecord) -> Vault {
-        Vault::new(record, Arc::clone(&self.keyring))
+        // With the keys of this moment: a rotation that ends later takes none away from a request under way.
+        Vault::new(record, Arc::new(self.keyring.snapshot()))
     }
 
     fn change(&self, edit: impl FnOnce(&mut Directory)) {

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::error::ControlError;
 use crate::hashing::Hasher;
 use crate::instance::Loaded;
+use crate::keys::KeyKeeping;
 use crate::limits::EffectiveLimits;
 use crate::options::ControlOptions;
 use crate::outbox::Outbox;
@@ -54,6 +55,7 @@ struct Inner {
     initialized: AtomicBool,
     /// Counts the batches that this process appended to the request log.
     log_news: watch::Sender<u64>,
+    key_keeping: KeyKeeping,
     /// Given to the operator while there is no owner.
     setup: Token,
 }
@@ -93,6 +95,7 @@ impl Control {
             gate: Arc::new(Mutex::new(0)),
             initialized: AtomicBool::new(false),
             log_news: watch::Sender::new(0),
+            key_keeping: KeyKeeping::default(),
             setup: Token::generate(TokenKind::Invite)?,
         }));
         let mut gate = control.gate().await;
@@ -304,6 +307,10 @@ impl Control {
         &self.0.refusals
     }
 
+    pub(crate) fn key_keeping(&self) -> &KeyKeeping {
+        &self.0.key_keeping
+    }
+
     pub(crate) fn log_news(&self) -> &watch::Sender<u64> {
         &self.0.log_news
     }
@@ -349,9 +356,15 @@ impl Control {
         version: i64,
         publications: Vec<Publication>,
     ) -> Result<(), ControlError> {
-        let wide = publications
-            .iter()
-            .any(|publication| matches!(publication, Publication::Everything));
+        let wide = publications.iter().any(|publication| {
+            matches!(publication, Publication::Everything | Publication::Keys(_))
+        });
+        // Before anything is loaded: it is sealed with them.
+        for publication in &publications {
+            if let Publication::Keys(keyring) = publication {
+                self.0.keyring.replace(keyring);
+            }
+        }
         if wide || version != gate.saturating_add(1) {
             return self.load_everything(gate).await;
         }
@@ -374,11 +387,12 @@ impl Control {
                 broker
                     .drop_sessions(|session| has_ended(&ended, &session.public_id, &session.kind));
             }
-            Publication::Everything => {}
+            Publication::Keys(_) | Publication::Everything => {}
         }
     }
 
     async fn load_everything(&self, gate: &mut i64) -> Result<(), ControlError> {
+        self.reload_keys().await?;
         let (image, version) = publish::image(
             &self.0.store,
             &self.0.instance_id,

@@ -22,6 +22,8 @@
 //! | [`Control::tokens`] | scoped sessions |
 //! | [`Control::discovery`] | what an agent may know of its vault |
 //! | [`Control::logs`] | request log, discovered hosts, retention |
+//! | [`Control::audit`] | the record of management actions |
+//! | [`Control::keys`] | the data key |
 //! | [`Control::authority`] | the certificate authority's record |
 //!
 //! A write returns only after the broker shows it, so the next proxied request is decided by it. [`Control::watch_database`]
@@ -31,6 +33,7 @@ mod access;
 mod account;
 mod actor;
 mod agents;
+mod audit;
 mod authority;
 pub mod catalog;
 mod clock;
@@ -45,6 +48,7 @@ mod expiry;
 mod hashing;
 mod instance;
 mod invites;
+mod keys;
 pub mod label;
 mod limits;
 mod line_breaks;
@@ -64,6 +68,7 @@ mod service_test;
 mod services;
 mod sessions;
 mod settings;
+mod source;
 mod tokens;
 mod touch;
 mod usage;
@@ -79,6 +84,7 @@ pub use actor::{
     Actor, AgentActor, ScopedActor, UserActor, instance_role, member_role, vault_role,
 };
 pub use agents::{AgentDetail, AgentView, Agents, CreatedAgent, NewAgent, RotatedAgent};
+pub use audit::Audit;
 pub use authority::Authority;
 pub use clock::Clock;
 pub use codes::{Codes, ResetDone, WaitingCode};
@@ -94,6 +100,7 @@ pub use invites::{
     AcceptedInvite, CreatedInvite, Delivery, InviteDetails, InviteState, InviteView, Invites,
     NewInvite,
 };
+pub use keys::{KeyState, Keys};
 pub use limits::{
     BucketKnobs, EffectiveLimits, LimitLayer, LimitSource, LimitSources, Profile, RateLimits,
     SettingsError, Tier, TierKnobs, WindowKnobs, duration_text,
@@ -111,6 +118,7 @@ pub use service_test::{
 pub use services::{Conditions, Edited, ServiceChange, ServiceListing, ServiceName, Services};
 pub use sessions::{Login, LoginView, NewLogin, Seen, Sessions};
 pub use settings::{Settings, unmatched_name};
+pub use source::from_source;
 pub use tokens::{MintedToken, Minter, NewToken, TokenView, Tokens};
 pub use users::{UserView, Users};
 pub use vaults::{Membership, RenamedVault, VaultView, Vaults};
@@ -118,6 +126,7 @@ pub use versions::VersionView;
 
 pub use agent_vault_policy::UnmatchedPolicy;
 pub use agent_vault_store::{
-    AgentStatus, CodePurpose, InstanceRole, LogAppend, LogCursor, LogEntry, LogPage, LogQuery,
-    LogRow, StatusBucket, VaultRole,
+    AgentStatus, AuditActor, AuditExportHead, AuditOutcome, AuditQuery, AuditRecord, AuditVerdict,
+    CodePurpose, InstanceRole, LogAppend, LogCursor, LogEntry, LogPage, LogQuery, LogRow,
+    MAX_AUDIT_PAGE, StatusBucket, VaultRole,
 };

@@ -775,9 +775,9 @@ mod tests {
             alone
         });
         let strict = LimitSources {
-            env: super::LimitLayer {
+            env: LimitLayer {
                 profile: Some(Profile::Strict),
-                ..super::LimitLayer::default()
+                ..LimitLayer::default()
             },
             lock: false,
         };

@@ -296,6 +296,9 @@ async fn remove(
     let access = access::vault::<Admin>(write.tx(), actor, VaultRef::Named(vault)).await?;
     let found = find(write, subject).await?;
     owners::keep_an_admin(write.tx(), found.actor, access.id()).await?;
+    if let Some(grant) = write.tx().grant(found.actor, access.id()).await? {
+        write.note("before", grant.role.as_str());
+    }
     if !write.tx().delete_grant(found.actor, access.id()).await? {
         return Err(not_a_member(&found.name));
     }

@@ -7,7 +7,8 @@
 //! [`Control::begin`]: crate::Control
 
 use agent_vault_broker::{AgentRecord, SessionRecord, VaultRecord};
-use agent_vault_store::{ActorRef, AuditActor, AuditEntry, Tx};
+use agent_vault_seal::Keyring;
+use agent_vault_store::{ActorRef, AuditActor, AuditEntry, AuditOutcome, Tx};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::sync::OwnedMutexGuard;
@@ -17,6 +18,7 @@ use crate::Control;
 use crate::actor::Actor;
 use crate::error::{ControlError, ErrorKind};
 use crate::publish;
+use crate::source::source;
 
 /// What the proxy must see once a write has been committed.
 pub(crate) enum Publication {
@@ -32,6 +34,8 @@ pub(crate) enum Publication {
     Session(Box<SessionRecord>),
     /// Tokens that end.
     Sessions(Ended),
+    /// Other data keys in the place of those that are in force, and everything anew.
+    Keys(Keyring),
     /// Changes that are rare and wide: load everything again.
     Everything,
 }
@@ -83,7 +87,10 @@ impl Control {
         action: &'static str,
         target: impl Into<String>,
     ) -> Result<Write, ControlError> {
-        let entry = AuditEntry::system(action, target.into(), self.now());
+        let entry = AuditEntry {
+            source: source(),
+            ..AuditEntry::system(action, target.into(), self.now())
+        };
         let gate = self.gate().await;
         let tx = self.store().begin().await?;
         Ok(Write {
@@ -96,15 +103,22 @@ impl Control {
     }
 
     fn audit_entry(&self, actor: &Actor, action: &'static str, target: String) -> AuditEntry {
-        let (actor_type, actor_id) = match actor {
-            Actor::User(user) => (AuditActor::User, user.id.to_string()),
-            Actor::Agent(agent) => (AuditActor::Agent, agent.id.to_string()),
-            Actor::Scoped(scoped) => (AuditActor::Scoped, scoped.session.clone()),
-            Actor::LocalOperator => (AuditActor::Local, String::new()),
+        let (actor_type, actor_id, actor_name) = match actor {
+            Actor::User(user) => (AuditActor::User, user.id.to_string(), user.email.clone()),
+            Actor::Agent(agent) => (AuditActor::Agent, agent.id.to_string(), agent.name.clone()),
+            Actor::Scoped(scoped) => (
+                AuditActor::Scoped,
+                scoped.session.clone(),
+                scoped.label.clone().unwrap_or_default(),
+            ),
+            Actor::LocalOperator => (AuditActor::Local, String::new(), String::new()),
         };
         AuditEntry {
             actor_type,
             actor_id,
+            actor_name,
+            source: source(),
+            outcome: AuditOutcome::Done,
             action: action.to_owned(),
             target: target.chars().take(MAX_TARGET_CHARS).collect(),
             detail: Value::Object(Map::new()),
@@ -120,6 +134,7 @@ impl Control {
         let Some(left_out) = self.refusals().spend(who, entry.at) else {
             return;
         };
+        entry.outcome = AuditOutcome::Refused;
         set(&mut entry.detail, "refused", why.message());
         if left_out > 0 {
             set(&mut entry.detail, "left_out_before", left_out);
@@ -145,11 +160,14 @@ impl Control {
         target: String,
         why: &ControlError,
     ) {
-        let mut entry = AuditEntry::system(
-            action,
-            target.chars().take(MAX_TARGET_CHARS).collect::<String>(),
-            self.now(),
-        );
+        let mut entry = AuditEntry {
+            source: source(),
+            ..AuditEntry::system(
+                action,
+                target.chars().take(MAX_TARGET_CHARS).collect::<String>(),
+                self.now(),
+            )
+        };
         set(&mut entry.detail, "anonymous", "true");
         self.record_refused(entry, why).await;
     }
@@ -239,10 +257,18 @@ impl Write {
         let Self {
             control,
             mut gate,
-            tx,
-            entry,
+            mut tx,
+            mut entry,
             publications,
         } = self;
+        // Who was not known when the write began.
+        if entry.actor_type == AuditActor::User
+            && entry.actor_name.is_empty()
+            && let Ok(id) = entry.actor_id.parse::<Uuid>()
+            && let Some(user) = tx.user(id).await?
+        {
+            entry.actor_name = user.email;
+        }
         let version = tx.commit(&entry).await?;
         control.published(&mut gate, version, publications).await
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
@@ -60,10 +61,20 @@ impl fmt::Debug for KeyId {
 /// The data keys of one instance, ready for use: every key schedule is computed once, here.
 ///
 /// The first key seals; all of them open, so that a rotation need not rewrite every value at once.
-/// Share it behind an `Arc`; all methods take `&self` and are safe from any thread.
-pub struct Keyring {
-    current: DataKey,
-    older: Vec<DataKey>,
+/// Share it behind an `Arc`; all methods take `&self` and are safe from any thread. Whoever shares it sees at once what
+/// [`replace`](Self::replace) puts in.
+pub struct Keyring(RwLock<Arc<Keys>>);
+
+/// The keys as they are at one moment.
+struct Keys {
+    current: Arc<DataKey>,
+    older: Vec<Arc<DataKey>>,
+}
+
+impl Keys {
+    fn all(&self) -> impl Iterator<Item = &Arc<DataKey>> {
+        std::iter::once(&self.current).chain(&self.older)
+    }
 }
 
 impl Keyring {
@@ -72,10 +83,8 @@ impl Keyring {
     /// # Errors
     /// [`SealError::Crypto`] when the operating system has no randomness to give.
     pub fn generate() -> Result<Self, SealError> {
-        Ok(Self {
-            current: DataKey::new(SecretBytes::new(random::array::<KEY_BYTES>()?.to_vec()))?,
-            older: Vec::new(),
-        })
+        let key = DataKey::new(SecretBytes::new(random::array::<KEY_BYTES>()?.to_vec()))?;
+        Ok(Self::of(Arc::new(key), Vec::new()))
     }
 
     /// Rebuilds a keyring from [`export`](Self::export)ed bytes: one or more 32-byte keys, the
@@ -95,17 +104,17 @@ impl Keyring {
         if !rest.is_empty() || chunks.len() > MAX_KEYS {
             return Err(wrong_length);
         }
-        let key = |chunk: &[u8; KEY_BYTES]| DataKey::new(SecretBytes::new(chunk.to_vec()));
-        Ok(Self {
-            current: key(current)?,
-            older: older.iter().map(key).collect::<Result<_, _>>()?,
-        })
+        let key =
+            |chunk: &[u8; KEY_BYTES]| DataKey::new(SecretBytes::new(chunk.to_vec())).map(Arc::new);
+        let older = older.iter().map(key).collect::<Result<_, _>>()?;
+        Ok(Self::of(key(current)?, older))
     }
 
     /// The raw keys, for a key file or for wrapping. The most dangerous bytes of the product.
     pub fn export(&self) -> SecretBytes {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_BYTES * (1 + self.older.len())));
-        for key in std::iter::once(&self.current).chain(&self.older) {
+        let keys = self.keys();
+        let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_BYTES * (1 + keys.older.len())));
+        for key in keys.all() {
             bytes.extend_from_slice(key.raw.expose());
         }
         SecretBytes::from(bytes)
@@ -117,19 +126,54 @@ impl Keyring {
     /// # Errors
     /// [`SealError::Crypto`] when the operating system has no randomness to give.
     pub fn rotated(&self) -> Result<Self, SealError> {
-        let mut rotated = Self::generate()?;
-        for key in std::iter::once(&self.current)
-            .chain(&self.older)
-            .take(MAX_KEYS - 1)
-        {
-            rotated.older.push(DataKey::new(key.raw.duplicate())?);
-        }
-        Ok(rotated)
+        let key = DataKey::new(SecretBytes::new(random::array::<KEY_BYTES>()?.to_vec()))?;
+        let older = self.keys().all().take(MAX_KEYS - 1).cloned().collect();
+        Ok(Self::of(Arc::new(key), older))
     }
 
     /// The id of the key that seals.
     pub fn key_id(&self) -> KeyId {
-        self.current.id
+        self.keys().current.id
+    }
+
+    /// The ids of the keys that only open, the newest first.
+    pub fn older_ids(&self) -> Vec<KeyId> {
+        self.keys().older.iter().map(|key| key.id).collect()
+    }
+
+    /// The keys as they are now, whatever is put in later.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        Self(RwLock::new(self.keys()))
+    }
+
+    /// The sealing key alone: what the older ones sealed opens no more.
+    #[must_use]
+    pub fn without_older(&self) -> Self {
+        Self::of(Arc::clone(&self.keys().current), Vec::new())
+    }
+
+    /// The same keys, of which the one with this id seals; `None` when it is not among them.
+    #[must_use]
+    pub fn sealing_with(&self, id: KeyId) -> Option<Self> {
+        let keys = self.keys();
+        let current = keys.all().find(|key| key.id == id)?;
+        let older = keys.all().filter(|key| key.id != id).cloned().collect();
+        Some(Self::of(Arc::clone(current), older))
+    }
+
+    /// Puts the keys of another keyring in the place of these.
+    pub fn replace(&self, by: &Self) {
+        let keys = by.keys();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    fn of(current: Arc<DataKey>, older: Vec<Arc<DataKey>>) -> Self {
+        Self(RwLock::new(Arc::new(Keys { current, older })))
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Seals `plaintext` for the place that `context` names, under a fresh random nonce.
@@ -143,13 +187,14 @@ impl Keyring {
                 max: MAX_PLAINTEXT_BYTES,
             });
         }
-        let subkey = self.current.subkey(context.kind)?;
+        let keys = self.keys();
+        let subkey = keys.current.subkey(context.kind)?;
         if subkey.seals.fetch_add(1, Ordering::Relaxed) >= MAX_SEALS_PER_SUBKEY {
             return Err(SealError::KeyExhausted);
         }
         let mut head = [FORMAT_VERSION; HEAD_BYTES];
         if let Some((_, id)) = head.split_first_mut() {
-            id.copy_from_slice(self.current.id.as_bytes());
+            id.copy_from_slice(keys.current.id.as_bytes());
         }
         // Room for the tag at once: a growing buffer would leave a copy of the plaintext behind.
         let mut body = Zeroizing::new(Vec::with_capacity(plaintext.len() + TAG_BYTES));
@@ -172,8 +217,9 @@ impl Keyring {
         sealed: &Sealed,
     ) -> Result<SecretBytes, SealError> {
         let parts = sealed.parts().ok_or(SealError::Format)?;
-        let key = std::iter::once(&self.current)
-            .chain(&self.older)
+        let keys = self.keys();
+        let key = keys
+            .all()
             .find(|key| key.id == parts.key_id)
             .ok_or_else(|| SealError::UnknownKey {
                 key_id: parts.key_id.to_string(),
@@ -219,11 +265,12 @@ impl Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.keys();
         write!(
             f,
             "Keyring({}, {} older)",
-            self.current.id,
-            self.older.len()
+            keys.current.id,
+            keys.older.len()
         )
     }
 }

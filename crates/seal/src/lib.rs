@@ -24,6 +24,7 @@ pub mod placeholder;
 mod random;
 mod sealed;
 mod secret;
+mod stream;
 mod token;
 pub mod totp;
 mod wrap;
@@ -35,5 +36,6 @@ pub use password::{MAX_PASSWORD_BYTES, PasswordHash, hash_password, verify_dummy
 pub use random::{fill, public_id, random_hex};
 pub use sealed::{MAX_PLAINTEXT_BYTES, SealContext, SealKind, Sealed};
 pub use secret::SecretBytes;
+pub use stream::{STREAM_CHUNK_BYTES, STREAM_HEAD_BYTES, StreamOpener, StreamSealer};
 pub use token::{Token, TokenHash, TokenKind};
-pub use wrap::WrappedKey;
+pub use wrap::{WrapKey, WrappedKey};

@@ -1,19 +1,24 @@
 //! The audit log: one record for each management commit, each hashing the one before.
 
+use std::path::Path;
+
 use agent_vault_seal::audit::{Canonical, GENESIS, chain_hash};
 use jiff::Timestamp;
+use sqlx::Connection as _;
 
 use crate::actors::words;
-use crate::dialect::{Connection, Row};
+use crate::dialect::{self, Connection, Row};
 use crate::row::{self, Columns, unreadable};
-use crate::{Store, StoreError};
+use crate::{AuditChain, AuditVerdict, Store, StoreError, audit_cut, migrate};
 
 /// Records that are read at once while verifying.
 const VERIFY_BATCH: i64 = 1000;
 /// Longest record text field, in characters; longer ones are cut.
 const MAX_FIELD_CHARS: usize = 4096;
 /// Largest page of records.
-const MAX_PAGE: u32 = 500;
+pub const MAX_AUDIT_PAGE: u32 = 500;
+/// What new records are hashed as.
+const FORMAT: u32 = 2;
 
 words! {
     /// What kind of principal did it.
@@ -31,6 +36,16 @@ words! {
     }
 }
 
+words! {
+    /// How it ended.
+    AuditOutcome("audit outcome") {
+        /// It was done.
+        Done = "done",
+        /// It was refused, and nothing was changed.
+        Refused = "refused",
+    }
+}
+
 /// What a commit is recorded as. Never put a secret in any field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
@@ -38,6 +53,12 @@ pub struct AuditEntry {
     pub actor_type: AuditActor,
     /// Which one: a user, agent or session id; empty for the local operator and the program.
     pub actor_id: String,
+    /// What it is called: an address, an agent's name, a session's label; may be empty.
+    pub actor_name: String,
+    /// The client's address; empty on this machine and for what the program does by itself.
+    pub source: String,
+    /// How it ended.
+    pub outcome: AuditOutcome,
     /// What was done, as `noun.verb`.
     pub action: String,
     /// To what, for example `vault:default/credential:STRIPE_KEY`.
@@ -54,6 +75,9 @@ impl AuditEntry {
         Self {
             actor_type: AuditActor::System,
             actor_id: String::new(),
+            actor_name: String::new(),
+            source: String::new(),
+            outcome: AuditOutcome::Done,
             action: action.into(),
             target: target.into(),
             detail: serde_json::Value::Object(serde_json::Map::new()),
@@ -71,6 +95,12 @@ pub struct AuditRecord {
     pub actor_type: AuditActor,
     /// Which one.
     pub actor_id: String,
+    /// What it was called then.
+    pub actor_name: String,
+    /// From which address; empty on this machine.
+    pub source: String,
+    /// How it ended.
+    pub outcome: AuditOutcome,
     /// What was done.
     pub action: String,
     /// To what.
@@ -83,27 +113,40 @@ pub struct AuditRecord {
     pub previous: [u8; 32],
     /// This record's hash.
     pub hash: [u8; 32],
+    /// Which fields the hash covers: 1 for those of the first release, 2 for all.
+    pub format: u32,
 }
 
-/// What checking the chain found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuditVerdict {
-    /// Every record follows from the one before.
-    Intact {
-        /// How many there are.
-        records: u64,
-        /// The last one's hash. Kept elsewhere, it later proves that none were cut off the end.
-        head: [u8; 32],
-    },
-    /// A record was changed, removed or inserted.
-    Broken {
-        /// The first record that does not follow.
-        seq: i64,
-    },
+/// Which records to read. `default()` is the newest of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Records of the page, up to [`MAX_AUDIT_PAGE`]; 0 for 50.
+    pub limit: u32,
+    /// The newest that are older than this one.
+    pub before: Option<i64>,
+    /// The oldest that are newer than this one, oldest first. Wins over `before`.
+    pub after: Option<i64>,
+    /// Only of the actor with this id or name.
+    pub actor: Option<String>,
+    /// Only of this kind of principal.
+    pub actor_type: Option<AuditActor>,
+    /// Only this action, or those of this noun.
+    pub action: Option<String>,
+    /// Only where this text is in the target.
+    pub target: Option<String>,
+    /// Only what ended so.
+    pub outcome: Option<AuditOutcome>,
+    /// Only from this address.
+    pub source: Option<String>,
+    /// Only at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only before this time.
+    pub until: Option<Timestamp>,
 }
 
 impl AuditRecord {
-    fn computed_hash(&self) -> [u8; 32] {
+    /// The hash that the record should have.
+    pub(crate) fn computed_hash(&self) -> [u8; 32] {
         let canonical = Canonical::new()
             .number(self.seq)
             .number(self.at.as_millisecond())
@@ -112,6 +155,14 @@ impl AuditRecord {
             .text(&self.action)
             .text(&self.target)
             .text(&self.detail);
+        // Each field lies behind its length, so bytes of one format are never those of another.
+        let canonical = match self.format {
+            1 => canonical,
+            _ => canonical
+                .text(&self.actor_name)
+                .text(&self.source)
+                .text(self.outcome.as_str()),
+        };
         chain_hash(&self.previous, canonical.as_bytes())
     }
 }
@@ -132,6 +183,9 @@ pub(crate) async fn append(
         seq,
         actor_type: entry.actor_type,
         actor_id: cut(&entry.actor_id),
+        actor_name: cut(&entry.actor_name),
+        source: cut(&entry.source),
+        outcome: entry.outcome,
         action: cut(&entry.action),
         target: cut(&entry.target),
         detail: detail(&entry.detail),
@@ -139,11 +193,13 @@ pub(crate) async fn append(
         at: Timestamp::from_millisecond(entry.at.as_millisecond()).unwrap_or(entry.at),
         previous,
         hash: GENESIS,
+        format: FORMAT,
     };
     record.hash = record.computed_hash();
     sqlx::query(
-        "insert into audit_log (seq, at, actor_type, actor_id, action, target, detail, previous, hash)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "insert into audit_log (seq, at, actor_type, actor_id, action, target, detail, previous, hash, format, actor_name,
+             source, outcome)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(record.seq)
     .bind(record.at.as_millisecond())
@@ -154,6 +210,10 @@ pub(crate) async fn append(
     .bind(&record.detail)
     .bind(record.previous.as_slice())
     .bind(record.hash.as_slice())
+    .bind(i64::from(record.format))
+    .bind(&record.actor_name)
+    .bind(&record.source)
+    .bind(record.outcome.as_str())
     .execute(connection)
     .await?;
     Ok(())
@@ -181,19 +241,82 @@ fn read(row: &Row) -> Result<AuditRecord, StoreError> {
         seq: row.int("seq")?,
         actor_type: row.word("actor_type")?,
         actor_id: row.text("actor_id")?,
+        actor_name: row.text("actor_name")?,
+        source: row.text("source")?,
+        outcome: row.word("outcome")?,
         action: row.text("action")?,
         target: row.text("target")?,
         detail: row.text("detail")?,
         at: row.time("at")?,
         previous: hash(row, "previous")?,
         hash: hash(row, "hash")?,
+        format: row.uint("format")?,
     })
 }
 
-fn hash(row: &Row, column: &'static str) -> Result<[u8; 32], StoreError> {
+pub(crate) fn hash(row: &Row, column: &'static str) -> Result<[u8; 32], StoreError> {
     row.bytes(column)?
         .try_into()
         .map_err(|_| unreadable(column))
+}
+
+/// The columns of a record.
+macro_rules! record_columns {
+    () => {
+        "seq, at, actor_type, actor_id, action, target, detail, previous, hash, format, actor_name, source, outcome"
+    };
+}
+
+/// A page in one direction; an empty text means no filter, so that one prepared statement serves every combination.
+macro_rules! page_sql {
+    ($beyond:literal, $order:literal) => {
+        concat!(
+            "select ",
+            record_columns!(),
+            " from audit_log where seq ",
+            $beyond,
+            " $1
+                 and ($2 = '' or actor_id = $2 or actor_name = $2)
+                 and ($3 = '' or actor_type = $3)
+                 and ($4 = '' or action = $4 or substr(action, 1, length($4) + 1) = $4 || '.')
+                 and ($5 = '' or instr(target, $5) > 0)
+                 and ($6 = '' or outcome = $6)
+                 and ($7 = '' or source = $7)
+                 and at >= $8 and at < $9
+             order by seq ",
+            $order,
+            " limit $10"
+        )
+    };
+}
+
+async fn audit_records(
+    connection: &mut Connection,
+    query: &AuditQuery,
+) -> Result<Vec<AuditRecord>, StoreError> {
+    let limit = match query.limit {
+        0 => 50,
+        limit => limit.min(MAX_AUDIT_PAGE),
+    };
+    let (sql, bound) = match (query.after, query.before) {
+        (Some(after), _) => (page_sql!(">", "asc"), after),
+        (None, before) => (page_sql!("<", "desc"), before.unwrap_or(i64::MAX)),
+    };
+    let time = |bound: Option<Timestamp>, open| bound.map_or(open, Timestamp::as_millisecond);
+    let rows = sqlx::query(sql)
+        .bind(bound)
+        .bind(query.actor.as_deref().unwrap_or_default())
+        .bind(query.actor_type.map(AuditActor::as_str).unwrap_or_default())
+        .bind(query.action.as_deref().unwrap_or_default())
+        .bind(query.target.as_deref().unwrap_or_default())
+        .bind(query.outcome.map(AuditOutcome::as_str).unwrap_or_default())
+        .bind(query.source.as_deref().unwrap_or_default())
+        .bind(time(query.since, i64::MIN))
+        .bind(time(query.until, i64::MAX))
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await?;
+    row::all(rows, read)
 }
 
 async fn audit_page(
@@ -201,20 +324,19 @@ async fn audit_page(
     before: Option<i64>,
     limit: u32,
 ) -> Result<Vec<AuditRecord>, StoreError> {
-    let rows = sqlx::query(
-        "select seq, at, actor_type, actor_id, action, target, detail, previous, hash
-         from audit_log where seq < $1 order by seq desc limit $2",
-    )
-    .bind(before.unwrap_or(i64::MAX))
-    .bind(i64::from(limit.min(MAX_PAGE)))
-    .fetch_all(connection)
-    .await?;
-    row::all(rows, read)
+    let query = AuditQuery {
+        limit,
+        before,
+        ..AuditQuery::default()
+    };
+    audit_records(connection, &query).await
 }
 
 reads! {
     /// Audit records, newest first, at most 500, those before `before` only.
     audit_page(before: Option<i64>, limit: u32) -> Vec<AuditRecord>;
+    /// Audit records that fit.
+    audit_records(query: &AuditQuery) -> Vec<AuditRecord>;
 }
 
 impl Store {
@@ -228,37 +350,54 @@ impl Store {
     /// [`StoreError`] when the database cannot be read.
     pub async fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
         let mut connection = self.reader().await?;
-        let (mut last, mut head) = (0_i64, GENESIS);
-        // From the very bottom, so that a record slipped in below the first one is met.
-        let mut after = i64::MIN;
-        loop {
-            let rows = sqlx::query(
-                "select seq, at, actor_type, actor_id, action, target, detail, previous, hash
-                 from audit_log where seq > $1 order by seq limit $2",
-            )
-            .bind(after)
-            .bind(VERIFY_BATCH)
-            .fetch_all(&mut *connection)
-            .await?;
-            if rows.is_empty() {
-                return Ok(AuditVerdict::Intact {
-                    records: last.unsigned_abs(),
-                    head,
-                });
+        // One state of the database, whatever is appended or cut meanwhile.
+        let mut snapshot = connection.begin().await?;
+        let verdict = verify(&mut snapshot).await?;
+        snapshot.commit().await?;
+        Ok(verdict)
+    }
+}
+
+/// Checks the chain of a database file as [`Store::verify_audit`] does, without opening it as a store: nothing is migrated, made
+/// or unlocked, and a server may be running on it.
+///
+/// # Errors
+/// `NotWritable` when there is no such file, `Damaged` when it is no database of ours, `NewerSchema`.
+pub async fn verify_audit_file(path: &Path) -> Result<AuditVerdict, StoreError> {
+    let verified = async {
+        // SQLite would make an empty one.
+        std::fs::metadata(path).map_err(|error| StoreError::file("read", path, error))?;
+        let mut connection = dialect::connect_to_read(path).await?;
+        migrate::check_readable(&mut connection).await?;
+        let mut snapshot = connection.begin().await?;
+        verify(&mut snapshot).await
+    };
+    verified.await.map_err(|error: StoreError| error.at(path))
+}
+
+async fn verify(connection: &mut Connection) -> Result<AuditVerdict, StoreError> {
+    let mut chain = AuditChain::new(audit_cut::read(connection).await?);
+    // From the very bottom, so that a record slipped in below the first one is met.
+    let mut after = i64::MIN;
+    loop {
+        let rows = sqlx::query(concat!(
+            "select ",
+            record_columns!(),
+            " from audit_log where seq > $1 order by seq limit $2"
+        ))
+        .bind(after)
+        .bind(VERIFY_BATCH)
+        .fetch_all(&mut *connection)
+        .await?;
+        if rows.is_empty() {
+            return Ok(chain.end());
+        }
+        for row in &rows {
+            // A row that cannot even be read was tampered with too.
+            match read(row) {
+                Ok(record) if chain.push(&record) => after = record.seq,
+                Ok(_) | Err(_) => return Ok(chain.broken()),
             }
-            for row in &rows {
-                // A row that cannot even be read was tampered with too.
-                let sound = read(row).ok().filter(|record| {
-                    record.seq == last + 1
-                        && record.previous == head
-                        && record.hash == record.computed_hash()
-                });
-                match sound {
-                    Some(record) => (last, head) = (record.seq, record.hash),
-                    None => return Ok(AuditVerdict::Broken { seq: last + 1 }),
-                }
-            }
-            after = last;
         }
     }
 }

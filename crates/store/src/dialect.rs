@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
 use sqlx::Connection as _;
 use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -43,6 +44,9 @@ pub(crate) const QUICK_CHECK: &str = "pragma quick_check(1)";
 /// leave no copy there.
 pub(crate) const TRUNCATE_WAL: &str = "pragma wal_checkpoint(truncate)";
 
+/// Copies the whole database, as one state of it, into the empty file `$1`.
+pub(crate) const COPY_INTO: &str = "vacuum into $1";
+
 /// Numbered schema steps, oldest first. Append only: a released step never changes.
 pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (
@@ -69,6 +73,16 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
         20,
         "0020_versions",
         include_str!("migrations/sqlite/0020_versions.sql"),
+    ),
+    (
+        21,
+        "0021_audit",
+        include_str!("migrations/sqlite/0021_audit.sql"),
+    ),
+    (
+        22,
+        "0022_keys",
+        include_str!("migrations/sqlite/0022_keys.sql"),
     ),
 ];
 
@@ -127,6 +141,22 @@ pub(crate) async fn connect_readers(path: &Path) -> Result<Pool, sqlx::Error> {
         .await
 }
 
+/// A connection that only reads a database that may be nobody's at this moment, a copy on a read-only disk for example.
+pub(crate) async fn connect_to_read(path: &Path) -> Result<Connection, sqlx::Error> {
+    let careful = options(path).pragma("query_only", "on");
+    match careful.connect().await {
+        Ok(connection) => Ok(connection),
+        // Without the right to make the index of the write-ahead log, what lies in the file itself is read.
+        Err(_) => {
+            options(path)
+                .read_only(true)
+                .immutable(true)
+                .connect()
+                .await
+        }
+    }
+}
+
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
@@ -147,6 +177,9 @@ pub(crate) fn classify(error: &sqlx::Error) -> StoreErrorKind {
     }
 }
 
+/// `SQLITE_CONSTRAINT_TRIGGER`.
+const RAISED: i64 = 1811;
+
 fn classify_code(error: &dyn DatabaseError) -> StoreErrorKind {
     match error.kind() {
         ErrorKind::UniqueViolation => return StoreErrorKind::Conflict,
@@ -159,6 +192,8 @@ fn classify_code(error: &dyn DatabaseError) -> StoreErrorKind {
         .and_then(|code| code.parse::<i64>().ok())
         .unwrap_or_default();
     match code & 0xff {
+        // A trigger of ours: what was to be written is made with a key that another process has rotated away just now.
+        19 if code == RAISED => StoreErrorKind::Locked,
         5 | 6 => StoreErrorKind::Locked,
         8 | 14 => StoreErrorKind::NotWritable,
         11 | 26 => StoreErrorKind::Damaged,

@@ -109,14 +109,17 @@ impl KeyFile {
         Err(self.unreadable("it keeps disappearing".to_owned()))
     }
 
-    /// Writes the key, replacing any other file of this name.
+    /// Writes the key, replacing any other file of this name, whose content is overwritten.
     ///
     /// # Errors
     /// [`UnlockError::KeyFileUnwritable`].
     pub fn replace(&self, keyring: &Keyring) -> Result<(), UnlockError> {
         let temporary = self.write_temporary(keyring)?;
+        // Held open, so that it can be wiped once the new one stands in its place.
+        let former = fs::OpenOptions::new().write(true).open(&self.path).ok();
         fs::rename(&temporary, &self.path)
             .and_then(|()| sync_folder(&self.path))
+            .and_then(|()| former.map_or(Ok(()), wipe))
             .map_err(|error| self.unwritable(error))
     }
 
@@ -125,7 +128,9 @@ impl KeyFile {
     /// # Errors
     /// [`UnlockError::KeyFileUnwritable`].
     pub fn remove(&self) -> Result<(), UnlockError> {
+        let former = fs::OpenOptions::new().write(true).open(&self.path).ok();
         remove(&self.path)
+            .and_then(|()| former.map_or(Ok(()), wipe))
             .and_then(|()| self.remove_temporaries())
             .and_then(|()| sync_folder(&self.path))
             .map_err(|error| self.unwritable(error))
@@ -196,6 +201,13 @@ fn may_lack_links(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound | io::ErrorKind::StorageFull
     )
+}
+
+/// Overwrites a file with zeros. Where a file system writes elsewhere than where the bytes lay, this does nothing for them.
+fn wipe(mut file: fs::File) -> io::Result<()> {
+    let zeros = vec![0; usize::try_from(file.metadata()?.len().min(MAX_FILE_BYTES)).unwrap_or(0)];
+    file.write_all(&zeros)?;
+    file.sync_all()
 }
 
 fn remove(path: &Path) -> io::Result<()> {

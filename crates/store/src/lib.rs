@@ -27,6 +27,9 @@ mod actors;
 mod agents;
 mod append;
 mod audit;
+mod audit_chain;
+mod audit_cut;
+mod audit_export;
 mod ca;
 mod codes;
 mod credentials;
@@ -38,11 +41,13 @@ mod grants;
 mod hosts;
 mod image;
 mod invites;
+mod key_home;
 mod keyfile;
 mod keys;
 mod logs;
 mod migrate;
 mod open;
+mod reseal;
 mod retention;
 mod row;
 mod second_factors;
@@ -57,7 +62,13 @@ mod vaults;
 pub use actors::{ActorKind, ActorRef, InstanceRole, UnknownName, VaultRole};
 pub use agents::{Agent, AgentStatus};
 pub use append::LogAppend;
-pub use audit::{AuditActor, AuditEntry, AuditRecord, AuditVerdict};
+pub use audit::{
+    AuditActor, AuditEntry, AuditOutcome, AuditQuery, AuditRecord, MAX_AUDIT_PAGE,
+    verify_audit_file,
+};
+pub use audit_chain::{AuditChain, AuditVerdict};
+pub use audit_cut::AuditCut;
+pub use audit_export::{AuditExportCheck, AuditExportHead, MAX_EXPORT_LINE_BYTES};
 pub use ca::CaRecord;
 pub use codes::{CodePurpose, EmailCode};
 pub use credentials::{
@@ -69,12 +80,14 @@ pub use grants::{Grant, VaultAgent, VaultMembership, VaultUser};
 pub use hosts::{DiscoveredHost, MAX_DISCOVERED_HOSTS};
 pub use image::{AgentImage, CredentialImage, Image, VaultImage};
 pub use invites::{Invite, InviteStatus, InviteVault};
+pub use key_home::KeyHome;
 pub use keyfile::KeyFile;
 pub use keys::MasterKey;
 pub use logs::{
     DEFAULT_LOG_PAGE, LogCursor, LogEntry, LogPage, LogQuery, LogRow, MAX_LOG_PAGE, StatusBucket,
 };
 pub use open::{DATABASE_FILE, OpenOptions, Store};
+pub use reseal::ResealPass;
 pub use retention::Retention;
 pub use second_factors::Totp;
 pub use services::Services;

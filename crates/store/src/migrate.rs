@@ -91,3 +91,17 @@ async fn seed(connection: &mut Connection, now: Timestamp) -> Result<(), StoreEr
     };
     vaults::insert(connection, &vault).await
 }
+
+/// Whether a database that is not ours to change can be read as it is.
+pub(crate) async fn check_readable(connection: &mut Connection) -> Result<(), StoreError> {
+    let newest = MIGRATIONS.last().map_or(0, |(version, _, _)| *version);
+    match applied(connection).await? {
+        0 => Err(StoreError::new(StoreErrorKind::Damaged, "it is empty")),
+        version if version < newest => Err(StoreError::new(
+            StoreErrorKind::Invalid,
+            format!("its schema is version {version}, and it was not opened by this version yet"),
+        )
+        .with_hint("use the version of agent-vault that wrote it, or check a copy that this version has opened")),
+        _ => Ok(()),
+    }
+}

@@ -162,6 +162,23 @@ impl Store {
         Ok(())
     }
 
+    /// Writes a consistent copy of the whole database into a file that is empty, without deleted rows. Others go on reading and
+    /// writing meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be written.
+    pub async fn copy_into(&self, path: &Path) -> Result<(), StoreError> {
+        let path = path.to_str().ok_or_else(|| {
+            StoreError::new(StoreErrorKind::Invalid, "the path of the copy is not UTF-8")
+        })?;
+        let mut writer = self.writer().await?;
+        sqlx::query(dialect::COPY_INTO)
+            .bind(path)
+            .execute(&mut *writer)
+            .await?;
+        Ok(())
+    }
+
     /// Closes all connections, after what is running has ended. The last process to close also
     /// empties the write-ahead log.
     pub async fn close(&self) {

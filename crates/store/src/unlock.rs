@@ -11,10 +11,11 @@
 
 use std::path::PathBuf;
 
-use agent_vault_seal::{Keyring, SealError, SecretBytes};
+use agent_vault_seal::{Keyring, SealError, SecretBytes, WrapKey};
 use jiff::Timestamp;
 
-use crate::{AuditEntry, KeyFile, MasterKey, Store, StoreError};
+use crate::key_home::in_force;
+use crate::{AuditEntry, KeyFile, KeyHome, MasterKey, Store, StoreError};
 
 /// Where the data key is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Unlocked {
     /// The data keys.
     pub keyring: Keyring,
     /// Where they are kept.
+    pub home: KeyHome,
+    /// How they are protected there.
     pub protection: Protection,
     /// Whether this call made them.
     pub created: bool,
@@ -79,6 +82,9 @@ pub enum UnlockError {
         /// Where it is.
         path: PathBuf,
     },
+    /// Another process has set or taken away the master password.
+    #[error("the master password was set or taken away by another process")]
+    Moved,
     /// The key work was stopped, because the runtime is shutting down.
     #[error("unlocking was interrupted")]
     Interrupted,
@@ -109,6 +115,7 @@ impl UnlockError {
                 Some("restore database and key file from the same backup")
             }
             Self::Store(error) => error.hint(),
+            Self::Moved => Some("start again"),
             Self::Interrupted | Self::Seal(_) => None,
         }
     }
@@ -154,7 +161,8 @@ impl Store {
                     })?;
                 tidy(&key_file, KeyFile::remove_temporaries);
                 Ok(Unlocked {
-                    keyring,
+                    keyring: in_force(keyring, &MasterKey::KeyFile { sentinel })?,
+                    home: KeyHome::File(key_file),
                     protection: Protection::KeyFile,
                     created,
                     password_unused: password.is_some(),
@@ -162,15 +170,19 @@ impl Store {
             }
             MasterKey::Password { sentinel, wrapped } => {
                 let password = password.ok_or(UnlockError::PasswordRequired)?;
-                let keyring = blocking(move || match Keyring::unwrap(&wrapped, &password) {
-                    Err(SealError::WrongPassword) => Err(UnlockError::WrongPassword),
-                    other => Ok(other?),
+                let (keyring, wrap) = blocking(move || {
+                    let wrap = WrapKey::of(&wrapped, &password)?;
+                    match wrap.unwrap(&wrapped) {
+                        Err(SealError::WrongPassword) => Err(UnlockError::WrongPassword),
+                        other => Ok((other?, wrap)),
+                    }
                 })
                 .await?;
                 keyring.check_sentinel(&sentinel)?;
                 remove_duplicate(&key_file, &keyring)?;
                 Ok(Unlocked {
                     keyring,
+                    home: KeyHome::Password(wrap),
                     protection: Protection::Password,
                     created,
                     password_unused: false,

@@ -3,10 +3,14 @@
 pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod backup;
 pub(crate) mod ca;
 pub(crate) mod catalog;
 pub(crate) mod completions;
+pub(crate) mod key;
+pub(crate) mod master_password;
 pub(crate) mod owner;
 pub(crate) mod reference;
 pub(crate) mod server;

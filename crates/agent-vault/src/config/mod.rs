@@ -136,6 +136,7 @@ pub(crate) struct ServerConfig {
     pub(crate) logs_max_age_hours: Setting<u64>,
     /// Request log rows kept per vault; 0 = all.
     pub(crate) logs_max_rows_per_vault: Setting<u64>,
+    pub(crate) audit_max_age_days: Setting<u64>,
     /// The stored retention setting is ignored.
     pub(crate) logs_retention_lock: Setting<bool>,
 }
@@ -350,6 +351,12 @@ impl ServerConfig {
                 values::count,
                 || 10_000,
             )?,
+            audit_max_age_days: layers.plain(
+                "audit_max_age_days",
+                &vars::AUDIT_MAX_AGE_DAYS,
+                values::count,
+                || 0,
+            )?,
             logs_retention_lock: layers.plain(
                 "logs_retention_lock",
                 &vars::LOGS_RETENTION_LOCK,
@@ -557,6 +564,11 @@ impl ServerConfig {
                 "logs_max_rows_per_vault",
                 self.logs_max_rows_per_vault.value,
                 &self.logs_max_rows_per_vault.origin,
+            ),
+            row(
+                "audit_max_age_days",
+                self.audit_max_age_days.value,
+                &self.audit_max_age_days.origin,
             ),
             row(
                 "logs_retention_lock",

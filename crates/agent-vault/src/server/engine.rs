@@ -11,7 +11,7 @@ use agent_vault_control::{Clock, Control, ControlOptions};
 use agent_vault_proxy::{Journal, Proxy, ProxyOptions};
 use agent_vault_seal::{Keyring, SecretBytes, Token, TokenKind};
 use agent_vault_store::{
-    DATABASE_FILE, MasterKey, OpenOptions, Protection, Store, StoreError, UnlockError,
+    DATABASE_FILE, KeyHome, MasterKey, OpenOptions, Protection, Store, StoreError, UnlockError,
 };
 use agent_vault_upstream::Upstream;
 use jiff::Timestamp;
@@ -82,7 +82,8 @@ impl Engine {
         let extra_roots = outbound::extra_roots(config)?;
         let given = own_tls::given(config)?;
         let store = open_store(config, clock.now()).await?;
-        let keyring = Arc::new(unlocked(&store, unlock, clock.now()).await?);
+        let (keyring, home) = unlocked(&store, unlock, clock.now()).await?;
+        let keyring = Arc::new(keyring);
         let control = Control::open(
             store.clone(),
             Arc::clone(&keyring),
@@ -97,6 +98,7 @@ impl Engine {
         )
         .await
         .map_err(|error| CliError::new(format!("the database cannot be loaded: {error}")))?;
+        control.keep_keys_in(home);
         let root = root_ca(&control, clock.now()).await?;
         let ca_pem: Arc<str> = Arc::from(root.cert_pem());
         let upstream = outbound::upstream(config, extra_roots, &ca_pem)?;
@@ -146,6 +148,15 @@ impl Engine {
         let closing = self.closing.clone();
         self.tasks
             .spawn(async move { tidying.keep_people(closing).await });
+        let rotating = self.control.clone();
+        let closing = self.closing.clone();
+        self.tasks
+            .spawn(async move { rotating.keep_rotating(closing).await });
+        let cutting = self.control.clone();
+        let closing = self.closing.clone();
+        let age = u32::try_from(self.config.audit_max_age_days.value).unwrap_or(u32::MAX);
+        self.tasks
+            .spawn(async move { cutting.keep_audit(age, closing).await });
         let noting = self.control.clone();
         let closing = self.closing.clone();
         self.tasks
@@ -319,7 +330,11 @@ fn store_failed(error: &StoreError) -> StartError {
     })
 }
 
-async fn unlocked(store: &Store, unlock: Unlock, now: Timestamp) -> Result<Keyring, StartError> {
+async fn unlocked(
+    store: &Store,
+    unlock: Unlock,
+    now: Timestamp,
+) -> Result<(Keyring, KeyHome), StartError> {
     let password = match unlock {
         Unlock::Passwordless => None,
         Unlock::Password(password) => Some(password),
@@ -345,7 +360,7 @@ async fn unlocked(store: &Store, unlock: Unlock, now: Timestamp) -> Result<Keyri
             "made a data key without a master password; it lies in the data folder, for this user only"
         );
     }
-    Ok(unlocked.keyring)
+    Ok((unlocked.keyring, unlocked.home))
 }
 
 /// The root certificate: made at the first start, by whoever comes first where several processes share the database.

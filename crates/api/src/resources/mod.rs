@@ -1,6 +1,7 @@
 //! One module per resource.
 
 pub(crate) mod agents;
+pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod catalog;
 pub(crate) mod codes;
@@ -10,6 +11,7 @@ pub(crate) mod devices;
 pub(crate) mod discover;
 pub(crate) mod instance;
 pub(crate) mod invites;
+pub(crate) mod keys;
 pub(crate) mod log_stream;
 pub(crate) mod logs;
 pub(crate) mod metrics;

@@ -1,5 +1,6 @@
 //! Route × principal → status. The permission matrix of the contract, cell by cell.
 
+use agent_vault_store::AuditOutcome;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -248,6 +249,15 @@ fn cases() -> Vec<Case> {
             [401, 404, 403, 403, 404, 404, 403, 404, 403],
         ),
         get("/discover?vault=default", ACCESS),
+        get("/v1/instance/keys", OWNER),
+        // The keys of these tests are kept nowhere.
+        post(
+            "/v1/instance/keys/rotate",
+            [401, 503, 503, 403, 403, 403, 403, 403, 403],
+        ),
+        get("/v1/audit", OWNER),
+        get("/v1/audit/verify", OWNER),
+        get("/v1/audit/export", OWNER),
         get("/v1/vaults/default/logs", MEMBER),
         get("/v1/vaults/default/logs/export", MEMBER),
         get("/v1/vaults/default/discovered-hosts", MEMBER),
@@ -439,8 +449,25 @@ async fn every_write_leaves_a_record_and_every_refused_attempt_too() {
             }
             let reply = call.send().await;
             let after = world.last_audit().await;
+            if after.seq > before {
+                assert_eq!(after.source, "127.0.0.1", "{} {}", case.method, case.path);
+                let refused = reply.status.as_u16() >= 400;
+                assert_eq!(
+                    after.outcome == AuditOutcome::Refused,
+                    refused,
+                    "{} {}",
+                    case.method,
+                    case.path
+                );
+                assert!(
+                    !after.actor_name.is_empty(),
+                    "{} {}",
+                    case.method,
+                    case.path
+                );
+            }
             // Slips of the pen and things that are not there are no attempts; people's own affairs end before an action begins.
-            let silent = matches!(reply.status.as_u16(), 400 | 404)
+            let silent = matches!(reply.status.as_u16(), 400 | 404 | 503)
                 || (reply.status == 403
                     && case.path.starts_with("/v1/auth/")
                     && token == &tokens[6]);

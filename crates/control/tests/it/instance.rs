@@ -150,7 +150,7 @@ pub(crate) fn unknown_token() -> String {
 }
 
 /// Nothing is limited, so that tests do not wait for each other.
-fn no_limits() -> LimitSources {
+pub(crate) fn no_limits() -> LimitSources {
     LimitSources {
         env: LimitLayer {
             profile: Some(Profile::Off),

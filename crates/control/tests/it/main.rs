@@ -5,6 +5,7 @@ mod authority;
 mod cancelled;
 mod full_disk;
 mod instance;
+mod keys;
 mod other_process;
 mod races;
 mod retention;

@@ -467,3 +467,47 @@ async fn retention_by_age_and_number() {
         5
     );
 }
+
+#[tokio::test]
+async fn p10_sources_that_no_row_names_go_without_a_look_at_the_rows() {
+    let temp = temp();
+    let store = open(temp.path()).await;
+    let batch = |label: &str, count: usize| -> Vec<LogRow> {
+        let one = LogRow {
+            label: label.to_owned(),
+            ..row(DEFAULT_VAULT_ID, 1)
+        };
+        vec![one; count]
+    };
+    let sources = async || -> i64 {
+        let pool = sqlx::SqlitePool::connect_with(
+            sqlx::sqlite::SqliteConnectOptions::new().filename(store.path()),
+        )
+        .await
+        .unwrap();
+        let count = sqlx::query_scalar("select count(*) from request_log_sources");
+        count.fetch_one(&pool).await.unwrap()
+    };
+    store
+        .append_logs(&borrowed(&batch("once", 1)))
+        .await
+        .unwrap();
+    // Beyond the number of rows for which a source may be named.
+    let many = batch("often", 10_000);
+    for _ in 0..6 {
+        store.append_logs(&borrowed(&many)).await.unwrap();
+    }
+    // One that is named for so long is stored a second time.
+    assert_eq!(sources().await, 3);
+    let keep = Retention {
+        max_age_hours: 0,
+        max_rows_per_vault: 100,
+    };
+    assert_eq!(store.trim_logs(keep, at(2)).await.unwrap(), 59_901);
+    assert_eq!(sources().await, 1, "the one that the rows name");
+    let page = store
+        .log_page(&LogQuery::newest(DEFAULT_VAULT_ID))
+        .await
+        .unwrap();
+    assert_eq!(page.logs[0].row.label, "often");
+}

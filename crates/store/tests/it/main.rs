@@ -13,8 +13,8 @@ mod unlocking;
 
 use agent_vault_seal::{PasswordHash, TokenHash};
 use agent_vault_store::{
-    ActorRef, Agent, AgentStatus, AuditActor, AuditEntry, Grant, InstanceRole, OpenOptions,
-    Session, SessionKind, Store, User, Vault, VaultRole,
+    ActorRef, Agent, AgentStatus, AuditActor, AuditEntry, AuditOutcome, Grant, InstanceRole,
+    OpenOptions, Session, SessionKind, Store, User, Vault, VaultRole,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -39,6 +39,9 @@ fn entry(action: &str) -> AuditEntry {
     AuditEntry {
         actor_type: AuditActor::Local,
         actor_id: String::new(),
+        actor_name: String::new(),
+        source: String::new(),
+        outcome: AuditOutcome::Done,
         action: action.to_owned(),
         target: "test".to_owned(),
         detail: serde_json::json!({ "n": 1 }),

@@ -31,7 +31,8 @@ enum ConfigCommand {
   agent-vault owner config set --invite-only
   agent-vault owner config set --allowed-domains example.com,example.org
   agent-vault owner config set --allowed-domains ''
-  agent-vault owner config set --rate-limit-profile strict --rate-limit AUTH.max=20 --dry-run")]
+  agent-vault owner config set --rate-limit-profile strict --rate-limit AUTH.max=20 --dry-run
+Tiers are AUTH, PROXY, AUTHED, GLOBAL and VERIFY_FAIL.")]
     Set(SetArgs),
 }
 

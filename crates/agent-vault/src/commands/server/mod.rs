@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use unlock::open_local;
+pub(crate) use unlock::{open_local, strong_enough};
 
 use super::{check_password, new_password, password_text};
 use crate::cli::App;

@@ -146,14 +146,14 @@ fn given(app: &App, password_stdin: bool) -> Result<Option<SecretBytes>> {
 
 /// Whoever takes a copy of the database can try passwords for as long as they like, so a new one has a least length and is more
 /// than one character again and again.
-fn strong_enough(password: SecretBytes) -> Result<SecretBytes> {
+pub(crate) fn strong_enough(password: SecretBytes) -> Result<SecretBytes> {
     let bytes = password.expose();
     let varied = bytes.windows(2).any(|pair| pair.first() != pair.last());
     if bytes.len() >= MIN_PASSWORD_BYTES && varied {
         return Ok(password);
     }
     Err(CliError::new(format!(
-        "a new master password has at least {MIN_PASSWORD_BYTES} characters, not all the same"
+        "a new master password or passphrase has at least {MIN_PASSWORD_BYTES} characters, not all the same"
     ))
     .hint("four or more random words are easy to keep; a password manager's are better"))
 }
@@ -165,7 +165,8 @@ fn passwordless(app: &App, interactive: bool) -> Plan {
 
 fn not_protected() -> CliError {
     CliError::new("a master password was given, but this store was made without one, so nothing would be protected by it")
-        .hint(format!("leave it out ({} or --password-stdin)", env_vars::MASTER_PASSWORD.name))
+        .hint("protect it with `agent-vault master-password set`")
+        .hint(format!("or leave the password out ({} or --password-stdin)", env_vars::MASTER_PASSWORD.name))
 }
 
 fn needs_password() -> CliError {
