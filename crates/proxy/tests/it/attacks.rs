@@ -10,6 +10,7 @@ mod frames;
 mod lanes;
 mod methods;
 mod path_tricks;
+mod published;
 mod smuggling;
 mod upstreams;
 
