@@ -11,6 +11,7 @@ mod lanes;
 mod methods;
 mod path_tricks;
 mod published;
+mod slow;
 mod smuggling;
 mod upstreams;
 
