@@ -6,6 +6,7 @@
     reason = "a stage that cannot be set, or a wait that is in vain, fails the test at once and says why"
 )]
 
+mod agents;
 mod architecture;
 mod bad_input;
 mod bad_start;
@@ -22,6 +23,7 @@ mod health;
 mod keys;
 mod management;
 mod management_effects;
+mod matrix;
 mod memory;
 mod people;
 mod root_page;

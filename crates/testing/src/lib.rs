@@ -17,6 +17,7 @@ pub mod home;
 pub mod pki;
 pub mod recording;
 pub mod smtp;
+pub mod switchboard;
 pub mod tasks;
 pub mod upstream;
 pub mod websocket;
@@ -27,6 +28,7 @@ pub use gate::Gate;
 pub use home::Home;
 pub use pki::TestCa;
 pub use recording::Recorded;
+pub use switchboard::Switchboard;
 pub use upstream::{Alpn, Certificate, Upstream, UpstreamBuilder};
 
 use std::future::Future;
