@@ -192,7 +192,12 @@ fn scrub(bencher: Bencher<'_, '_>, hit: bool) {
     let chunk = chunk(hit);
     bencher
         .counter(divan::counter::BytesCount::new(chunk.len()))
-        .bench_local(|| scrubber.search().stream(Fit::Same).push(black_box(chunk.clone())));
+        .bench_local(|| {
+            scrubber
+                .search()
+                .stream(Fit::Same)
+                .push(black_box(chunk.clone()))
+        });
 }
 
 /// A certificate for a host that has none yet.

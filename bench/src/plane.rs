@@ -131,13 +131,7 @@ fn broker(keyring: &Arc<Keyring>, authority: &str) -> anyhow::Result<(Arc<Broker
                 &ValidationOptions::stored(),
             )?]),
             unmatched: UnmatchedPolicy::Passthrough,
-            credentials: vec![(
-                key,
-                SealedCredential {
-                    sealed,
-                    version: 1,
-                },
-            )],
+            credentials: vec![(key, SealedCredential { sealed, version: 1 })],
             placeholders: Vec::new(),
         }],
         agents: Vec::new(),
