@@ -6,6 +6,7 @@
     reason = "a stage that cannot be set, or a wait that is in vain, fails the test at once and says why"
 )]
 
+mod agents;
 mod architecture;
 mod bad_input;
 mod bad_start;
@@ -21,6 +22,7 @@ mod faults;
 mod health;
 mod management;
 mod management_effects;
+mod matrix;
 mod memory;
 mod root_page;
 mod run_command;

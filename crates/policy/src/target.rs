@@ -462,6 +462,11 @@ mod tests {
             "/x/../public/../admin",
             "/../admin",
             "/admin;v=1",
+            "/public/..%EF%BC%8Fadmin",
+            "/public/%EF%BC%8E%EF%BC%8E/admin",
+            "/public/%E2%80%A5/admin",
+            "/public/..%EF%BC%BCadmin",
+            "/public/%25E2%2580%25A5/admin",
         ] {
             assert!(
                 readings(input).contains(&"/admin".to_owned()),
@@ -471,6 +476,23 @@ mod tests {
         }
         assert!(readings("/a//../b").contains(&"/a/b".to_owned()));
         assert!(readings("/a//../b").contains(&"/b".to_owned()));
+    }
+
+    #[test]
+    fn escapes_of_what_is_no_text_are_bad_escapes() {
+        for (input, bad) in [
+            ("/%zz", true),
+            ("/x%00", true),
+            ("/x%2500", true),
+            ("/%c0%ae%c0%ae/", true),
+            ("/%ff", true),
+            ("/%E2%82%AC", false),
+            ("/%EF%BC%8F", false),
+            ("/%0a", false),
+        ] {
+            let target = RequestTarget::parse(input).unwrap();
+            assert_eq!(target.has_bad_escape(), bad, "{input}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod home;
 pub mod pki;
 pub mod recording;
+pub mod switchboard;
 pub mod tasks;
 pub mod upstream;
 pub mod websocket;
@@ -26,6 +27,7 @@ pub use gate::Gate;
 pub use home::Home;
 pub use pki::TestCa;
 pub use recording::Recorded;
+pub use switchboard::Switchboard;
 pub use upstream::{Alpn, Certificate, Upstream, UpstreamBuilder};
 
 use std::future::Future;

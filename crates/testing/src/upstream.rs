@@ -5,8 +5,11 @@
 
 mod bench;
 mod body;
+mod files;
 pub mod git;
 pub mod grpc;
+mod lfs;
+mod models;
 pub mod paths;
 mod wire;
 
@@ -17,6 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -105,6 +109,7 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<Log>,
     pub(crate) gates: Gates,
     pub(crate) git: Option<git::Repositories>,
+    pub(crate) files: files::Files,
     tls: Option<TlsAcceptor>,
     alpn: Alpn,
     extended_connect: bool,
@@ -249,6 +254,7 @@ impl UpstreamBuilder {
             git: self
                 .git
                 .map(|(user, password)| git::Repositories::new(&user, &password)),
+            files: files::Files::default(),
             alpn: self.alpn,
             extended_connect: self.extended_connect,
             raw: self.raw,
@@ -435,6 +441,11 @@ impl Upstream {
     #[must_use]
     pub fn gate(&self, name: &str) -> Gate {
         self.shared.gates.get(name)
+    }
+
+    /// Serves `content` at exactly `path` (without query) from now on, as `content_type`.
+    pub fn serve_file(&self, path: &str, content_type: &'static str, content: impl Into<Bytes>) {
+        self.shared.files.put(path, content_type, content.into());
     }
 
     /// Makes the empty repository `/git/<name>.git` and returns its folder on disk.

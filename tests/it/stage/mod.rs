@@ -19,7 +19,7 @@ pub(crate) const KEY: &str = "DEMO_KEY";
 
 /// What a child does before it becomes the client: leaves its environment and its parent's arguments where the sweep
 /// finds them.
-const WRAPPER: &str = r#"
+pub(crate) const WRAPPER: &str = r#"
 env > "$HOME/child-environment.$$"
 tr '\0' '\n' < "/proc/$PPID/cmdline" > "$HOME/parent-arguments.$$"
 exec "$@"
@@ -73,7 +73,11 @@ impl Stage {
 
     /// The same on a server that is told more.
     pub(crate) fn on(instance: InstanceBuilder, secret: Canary, upstream: UpstreamBuilder) -> Self {
-        let upstream = upstream.start();
+        Self::between(instance, secret, upstream.start())
+    }
+
+    /// The same with an upstream that runs already.
+    pub(crate) fn between(instance: InstanceBuilder, secret: Canary, upstream: Upstream) -> Self {
         let instance = instance.upstream_ca(upstream.ca_pem()).start();
         instance.register();
         instance

@@ -189,8 +189,13 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub(crate) fn finish(mut self) -> Outcome {
-        let deadline = Instant::now() + 2 * PATIENCE;
+    pub(crate) fn finish(self) -> Outcome {
+        self.finish_within(2 * PATIENCE)
+    }
+
+    /// The same for what takes long by its nature.
+    pub(crate) fn finish_within(mut self, patience: Duration) -> Outcome {
+        let deadline = Instant::now() + patience;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 break status;
@@ -324,6 +329,28 @@ impl Output {
                 !state.ended && !left.is_zero(),
                 "waited in vain for {what}; there is: {text}"
             );
+            state = self
+                .0
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Waits for `part` at most that long, or says that it did not come.
+    pub(crate) fn reaches(&self, part: &str, patience: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + patience;
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let text = String::from_utf8_lossy(&state.bytes);
+            if text.contains(part) {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.ended || left.is_zero() {
+                return Err(format!("{part:?} did not come; there is: {text}"));
+            }
             state = self
                 .0
                 .changed

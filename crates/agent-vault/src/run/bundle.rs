@@ -1,8 +1,9 @@
-//! The roots that the child trusts: the system's, those that the caller had added, and the proxy's, in a file of its own
-//! for as long as the run lasts.
+//! The files that the child is pointed at, in a folder of their own for as long as the run lasts: the roots that it trusts
+//! (the system's, those that the caller had added, and the proxy's), and what wget and Node need besides variables.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,11 @@ const INHERITED: &[&str] = &[
 /// Largest inherited file that is merged, in bytes.
 const MAX_INHERITED_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Takes what old releases of Node send through the proxy.
+const NODE_PROXY: &str = include_str!("node_proxy.cjs");
+/// Largest settings file of the caller's that is carried over, in bytes.
+const MAX_SETTINGS_BYTES: u64 = 256 * 1024;
+
 /// Marks a finished folder; one that is being made has another name, so that nobody sweeps it.
 const FOLDER_PREFIX: &str = "run-";
 /// Held locked in a folder for as long as its run lives. Unlike a process number, it means the same in every container that
@@ -43,6 +49,21 @@ pub(super) struct BundleFile {
 impl BundleFile {
     pub(super) fn path(&self) -> &Path {
         &self.file
+    }
+
+    /// For `WGETRC`: wget with GnuTLS reads no variable that names roots.
+    pub(super) fn wgetrc(&self) -> PathBuf {
+        self.folder.join("wgetrc")
+    }
+
+    /// For `APT_CONFIG`: apt reads no such variable either.
+    pub(super) fn apt_conf(&self) -> PathBuf {
+        self.folder.join("apt.conf")
+    }
+
+    /// For Node's `--require`.
+    pub(super) fn node_proxy(&self) -> PathBuf {
+        self.folder.join("node-proxy.cjs")
     }
 }
 
@@ -75,7 +96,38 @@ pub(super) fn write(app: &App, home: &Home, ca_pem: &str) -> Result<BundleFile> 
         _lock: lock,
     };
     write_atomically(&out.file, bundle.pem().as_bytes(), 0o644)?;
+    let mut wgetrc = callers_wgetrc(app).unwrap_or_default();
+    wgetrc.extend_from_slice(b"\nca_certificate = ");
+    wgetrc.extend_from_slice(out.file.as_os_str().as_bytes());
+    wgetrc.push(b'\n');
+    write_atomically(&out.wgetrc(), &wgetrc, 0o600)?;
+    let named = app.env.raw("APT_CONFIG").filter(|path| !path.is_empty());
+    let mut apt_conf = named
+        .and_then(|path| settings(&app.env.cwd().join(path)))
+        .unwrap_or_default();
+    apt_conf.extend_from_slice(b"\nAcquire::https::CaInfo \"");
+    apt_conf.extend_from_slice(out.file.as_os_str().as_bytes());
+    apt_conf.extend_from_slice(b"\";\n");
+    write_atomically(&out.apt_conf(), &apt_conf, 0o644)?;
+    write_atomically(&out.node_proxy(), NODE_PROXY.as_bytes(), 0o644)?;
     Ok(out)
+}
+
+/// What wget would read without us; a variable in place of the file in the home, as wget itself has it.
+fn callers_wgetrc(app: &App) -> Option<Vec<u8>> {
+    let path = match app.env.raw("WGETRC").filter(|path| !path.is_empty()) {
+        Some(path) => app.env.cwd().join(path),
+        None => Path::new(app.env.raw("HOME")?).join(".wgetrc"),
+    };
+    settings(&path)
+}
+
+/// A file of the caller's that ours takes the place of.
+fn settings(path: &Path) -> Option<Vec<u8>> {
+    let metadata = fs::metadata(path).ok()?;
+    (metadata.is_file() && metadata.len() <= MAX_SETTINGS_BYTES)
+        .then(|| fs::read(path).ok())
+        .flatten()
 }
 
 /// What the caller trusts besides the system. Inside another run these name that run's bundle, which holds a foreign proxy's
@@ -193,5 +245,24 @@ mod tests {
         assert!(!stale.exists() && path.exists());
         drop(bundle);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_callers_wgetrc_is_kept_and_the_roots_added() {
+        let dir = tempfile::tempdir().unwrap();
+        crate::home::write_atomically(&dir.path().join("mine"), b"tries = 3", 0o600).unwrap();
+        let env = Env::of(&[("WGETRC", "mine")], dir.path());
+        let app = App::new(env, Ui::captured("").0);
+        let bundle = super::write(&app, &Home::at(dir.path().join("h")), "").unwrap();
+        let text = std::fs::read_to_string(bundle.wgetrc()).unwrap();
+        let roots = format!("ca_certificate = {}\n", bundle.path().display());
+        assert!(
+            text.starts_with("tries = 3\n") && text.ends_with(&roots),
+            "{text}"
+        );
+        let text = std::fs::read_to_string(bundle.apt_conf()).unwrap();
+        let roots = format!("Acquire::https::CaInfo \"{}\";", bundle.path().display());
+        assert!(text.contains(&roots), "{text}");
+        assert!(bundle.node_proxy().is_file());
     }
 }

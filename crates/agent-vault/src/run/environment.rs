@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -24,6 +25,11 @@ const PROXY: &[&str] = &[
     "HTTP_PROXY",
     "https_proxy",
     "http_proxy",
+    // For WebSocket, what reads the variable of the URL's scheme: aiohttp and all that asks Python's `getproxies`.
+    "WSS_PROXY",
+    "WS_PROXY",
+    "wss_proxy",
+    "ws_proxy",
     "OPENCLAW_PROXY_URL",
     // gRPC's C core asks for this one first.
     "grpc_proxy",
@@ -83,6 +89,9 @@ const NEVER_A_KEY: &[&str] = &[
     "ENV", "BASH_ENV",
 ];
 
+/// Options of every Node that starts.
+const NODE_OPTIONS: &str = "NODE_OPTIONS";
+
 /// What the child is to be told.
 pub(super) struct Wiring<'a> {
     pub(super) token: &'a str,
@@ -94,6 +103,12 @@ pub(super) struct Wiring<'a> {
     pub(super) proxy_host: &'a str,
     pub(super) proxy_port: u16,
     pub(super) bundle: &'a Path,
+    /// A file for `WGETRC`.
+    pub(super) wgetrc: &'a Path,
+    /// A file for `APT_CONFIG`.
+    pub(super) apt_conf: &'a Path,
+    /// A file that Node loads first.
+    pub(super) node_proxy: &'a Path,
     pub(super) placeholders: &'a BTreeMap<String, String>,
     /// Host patterns of the vault's services.
     pub(super) brokered_hosts: &'a [&'a str],
@@ -120,6 +135,7 @@ pub(super) fn build<'a>(
     for name in REMOVED {
         variables.remove(OsStr::new(name));
     }
+    let node_options = node_options(variables.get(OsStr::new(NODE_OPTIONS)), wiring.node_proxy);
     let mut set = |name: &str, value: &OsStr| {
         variables.insert(name.into(), value.to_owned());
     };
@@ -140,6 +156,9 @@ pub(super) fn build<'a>(
         set(name, direct.as_ref());
     }
     set("NODE_USE_ENV_PROXY", "1".as_ref());
+    set("WGETRC", wiring.wgetrc.as_os_str());
+    set("APT_CONFIG", wiring.apt_conf.as_os_str());
+    set(NODE_OPTIONS, &node_options);
     for name in BUNDLE {
         set(name, wiring.bundle.as_os_str());
     }
@@ -147,6 +166,25 @@ pub(super) fn build<'a>(
         variables,
         bypassing,
     }
+}
+
+/// The caller's options for Node, and ours after them. A path is quoted as Node reads it.
+fn node_options(theirs: Option<&OsString>, node_proxy: &Path) -> OsString {
+    let mut options = theirs.cloned().unwrap_or_default();
+    if !options.is_empty() {
+        options.push(" ");
+    }
+    let mut quoted = Vec::new();
+    for byte in node_proxy.as_os_str().as_bytes() {
+        if matches!(byte, b'"' | b'\\') {
+            quoted.push(b'\\');
+        }
+        quoted.push(*byte);
+    }
+    options.push("--require \"");
+    options.push(OsStr::from_bytes(&quoted));
+    options.push("\"");
+    options
 }
 
 fn may_stand_in(key: &str) -> bool {
@@ -256,6 +294,9 @@ mod tests {
                 proxy_host: "vault.example",
                 proxy_port: 14322,
                 bundle: Path::new("/b/ca.pem"),
+                wgetrc: Path::new("/b/wgetrc"),
+                apt_conf: Path::new("/b/apt.conf"),
+                node_proxy: Path::new("/b c/\"node\".cjs"),
                 placeholders: &placeholders,
                 brokered_hosts: &["api.openai.com", "*.corp.example"],
             },
@@ -345,12 +386,28 @@ mod tests {
                 proxy_host: "127.0.0.1",
                 proxy_port: 2,
                 bundle: Path::new("/b"),
+                wgetrc: Path::new("/w"),
+                apt_conf: Path::new("/a"),
+                node_proxy: Path::new("/n"),
                 placeholders: &placeholders,
                 brokered_hosts: &["localhost:8443"],
             },
         );
         assert_eq!(get(&child, "NO_PROXY").as_deref(), Some("127.0.0.1"));
         assert!(child.bypassing.is_empty());
+    }
+
+    #[test]
+    fn the_callers_node_options_stay() {
+        let ours = r#"--require "/b c/\"node\".cjs""#;
+        assert_eq!(get(&made(&[]), "NODE_OPTIONS").as_deref(), Some(ours));
+        let child = made(&[
+            ("NODE_OPTIONS", "--max-old-space-size=99"),
+            ("WGETRC", "/mine"),
+        ]);
+        let both = format!("--max-old-space-size=99 {ours}");
+        assert_eq!(get(&child, "NODE_OPTIONS"), Some(both));
+        assert_eq!(get(&child, "WGETRC").as_deref(), Some("/b/wgetrc"));
     }
 
     #[test]

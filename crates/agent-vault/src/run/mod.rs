@@ -160,6 +160,9 @@ async fn supervised(
             proxy_host: &endpoint.proxy_host,
             proxy_port: endpoint.proxy_port,
             bundle: bundle.path(),
+            wgetrc: &bundle.wgetrc(),
+            apt_conf: &bundle.apt_conf(),
+            node_proxy: &bundle.node_proxy(),
             placeholders: &discovery.placeholders,
             brokered_hosts: &discovery
                 .services

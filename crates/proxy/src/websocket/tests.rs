@@ -442,7 +442,7 @@ async fn an_echo_server_sees_the_value_and_the_agent_does_not() {
     assert_eq!(read_end(&mut wired.server).await, b"");
     let summary = wired.relay.await.unwrap();
     assert_eq!(summary.reason, CloseReason::Closed);
-    assert_eq!(summary.to_client, 19 + 5 + 4);
+    assert_eq!(summary.to_client, 21 + 5 + 4);
     assert_eq!(summary.to_upstream, seen.len() as u64 + 8);
 }
 

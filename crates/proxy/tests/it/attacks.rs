@@ -10,6 +10,8 @@ mod frames;
 mod lanes;
 mod methods;
 mod path_tricks;
+mod published;
+mod slow;
 mod smuggling;
 mod upstreams;
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::fixture::{Far, HOST, Stage, basic, refusal};
 
 /// What a client sends for a name.
-fn connect(host: &str, port: u16) -> Vec<u8> {
+pub(crate) fn connect(host: &str, port: u16) -> Vec<u8> {
     let length = u8::try_from(host.len()).unwrap();
     [
         b"\x05\x01\x00\x03".as_slice(),
@@ -30,7 +30,7 @@ fn login(user: &str, password: &str) -> Vec<u8> {
 }
 
 /// Reads so many bytes; fewer when the connection ends.
-async fn read(stream: &mut Stream, count: usize) -> Vec<u8> {
+pub(crate) async fn read(stream: &mut Stream, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     within(
         "an answer",
@@ -42,7 +42,7 @@ async fn read(stream: &mut Stream, count: usize) -> Vec<u8> {
 }
 
 /// A connection on which the greeting and the login went well.
-async fn known(stage: &Stage, user: &str, password: &str) -> Stream {
+pub(crate) async fn known(stage: &Stage, user: &str, password: &str) -> Stream {
     let mut stream: Stream = Box::new(client::dial(stage.addr).await.unwrap());
     stream.write_all(b"\x05\x02\x00\x02").await.unwrap();
     assert_eq!(read(&mut stream, 2).await, [5, 2]);

@@ -26,11 +26,15 @@
 //! | `/big-header/N` | a response header of N bytes |
 //! | `/close` | `Connection: close` |
 //! | `/ws` | WebSocket echo; `greet=text`, `fragment=N` (echo in frames of N bytes), `close=code` after the first message, `refuse=status` |
+//! | `/v1/…`, `/v1beta/…` | a stand-in of model APIs ([`super::models`]) |
+//! | `/lfs/…`, `/git/….git/info/lfs/…` | git LFS ([`super::lfs`]) |
+//! | what [`Upstream::serve_file`] named | that file |
 //! | `/git/…` | smart HTTP git ([`super::git`]) |
 //! | `/grpc.testing.Echo/…` | gRPC echo ([`super::grpc`]) |
 //! | any other | 200 `ok` |
 //!
 //! [`Recorded::to_json`]: crate::Recorded::to_json
+//! [`Upstream::serve_file`]: crate::Upstream::serve_file
 
 use std::sync::Arc;
 
@@ -47,6 +51,7 @@ use tokio::io::AsyncReadExt as _;
 use super::body::{self, ReplyBody};
 use super::grpc::{self, Call};
 use super::{Connection, Incoming};
+use super::{lfs, models};
 use crate::BoxError;
 use crate::recording::{Exchange, ExchangeBody, Recorded, RecordedBody};
 use crate::websocket::{Message, WebSocket, derive_accept_key};
@@ -108,6 +113,13 @@ async fn reply(
         }
         _ => {}
     }
+    if lfs::is_at(path) {
+        return lfs::answer(head, body, &connection.shared.files).await;
+    }
+    if let Some(reply) = connection.shared.files.at(path) {
+        drain(&mut body).await?;
+        return Ok(reply);
+    }
     if let Some(call) = Call::at(path) {
         return Ok(grpc::answer(call, &head.headers, body, &connection.spawner));
     }
@@ -121,6 +133,9 @@ async fn reply(
     }
     drain(&mut body).await?;
     drop(body);
+    if models::is_at(path) {
+        return models::answer(connection, head, &recorded.body()).await;
+    }
     if let Some(reply) = sized(path)? {
         return Ok(reply);
     }
@@ -316,6 +331,7 @@ fn websocket(
             .unwrap_or(usize::MAX)
             .max(1),
         close: query.get("close").and_then(|code| code.parse().ok()),
+        responses: head.uri.path() == models::RESPONSES,
     };
     connection.spawner.spawn(async move {
         let mut exchange = exchange;
@@ -336,6 +352,8 @@ struct Script {
     greeting: Option<String>,
     fragment: usize,
     close: Option<u16>,
+    /// Each message is a prompt, and the answer a list of events.
+    responses: bool,
 }
 
 impl Script {
@@ -351,6 +369,11 @@ impl Script {
         while let Some(message) = socket.next().await? {
             recorded.push_message(message.clone());
             match message {
+                Message::Text(text, _) if self.responses => {
+                    for event in models::response_to(&text) {
+                        socket.send_text(&event.to_string()).await?;
+                    }
+                }
                 Message::Text(text, _) => self.echo(&mut socket, true, text.as_bytes()).await?,
                 Message::Binary(bytes, _) => self.echo(&mut socket, false, &bytes).await?,
                 Message::Ping(payload) => {
@@ -389,7 +412,7 @@ impl Script {
 }
 
 fn wants_websocket(request: &Request<hyper::body::Incoming>) -> bool {
-    if request.uri().path() != "/ws" {
+    if !["/ws", "/v1/realtime", models::RESPONSES].contains(&request.uri().path()) {
         return false;
     }
     if request.version() == Version::HTTP_2 {

@@ -232,3 +232,54 @@ async fn answers_that_are_mixed_or_change() {
         serves_on(&stage, way, &upstream).await;
     }
 }
+
+/// The same by SOCKS 5, as names and as addresses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_spelling_of_an_inside_address_is_dialled_by_socks() {
+    use std::net::IpAddr;
+
+    use crate::socks::{connect, known, read};
+    use tokio::io::AsyncWriteExt as _;
+
+    let trap = Trap::start(Far::Plain);
+    let stage = Stage::builder()
+        .egress(EgressPolicy::default())
+        .start()
+        .await;
+    let port = trap.upstream.port();
+    for host in SPELLINGS {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let mut asked = vec![connect(host, port), connect(bare, port)];
+        match bare.parse::<IpAddr>() {
+            Ok(IpAddr::V4(ip)) => {
+                asked.push([&b"\x05\x01\x00\x01"[..], &ip.octets(), &port.to_be_bytes()].concat())
+            }
+            Ok(IpAddr::V6(ip)) => {
+                asked.push([&b"\x05\x01\x00\x04"[..], &ip.octets(), &port.to_be_bytes()].concat())
+            }
+            Err(_) => {}
+        }
+        for message in asked {
+            let mut stream = known(&stage, &stage.token, "").await;
+            stream.write_all(&message).await.unwrap();
+            let reply = read(&mut stream, 10).await;
+            assert_eq!(reply[0], 5, "{host}: {reply:?}");
+            // Refused, or open as a tunnel of CONNECT would be, with nobody dialled before there is a request.
+            if reply[1] == 0 {
+                let get =
+                    format!("GET / HTTP/1.1\r\nHost: {bare}:{port}\r\nConnection: close\r\n\r\n");
+                let answers = converse(&mut stream, get.as_bytes()).await;
+                let refused = statuses(&answers);
+                assert!(
+                    refused
+                        .iter()
+                        .all(|status| [400, 421, 502].contains(status)),
+                    "{host}: {answers}"
+                );
+            }
+        }
+    }
+    assert_eq!(trap.upstream.connections(), 0);
+    let (stage, _) = guarded(&trap.upstream).await;
+    serves_on(&stage, Way::Absolute, &trap.upstream).await;
+}

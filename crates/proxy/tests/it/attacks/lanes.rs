@@ -82,10 +82,16 @@ pub(crate) fn credentials(stage: &Stage, way: Way) -> String {
     }
 }
 
-/// Asks for `/well` on a fresh connection: whatever was done before, the process serves on.
+/// Asks for `/well` on a fresh connection: whatever was done before, the process serves on. And whatever was done is in the log
+/// without a value or a token of the vault.
 pub(crate) async fn serves_on(stage: &Stage, way: Way, upstream: &Upstream) {
     let mut agent = Agent::open(stage, way, &upstream.authority_of(HOST)).await;
     assert_eq!(agent.get("/well", &[]).await.status, 200, "after an attack");
+    let log = format!("{:?}", stage.logged(0).await);
+    let values = stage.vault.credentials.iter().map(|(_, value)| value);
+    for value in values.chain([&stage.token]) {
+        Canary::of(value.clone()).assert_absent("the log", &log);
+    }
 }
 
 /// One request that arrived whole or in part.

@@ -417,3 +417,24 @@ async fn lines_in_disguise() {
     ]);
     run("line", &cases).await;
 }
+
+/// Attacks as they were published or caught, kept as the bytes that they are; the folder says what becomes of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn captures() {
+    let captures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
+    let mut cases = Vec::new();
+    for (folder, fate) in [
+        ("refused", Refused),
+        ("spurned", Spurned),
+        ("cut", Cut),
+        ("last", Last("abc")),
+        ("taken", Taken("abc")),
+    ] {
+        for file in std::fs::read_dir(captures.join(folder)).unwrap() {
+            // Bytes that are no text stand for themselves in the cases above.
+            cases.push((std::fs::read_to_string(file.unwrap().path()).unwrap(), fate));
+        }
+    }
+    assert!(cases.len() > 20, "{} captures", cases.len());
+    run("capture", &cases).await;
+}

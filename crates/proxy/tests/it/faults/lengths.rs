@@ -186,3 +186,29 @@ async fn a_websocket_that_is_half_closed_still_hears_the_other_half() {
         );
     }
 }
+
+/// A client that shuts down its side while it waits is taken for one that left, as most proxies have it: to notice those at
+/// once, and to stop their work upstream, is worth more.
+#[tokio::test]
+async fn an_http1_agent_that_half_closes_while_it_waits_has_left() {
+    let upstream = Far::Plain.start();
+    let stage = stage_for(&upstream).await;
+    let authority = upstream.authority_of(OTHER);
+    let mut socket = client::dial(stage.addr).await.unwrap();
+    let request = format!(
+        "GET http://{authority}/slow HTTP/1.1\r\nhost: {authority}\r\nproxy-authorization: {}\r\n\r\n",
+        stage.auth()
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    upstream.gate("gate").arrived(1).await;
+    socket.shutdown().await.unwrap();
+    let record = stage.last_logged(1).await;
+    assert_eq!((record.status, record.error_code), (499, "client_closed"));
+    let mut answer = Vec::new();
+    within("the end", socket.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    let asked = upstream.wait_for_path("/slow").await;
+    within("the exchange upstream to end", asked.ended()).await;
+}
