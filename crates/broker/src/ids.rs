@@ -28,7 +28,9 @@ impl Hasher for OfRandom {
     }
 
     fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(SPREAD);
+        // Both halves of the product together, so that no bit stays where it was.
+        let product = u128::from(self.0.rotate_left(23) ^ word) * u128::from(SPREAD);
+        self.0 = (product as u64) ^ ((product >> 64) as u64);
     }
 
     fn write_usize(&mut self, length: usize) {
@@ -36,8 +38,7 @@ impl Hasher for OfRandom {
     }
 
     fn finish(&self) -> u64 {
-        // The table looks at both ends of it.
-        self.0 ^ (self.0 >> 32)
+        self.0
     }
 }
 
@@ -48,6 +49,7 @@ mod tests {
     use std::hash::BuildHasher as _;
     use uuid::Uuid;
 
+    /// A table looks at both ends of a hash.
     #[test]
     fn keys_are_spread_at_both_ends() {
         let build = BuildHasherDefault::<OfRandom>::default();
