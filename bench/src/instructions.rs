@@ -215,7 +215,7 @@ pub(crate) fn compare(counts: &Counts, checked_in: &Path, update: bool) -> anyho
         .with_context(|| format!("{} is not JSON", checked_in.display()))?;
     let tolerance = known
         .as_ref()
-        .and_then(|known| known["tolerance"].as_f64())
+        .and_then(|known| known.get("tolerance")?.as_f64())
         .unwrap_or(DEFAULT_TOLERANCE);
     let mut worse = Vec::new();
     for (case, targets) in counts {
@@ -223,7 +223,10 @@ pub(crate) fn compare(counts: &Counts, checked_in: &Path, update: bool) -> anyho
         for (target, count) in targets {
             let before = known
                 .as_ref()
-                .and_then(|known| known["instructions_per_request"][case][target].as_u64());
+                .and_then(|known| {
+                    known.pointer(&format!("/instructions_per_request/{case}/{target}"))
+                })
+                .and_then(Value::as_u64);
             writeln!(
                 out,
                 "{case:<20} {target:<12} {count:>9} instructions, {:.2} x relay{}",

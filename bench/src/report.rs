@@ -68,7 +68,11 @@ impl Report {
     fn lines(&self) -> Vec<Line> {
         let mut lines = Vec::new();
         for (place, row) in ROWS.iter().enumerate() {
-            let of = |target: &str| self.samples.get(&(place, target.to_owned())).map(median);
+            let of = |target: &str| {
+                self.samples
+                    .get(&(place, target.to_owned()))
+                    .map(|rounds| median(rounds))
+            };
             let relay = of(RELAY);
             for target in &self.targets {
                 if let Some(sample) = of(target) {
@@ -314,7 +318,7 @@ fn table(lines: &[Line]) -> Table {
 }
 
 /// Each figure's median over the rounds; of memory and the worst latency the largest.
-fn median(rounds: &Vec<Sample>) -> Sample {
+fn median(rounds: &[Sample]) -> Sample {
     let worst = |figure: fn(&Sample) -> u64| rounds.iter().map(figure).max().unwrap_or_default();
     Sample {
         rate: middle(rounds, |sample| sample.rate),

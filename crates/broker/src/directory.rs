@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::ids::ById;
 use crate::limits::{LimitSettings, ScopeLimits};
 use crate::principal::{Actor, ActorKind, AuthRefusal, Principal, VaultRole};
 use crate::record::{AgentRecord, Image, SessionKind, SessionRecord, VaultRecord};
@@ -21,10 +22,10 @@ const MAX_SCOPES: usize = 10_000;
 /// One consistent state. Parts are shared between snapshots, so a change copies one table of pointers.
 #[derive(Default, Clone)]
 struct Directory {
-    vaults: Arc<HashMap<Uuid, Arc<Vault>>>,
+    vaults: Arc<ById<Uuid, Arc<Vault>>>,
     vault_names: Arc<HashMap<Arc<str>, Uuid>>,
-    agents: Arc<HashMap<Uuid, Arc<AgentRecord>>>,
-    sessions: Arc<HashMap<TokenHash, Live>>,
+    agents: Arc<ById<Uuid, Arc<AgentRecord>>>,
+    sessions: Arc<ById<TokenHash, Live>>,
 }
 
 /// A token and when it was last used. The second outlives changes of the first.
@@ -36,7 +37,7 @@ struct Live {
 
 impl Live {
     /// The record in the place of what is known of the same token.
-    fn replacing(known: &HashMap<TokenHash, Live>, record: SessionRecord) -> Self {
+    fn replacing(known: &ById<TokenHash, Live>, record: SessionRecord) -> Self {
         let used = known
             .get(&record.token)
             .map_or_else(Arc::default, |live| Arc::clone(&live.used));
@@ -112,7 +113,7 @@ impl Broker {
         let _writer = self.lock();
         let current = self.current.load();
         let known = Arc::clone(&current.sessions);
-        let vaults: HashMap<Uuid, Arc<Vault>> = compiled
+        let vaults: ById<Uuid, Arc<Vault>> = compiled
             .into_iter()
             .map(|vault| {
                 let before = current.vaults.get(&vault.id).map(Arc::as_ref);
@@ -401,7 +402,7 @@ fn is_live(session: &SessionRecord, now: Timestamp) -> bool {
     session.expires_at.is_none_or(|end| now <= end)
 }
 
-fn names(vaults: &HashMap<Uuid, Arc<Vault>>) -> HashMap<Arc<str>, Uuid> {
+fn names(vaults: &ById<Uuid, Arc<Vault>>) -> HashMap<Arc<str>, Uuid> {
     vaults
         .values()
         .map(|vault| (Arc::clone(&vault.name), vault.id))

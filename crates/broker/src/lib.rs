@@ -10,6 +10,7 @@
 mod directory;
 mod former;
 mod grant;
+mod ids;
 mod limits;
 mod principal;
 mod record;

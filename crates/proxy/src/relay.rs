@@ -329,6 +329,8 @@ pub(crate) struct RelayBody {
     stall: Stall,
     /// What became of the request body: a client that leaves in the middle of it fails the response too.
     request: Option<Arc<Fate>>,
+    /// How the body broke off, until what came before it has left.
+    broken: Option<BodyError>,
     lease: Option<Lease>,
     held: Option<Held>,
 }
@@ -348,6 +350,7 @@ impl RelayBody {
             received: 0,
             stall: Stall::default(),
             request,
+            broken: None,
             lease: Some(lease),
             held: Some(held),
         }
@@ -380,6 +383,9 @@ impl Body for RelayBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         match this.source.poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.stall.moved();
@@ -403,7 +409,11 @@ impl Body for RelayBody {
                     Some(Lost::TooLarge) => "request_too_large",
                     Some(Lost::Stalled) => "request_read_error",
                 });
-                Poll::Ready(Some(Err(error)))
+                // hyper drops what it has yet to write when a body fails. The end may have come together with what was
+                // before it, so that is given a turn to leave.
+                this.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Ready(None) => {
                 this.end("");

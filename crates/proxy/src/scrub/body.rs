@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -88,26 +89,32 @@ where
     ///
     /// `None` leaves the body as it was.
     pub async fn settle(&mut self) -> Option<Settled> {
-        let whole = timeout(SETTLE_WAIT, self.read_ahead())
-            .await
-            .unwrap_or(false);
+        // Nearly always it came with the head, and then no timer is needed.
+        let whole = match self.read_ahead().now_or_never() {
+            Some(whole) => whole,
+            None => timeout(SETTLE_WAIT, self.read_ahead())
+                .await
+                .unwrap_or(false),
+        };
         if !whole {
             return None;
         }
         let found = self.search.found();
         let mut stream = self.search.stream(Fit::Free);
         let mut length = 0;
-        while let Some(chunk) = self.ahead.pop_front() {
-            let clean = if self.ahead.is_empty() {
-                stream.push_last(chunk)
+        let mut chunks = std::mem::take(&mut self.ahead);
+        let last = chunks.len().saturating_sub(1);
+        for (at, chunk) in chunks.iter_mut().enumerate() {
+            let text = std::mem::take(chunk);
+            *chunk = if at == last {
+                stream.push_last(text)
             } else {
-                stream.push(chunk)
+                stream.push(text)
             };
-            if !clean.is_empty() {
-                length += clean.len() as u64;
-                self.ready.push_back(clean);
-            }
+            length += chunk.len() as u64;
         }
+        chunks.retain(|chunk| !chunk.is_empty());
+        self.ready = chunks;
         let changed = self.search.found() != found;
         if let Some(trailers) = &mut self.trailers {
             self.search.scrub_headers(trailers);
