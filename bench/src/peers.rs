@@ -4,6 +4,7 @@
 //! authority of its own and the upstream's as the only one that it trusts. No peer injects a credential or masks one.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +19,9 @@ use crate::target::{Kind, Target};
 
 /// How long a peer may take to listen.
 const START: Duration = Duration::from_secs(30);
+
+/// How long it may take to end.
+const STOP: Duration = Duration::from_secs(4);
 
 /// A peer that runs.
 #[derive(Debug)]
@@ -34,7 +38,16 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Asked first, so that it takes its shared memory with it. It may have ended already.
+        drop(
+            Command::new("kill")
+                .arg(self.process.id().to_string())
+                .output(),
+        );
+        let begin = Instant::now();
+        while begin.elapsed() < STOP && matches!(self.process.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         self.process.kill().unwrap_or_default();
         drop(self.process.wait());
     }
@@ -66,15 +79,19 @@ async fn squid(home: &Home, authority: &str, upstream_ca: &Path) -> anyhow::Resu
     }
     let folder = folder(home, "squid")?;
     let (key, certificate) = authority_files(&folder)?;
+    let trusted = folder.join("upstream.pem");
+    std::fs::copy(upstream_ca, &trusted)?;
     let store = folder.join("certificates");
     let made = Command::new(generator)
-        .args(["-c", "-M", "4MB", "-s"])
+        .args(["-c", "-s"])
         .arg(&store)
+        .args(["-M", "4MB"])
         .output()?;
     ensure!(
         made.status.success(),
         "its store of certificates could not be made"
     );
+    let user = squid_user(home, &folder)?;
     let port = free_port();
     let configuration = format!(
         "http_port 127.0.0.1:{port} ssl-bump generate-host-certificates=on dynamic_cert_mem_cache_size=4MB \
@@ -100,13 +117,14 @@ async fn squid(home: &Home, authority: &str, upstream_ca: &Path) -> anyhow::Resu
         key = key.display(),
         store = store.display(),
         folder = folder.display(),
-        upstream_ca = upstream_ca.display(),
-        user = user()?,
+        upstream_ca = trusted.display(),
     );
     let file = folder.join("squid.conf");
     child::write(&file, &configuration)?;
     let mut command = Command::new(squid);
-    command.arg("-N").arg("-f").arg(&file);
+    // A name of its own, by which it calls its shared memory: another squid may run here.
+    command.args(["-N", "-n", &format!("bench{port}"), "-f"]);
+    command.arg(&file);
     let peer = start(command, "squid", port, &certificate, authority).await?;
     Ok(Some(peer))
 }
@@ -209,10 +227,23 @@ fn authority_files(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
     Ok((key, certificate))
 }
 
-/// Who runs this. squid started by root changes to another user, who could not read the folder.
-fn user() -> anyhow::Result<String> {
+/// Who squid runs as: never root, from whom it changes to Debian's `proxy`, who then has to own its folder and to reach it.
+fn squid_user(home: &Home, folder: &Path) -> anyhow::Result<String> {
     let output = Command::new("id").arg("-un").output()?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    let user = String::from_utf8(output.stdout)?.trim().to_owned();
+    if user != "root" {
+        return Ok(user);
+    }
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o711))?;
+    let owned = Command::new("chown")
+        .args(["-R", "proxy:"])
+        .arg(folder)
+        .output()?;
+    ensure!(
+        owned.status.success(),
+        "its folder could not be given to `proxy`"
+    );
+    Ok("proxy".to_owned())
 }
 
 fn find(program: &str) -> Option<PathBuf> {
