@@ -12,6 +12,7 @@
 //! | ambiguous JSON and queries (H49, H50) | `body`, `query` |
 //! | framing, sniffing, caching | `headers` |
 
+mod absent;
 mod answer;
 mod body;
 mod clean_path;

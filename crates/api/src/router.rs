@@ -25,7 +25,7 @@ use crate::resources::{
     services, settings, status, tokens, users, vault_agents, vault_users, vaults,
 };
 use crate::state::ApiState;
-use crate::{clean_path, headers, openapi, origin, principal};
+use crate::{absent, clean_path, headers, openapi, origin, principal};
 
 /// Longest time that a request may take from its head to its response's head.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -45,6 +45,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/", get(page::index))
         .route("/device", get(devices::page))
         .route("/device.js", get(devices::script))
+        .route("/invite/{token}", get(invites::page))
+        .route("/invite.js", get(invites::script))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn_with_state(state.clone(), principal::guard_origin))
@@ -254,8 +256,13 @@ async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> R
 }
 
 async fn not_found(uri: Uri) -> ApiError {
+    if let Some(absent) = absent::part(uri.path()) {
+        return ApiError::new(StatusCode::NOT_IMPLEMENTED, absent.error).hint(absent.hint);
+    }
     let hint = if uri.path().starts_with("/v1/") {
         "the routes are described in `/v1/openapi.json`"
+    } else if absent::is_page(uri.path()) {
+        "there is no web interface in this version: use the command line, see `agent-vault --help`"
     } else {
         "the API is below `/v1/`; see `/v1/openapi.json`"
     };

@@ -4,6 +4,9 @@ use agent_vault_control::{
     CreatedInvite, Delivery, InviteState, InviteView, NewInvite, instance_role, member_role,
 };
 use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -296,6 +299,17 @@ pub(crate) async fn accept(
             "Invite accepted"
         },
     }))
+}
+
+/// The page on which whoever follows the link accepts. The page itself says nothing about the invitation: its script asks.
+pub(crate) async fn page() -> Response {
+    Html(include_str!("invite_page.html")).into_response()
+}
+
+/// The script of that page.
+pub(crate) async fn script() -> Response {
+    let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
+    ([(CONTENT_TYPE, kind)], include_str!("invite_page.js")).into_response()
 }
 
 fn vaults(vaults: Vec<(String, agent_vault_control::VaultRole)>) -> Vec<VaultRoleItem> {

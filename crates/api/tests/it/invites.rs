@@ -340,3 +340,23 @@ async fn an_invitation_is_accepted_once() {
     assert_eq!(statuses, [200, 410]);
     assert_eq!(world.store.users().await.unwrap().len(), 6);
 }
+
+#[tokio::test]
+async fn the_link_opens_a_page_that_tells_nothing_by_itself() {
+    let (world, cast) = World::cast().await;
+    let made = invite(&world, &cast.owner, json!({"email": "new@x.io"})).await;
+    let made = made.expect(StatusCode::CREATED);
+    let link = made["invite_link"].as_str().unwrap();
+    let path = &link[link.find("/invite/").unwrap()..];
+    let page = world.get(path).send().await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("/invite.js") && !page.text.contains("new@x.io"));
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    let script = world.get("/invite.js").send().await;
+    assert!(
+        script
+            .header("content-type")
+            .unwrap()
+            .starts_with("text/javascript")
+    );
+}
