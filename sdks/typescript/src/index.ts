@@ -1,0 +1,13 @@
+export { AgentVault, VaultClient } from "./client.js";
+export type { Discovery, NamedVaultClient, Vault, VaultClientConfig } from "./client.js";
+export { AbortedError, AgentVaultError, ApiError, NetworkError, TimeoutError } from "./errors.js";
+export type { Candidate } from "./errors.js";
+export type { CallOptions, ClientConfig } from "./http.js";
+export { buildProxyEnv } from "./proxy-env.js";
+export type { ContainerConfig, ProxyEnvOptions } from "./proxy-env.js";
+export type { CreateSessionOptions, Session, SessionInfo } from "./sessions.js";
+export type { Credential, CredentialList, ListCredentialsOptions, SetCredentialsOptions } from "./credentials.js";
+export type { Service, ServiceAuth, Substitution } from "./services.js";
+export type { Agent, AgentToken, CreateAgentOptions, VaultGrant, VaultRole } from "./agents.js";
+export type { LogFilter, LogPage, LogRow } from "./logs.js";
+export { VERSION } from "./version.js";
