@@ -17,6 +17,7 @@ mod clients_node;
 mod clients_python;
 mod clients_socks;
 mod crash;
+mod declarations;
 mod documented_commands;
 mod faults;
 mod health;
