@@ -6,7 +6,7 @@ use agent_vault_control::{Actor, InstanceRole, NewAccount, NewLogin, Seen, label
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::SET_COOKIE;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -196,17 +196,20 @@ pub(crate) struct Identity {
     is_owner: bool,
 }
 
-/// Says who asks.
+/// Says who asks. For a vault token nobody does: 401, as clients expect it here and nowhere else.
 #[utoipa::path(get, operation_id = "auth_me", path = "/v1/auth/me", tag = "auth",
     responses((status = 200, description = "who asks", body = Identity), Refusals))]
 pub(crate) async fn me(State(state): State<ApiState>, caller: Caller) -> Outcome<Identity> {
-    let role = state.control().account().role(caller.actor()).await?;
     let (kind, email, agent_name) = match caller.actor() {
         Actor::User(user) => ("user", Some(user.email.clone()), None),
         Actor::Agent(agent) => ("agent", None, Some(agent.name.clone())),
-        Actor::Scoped(_) => ("scoped", None, None),
+        Actor::Scoped(_) => {
+            return Err(ApiError::new(StatusCode::UNAUTHORIZED, "Not authenticated")
+                .hint("a vault token has no account"));
+        }
         Actor::LocalOperator => ("local", None, None),
     };
+    let role = state.control().account().role(caller.actor()).await?;
     Ok(Answer::ok(Identity {
         r#type: kind,
         email,

@@ -161,10 +161,7 @@ fn cases() -> Vec<Case> {
             .fresh(),
         get("/v1/admin/vaults", OWNER),
         get("/metrics", OWNER),
-        get(
-            "/v1/instance/credential-stores",
-            [401, 200, 200, 200, 200, 200, 200, 200, 401],
-        ),
+        get("/v1/instance/credential-stores", ACTOR),
         get(
             "/v1/vaults/default/context",
             [401, 200, 403, 403, 200, 200, 200, 200, 403],
