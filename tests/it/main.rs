@@ -20,6 +20,7 @@ mod keys;
 mod management;
 mod management_effects;
 mod people;
+mod proposals;
 mod root_page;
 mod run_command;
 mod run_environment;

@@ -20,7 +20,9 @@ use utoipa_axum::routes;
 use crate::client::Client;
 use crate::error::ApiError;
 use crate::resources::{
-    agents, audit, auth, catalog, codes, credential_versions, credentials, devices, discover, instance, invites, keys, log_stream, logs, mitm, page, proposals, second_factor, service_test, services, settings, skills, status, tokens, users, vault_agents, vault_users, vaults,
+    agents, audit, auth, catalog, codes, credential_versions, credentials, devices, discover,
+    instance, invites, keys, log_stream, logs, mitm, page, proposals, second_factor, service_test,
+    services, settings, skills, status, tokens, users, vault_agents, vault_users, vaults,
 };
 use crate::state::ApiState;
 use crate::{clean_path, headers, openapi, origin, principal};

@@ -309,7 +309,10 @@ pub(crate) struct ReviewItem {
 
 fn review_item(view: ProposalView) -> Result<ReviewItem, ApiError> {
     let text = |error: serde_json::Error| {
-        ApiError::from(ControlError::internal("the proposal cannot be shown", error))
+        ApiError::from(ControlError::internal(
+            "the proposal cannot be shown",
+            error,
+        ))
     };
     Ok(ReviewItem {
         id: view.id,
@@ -351,7 +354,10 @@ pub(crate) async fn review_list(
         .proposals()
         .review_list(caller.actor(), vault, query.get("status"))
         .await?;
-    let proposals = found.into_iter().map(review_item).collect::<Result<_, _>>()?;
+    let proposals = found
+        .into_iter()
+        .map(review_item)
+        .collect::<Result<_, _>>()?;
     Ok(Answer::ok(ReviewList { proposals }))
 }
 
@@ -645,7 +651,10 @@ pub(crate) async fn link(
     let body = match view.status {
         ProposalStatus::Applied => over("Proposal applied", "This proposal was approved"),
         ProposalStatus::Rejected => over("Proposal rejected", "This proposal was turned down"),
-        ProposalStatus::Expired => over("Proposal expired", "Nobody decided on this proposal in time"),
+        ProposalStatus::Expired => over(
+            "Proposal expired",
+            "Nobody decided on this proposal in time",
+        ),
         ProposalStatus::Pending => LinkBody::Open(Box::new(LinkDetail {
             proposal_id: view.id,
             status: view.status.as_str(),

@@ -91,10 +91,7 @@ pub(super) fn merge(
 }
 
 fn place(services: &mut Vec<Service>, service: Service) -> Result<(), ControlError> {
-    if let Some(place) = services
-        .iter_mut()
-        .find(|other| other.name == service.name)
-    {
+    if let Some(place) = services.iter_mut().find(|other| other.name == service.name) {
         *place = service;
     } else if services.len() < MAX_SERVICES {
         services.push(service);

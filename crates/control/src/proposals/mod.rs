@@ -122,7 +122,6 @@ impl Proposals<'_> {
         new: NewProposal,
         base_url: &str,
     ) -> Result<RaisedProposal, ControlError> {
-        for_programs(actor)?;
         let mut write = self.0.begin(actor, "proposal.raise", target(vault)).await?;
         let outcome = raise(&mut write, actor, vault, new).await;
         let raised = write.finish(outcome).await?;
@@ -165,6 +164,7 @@ impl Proposals<'_> {
     ) -> Result<ProposalView, ControlError> {
         for_programs(actor)?;
         let mut rows = self.0.store().clone();
+        for_programs(actor)?;
         let access = access::vault::<AnyRole>(&mut rows, actor, vault).await?;
         let row = rows.proposal(access.id(), id).await?;
         let row = row.ok_or_else(|| unknown(id))?;
