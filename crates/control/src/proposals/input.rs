@@ -133,15 +133,16 @@ pub struct Slot {
     pub has_value: bool,
 }
 
+/// Values that came with a proposal, by key.
+pub(super) type Offered = Vec<(CredentialKey, SecretBytes)>;
+
 /// A malformed field.
 pub(super) fn bad(field: &str, rule: &str, example: &str) -> ControlError {
     ControlError::invalid(format!("{field}: {rule}")).hint(format!("for example {example}"))
 }
 
 /// Checks all that can be told without looking at the vault. Answers the slots and the values that came with them.
-pub(super) fn check(
-    new: &mut NewProposal,
-) -> Result<(Vec<Slot>, Vec<(CredentialKey, SecretBytes)>), ControlError> {
+pub(super) fn check(new: &mut NewProposal) -> Result<(Vec<Slot>, Offered), ControlError> {
     const EXAMPLE: &str = r#"`{"services":[{"action":"set","name":"stripe","host":"api.stripe.com","auth":{"type":"bearer","token":"STRIPE_KEY"}}],"credentials":[{"action":"set","key":"STRIPE_KEY"}]}`"#;
     if new.services.is_empty() && new.credentials.is_empty() {
         return Err(bad(

@@ -26,7 +26,7 @@ enum ProposalCommand {
   agent-vault vault proposal create --host api.stripe.com --auth-type bearer --token-key STRIPE_KEY --credential STRIPE_KEY -m 'Read charges'
   agent-vault vault proposal create --credential 'STRIPE_KEY=A new key, the old one is revoked' -m 'Read charges'
   agent-vault vault proposal create -f proposal.json")]
-    Create(create::CreateArgs),
+    Create(Box<create::CreateArgs>),
     /// List proposals, newest first
     #[command(alias = "ls")]
     List {
@@ -63,7 +63,7 @@ enum ProposalCommand {
 
 pub(super) async fn run(app: &App, target: &Target, args: ProposalArgs) -> Result {
     match args.command {
-        ProposalCommand::Create(args) => create::run(app, target, args).await,
+        ProposalCommand::Create(args) => create::run(app, target, *args).await,
         ProposalCommand::List { status, output } => {
             show::list(app, target, status.as_deref(), output).await
         }
