@@ -35,18 +35,33 @@ fn what_is_declared_is_made_once() {
 
     // A plan says everything, changes nothing, and tells by its exit code that there is something.
     let plan = apply(&["--plan"]).fail(3);
-    for said in ["agent \"coder\"", "vault \"declared\"", "PAY_KEY", "+pay", "coder: proxy"] {
+    for said in [
+        "agent \"coder\"",
+        "vault \"declared\"",
+        "PAY_KEY",
+        "+pay",
+        "coder: proxy",
+    ] {
         assert!(plan.stderr.contains(said), "{said}: {plan:?}");
     }
     let vaults = instance.person(&["vault", "list"]).succeed();
     assert!(!vaults.stdout.contains("declared"), "{vaults:?}");
 
     apply(&[]).succeed();
-    apply(&["--plan"]).succeed().says(&["everything is as declared"]);
+    apply(&["--plan"])
+        .succeed()
+        .says(&["everything is as declared"]);
     let again = apply(&["--json"]).succeed();
     assert!(again.stdout.contains("\"changes\":[]"), "{again:?}");
     let value = instance
-        .person(&["vault", "credential", "get", "PAY_KEY", "--vault", "declared"])
+        .person(&[
+            "vault",
+            "credential",
+            "get",
+            "PAY_KEY",
+            "--vault",
+            "declared",
+        ])
         .succeed();
     assert_eq!(value.stdout, "canary-of-the-pay-key");
 
@@ -71,14 +86,20 @@ fn what_is_declared_is_made_once() {
         .replace("token: PAY_KEY", "token: pay key");
     write("vault.yaml", &broken);
     let refused = apply(&["--yes"]).fail(1);
-    refused.says(&["line 9", "vaults[0].services[0].auth.token", "nothing was changed"]);
+    refused.says(&[
+        "line 9",
+        "vaults[0].services[0].auth.token",
+        "nothing was changed",
+    ]);
     let settings = instance
         .person(&["vault", "settings", "--vault", "declared"])
         .succeed();
     assert!(settings.stdout.contains("deny"), "{settings:?}");
 
     // What is exported declares what is there, without values.
-    let exported = instance.person(&["export", "--vault", "declared"]).succeed();
+    let exported = instance
+        .person(&["export", "--vault", "declared"])
+        .succeed();
     assert!(!exported.stdout.contains("canary"), "{exported:?}");
     write("vault.yaml", &exported.stdout);
     apply(&["--plan", "--prune"]).succeed();

@@ -27,6 +27,7 @@ mod management_effects;
 mod matrix;
 mod memory;
 mod people;
+mod proposals;
 mod root_page;
 mod run_command;
 mod run_environment;

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     account, agent, apply, audit, auth, backup, ca, catalog, completions, key, master_password,
-    owner, reference, server, status, user, vault, version,
+    owner, reference, server, skill, status, user, vault, version,
 };
 use crate::env::Env;
 use crate::error::{FAILURE, Result, USAGE};
@@ -132,6 +132,8 @@ enum Command {
     Ca(ca::CaArgs),
     /// Templates of services for well-known hosts
     Catalog(catalog::CatalogArgs),
+    /// Print what agents are taught about this program, as Markdown
+    Skill,
     /// Print version and build
     Version,
     /// Print a shell completion script
@@ -268,6 +270,7 @@ async fn execute(cli: Cli, app: &App) -> u8 {
         Command::Restore(args) => Box::pin(backup::restore(app, args)).await.map(|()| 0),
         Command::Ca(args) => Box::pin(ca::run(app, args)).await.map(|()| 0),
         Command::Catalog(args) => Box::pin(catalog::run(app, args)).await.map(|()| 0),
+        Command::Skill => skill::run(app).map(|()| 0),
         Command::Version => version::run(app).map(|()| 0),
         Command::Completions(args) => completions::run(app, args).map(|()| 0),
         Command::Reference(args) => reference::run(app, args).map(|()| 0),

@@ -36,6 +36,7 @@ mod state;
 
 pub use limits::{BucketKnobs, RateLimits, WindowKnobs};
 pub use resources::catalog::catalog_document;
+pub use resources::skills::SKILL;
 pub use router::{openapi_document, router};
 pub use serve::{Accepting, Duplex, Tls, TlsDoor, serve};
 pub use state::{ApiState, Exposition, FlushLogs, OwnTls, ServerInfo};

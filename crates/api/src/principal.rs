@@ -250,6 +250,23 @@ async fn identify(state: &ApiState, parts: &Parts, client: &Client) -> Result<Ac
     Ok(actor)
 }
 
+/// Whoever is logged in in the browser that asks, on a route that anybody may call. Nobody, when a bearer token is presented.
+pub(crate) async fn viewer(
+    state: &ApiState,
+    headers: &HeaderMap,
+    client: &Client,
+) -> Option<Actor> {
+    let Some((token, Carrier::Cookie)) = presented(headers) else {
+        return None;
+    };
+    let seen = Seen {
+        address: client.address.map(|address| address.to_string()),
+        user_agent: client.user_agent.clone(),
+    };
+    let sessions = state.control().sessions();
+    sessions.authenticate(&token, seen).await.ok()
+}
+
 /// The local operator: the right token, and no socket in between.
 fn local_operator(state: &ApiState, parts: &Parts) -> Option<Actor> {
     if client::peer(parts).is_some() {

@@ -21,8 +21,9 @@ use crate::client::Client;
 use crate::error::ApiError;
 use crate::resources::{
     agents, audit, auth, catalog, codes, credential_versions, credentials, devices, discover,
-    instance, invites, keys, log_stream, logs, metrics, mitm, page, second_factor, service_test,
-    services, settings, status, tokens, users, vault_agents, vault_users, vaults,
+    instance, invites, keys, log_stream, logs, metrics, mitm, page, proposals, second_factor,
+    service_test, services, settings, skills, status, tokens, users, vault_agents, vault_users,
+    vaults,
 };
 use crate::state::ApiState;
 use crate::{absent, clean_path, headers, openapi, origin, principal};
@@ -43,6 +44,8 @@ pub fn router(state: ApiState) -> Router {
             get(move || openapi::serve(Arc::clone(&document))),
         )
         .route("/", get(page::index))
+        .route("/approve/{id}", get(proposals::page))
+        .route("/approve.js", get(proposals::script))
         .route("/device", get(devices::page))
         .route("/device.js", get(devices::script))
         .route("/invite/{token}", get(invites::page))
@@ -102,6 +105,7 @@ fn ungated() -> OpenApiRouter<ApiState> {
         .routes(routes!(status::status))
         .routes(routes!(mitm::ca_pem))
         .routes(routes!(catalog::list))
+        .routes(routes!(skills::cli))
 }
 
 /// Before there is an owner; counted by client address.
@@ -120,6 +124,7 @@ fn login() -> OpenApiRouter<ApiState> {
         .routes(routes!(auth::login))
         .routes(routes!(auth::logout))
         .routes(routes!(devices::start))
+        .routes(routes!(proposals::link))
 }
 
 /// For those who hold a link; counted by client address and link.
@@ -176,6 +181,12 @@ fn authenticated() -> OpenApiRouter<ApiState> {
         .routes(routes!(credential_versions::expire))
         .routes(routes!(credential_versions::delete))
         .routes(routes!(discover::discover))
+        .routes(routes!(proposals::raise, proposals::list))
+        .routes(routes!(proposals::get))
+        .routes(routes!(proposals::review_list))
+        .routes(routes!(proposals::review))
+        .routes(routes!(proposals::approve))
+        .routes(routes!(proposals::reject))
         .routes(routes!(agents::create, agents::list))
         .routes(routes!(agents::get, agents::revoke))
         .routes(routes!(agents::delete))

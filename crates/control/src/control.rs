@@ -26,8 +26,8 @@ use crate::touch::TouchGate;
 use crate::write::{Ended, Publication};
 use crate::{
     Account, Agents, Authority, Codes, Credentials, Devices, Discovery, Instance, Invites, Logs,
-    Members, Registration, SecondFactors, Services, Sessions, Settings, Tokens, Users, Vaults,
-    publish,
+    Members, Proposals, Registration, SecondFactors, Services, Sessions, Settings, Tokens, Users,
+    Vaults, publish,
 };
 
 /// The management plane. Cheap to clone; clones share everything.
@@ -221,6 +221,12 @@ impl Control {
     #[must_use]
     pub fn services(&self) -> Services<'_> {
         Services(self)
+    }
+
+    /// What agents ask to change, and the decisions on it.
+    #[must_use]
+    pub fn proposals(&self) -> Proposals<'_> {
+        Proposals(self)
     }
 
     /// Settings of a vault.

@@ -179,15 +179,7 @@ async fn set(
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
     let known = write.tx().credential_keys(access.id()).await?;
-    let new = values
-        .iter()
-        .filter(|(key, _)| !known.iter().any(|known| known == key.as_str()))
-        .count();
-    if known.len().saturating_add(new) > MAX_CREDENTIALS {
-        return Err(ControlError::conflict(format!(
-            "a vault has at most {MAX_CREDENTIALS} credentials"
-        )));
-    }
+    room(&known, values)?;
     // Services that cannot be read put nothing anywhere: the proxy refuses the whole vault then.
     let services = match write.tx().services(access.id()).await? {
         Some(row) => publish::stored_services(&row.json).unwrap_or_default(),
@@ -213,6 +205,23 @@ async fn set(
     }
     write.publish_vault(access.id()).await?;
     Ok(names)
+}
+
+/// Refuses more credentials than a vault holds.
+pub(crate) fn room(
+    known: &[String],
+    values: &[(CredentialKey, SecretBytes)],
+) -> Result<(), ControlError> {
+    let new = values
+        .iter()
+        .filter(|(key, _)| !known.iter().any(|known| known == key.as_str()))
+        .count();
+    if known.len().saturating_add(new) > MAX_CREDENTIALS {
+        return Err(ControlError::conflict(format!(
+            "a vault has at most {MAX_CREDENTIALS} credentials"
+        )));
+    }
+    Ok(())
 }
 
 /// What a new value is besides itself.
@@ -327,7 +336,7 @@ fn unseal(control: &Control, vault: Uuid, row: &Credential) -> Result<SecretByte
 }
 
 /// Validates every name, size and end before anything is written; sorted by name.
-fn checked(
+pub(crate) fn checked(
     values: Vec<(String, SecretBytes)>,
 ) -> Result<Vec<(CredentialKey, SecretBytes)>, ControlError> {
     let mut checked = Vec::with_capacity(values.len());

@@ -1,4 +1,4 @@
-//! The task that removes what has run out: codes, device logins, invitations, accounts that nobody confirmed.
+//! The task that removes what has run out: codes, device logins, invitations, accounts that nobody confirmed, proposals.
 //!
 //! All of it is refused on the moment it runs out; this gives the space back, and frees an address that somebody registered and
 //! never confirmed.
@@ -15,6 +15,8 @@ use crate::error::ControlError;
 const INTERVAL: Duration = Duration::from_mins(15);
 /// How long an invitation stays in lists after its end.
 const INVITES_SHOWN: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How long a proposal stays in lists after its end.
+const PROPOSALS_SHOWN: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// How long an account waits to be confirmed.
 const UNCONFIRMED_LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Rows that one purge removes; a sweep purges until fewer are left.
@@ -68,7 +70,24 @@ impl Control {
                 break;
             }
         }
+        self.sweep_proposals(now).await?;
         self.drop_unconfirmed(now).await
+    }
+
+    /// Ends proposals that nobody decided in time, with the values that came with them, and forgets old ones.
+    async fn sweep_proposals(&self, now: Timestamp) -> Result<(), ControlError> {
+        for _ in 0..MAX_PURGES {
+            if self.store().expire_proposals(now).await? == 0 {
+                break;
+            }
+        }
+        let kept = now.checked_sub(PROPOSALS_SHOWN).unwrap_or(Timestamp::MIN);
+        for _ in 0..MAX_PURGES {
+            if self.store().purge_proposals(kept).await? == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn drop_unconfirmed(&self, now: Timestamp) -> Result<(), ControlError> {

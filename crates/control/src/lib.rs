@@ -17,6 +17,7 @@
 //! | [`Control::members`] | people and agents in a vault |
 //! | [`Control::credentials`] | sealed values |
 //! | [`Control::services`] | rules |
+//! | [`Control::proposals`] | what agents ask to change, and the decisions on it |
 //! | [`Control::settings`] | settings of a vault |
 //! | [`Control::agents`] | agents and their tokens |
 //! | [`Control::tokens`] | scoped sessions |
@@ -59,6 +60,7 @@ mod options;
 mod outbox;
 mod oversight;
 mod owners;
+mod proposals;
 mod publish;
 mod refusals;
 mod registration;
@@ -109,6 +111,10 @@ pub use logs::{DiscoveredHosts, LogWriter, Logs};
 pub use mail::{Mail, MailError, Mailer, Sending};
 pub use members::{MemberAgent, MemberUser, Members, RoleChange};
 pub use options::ControlOptions;
+pub use proposals::{
+    Approval, KeyFlow, LinkedProposal, NewProposal, NewSlot, Preview, ProposalView, Proposals,
+    ProposedAction, ProposedService, RaisedProposal, Slot, SlotPreview,
+};
 pub use registration::{NewAccount, Registered, Registration, SetupPeer};
 pub use retention::{RetentionError, RetentionKnobs, StoredRetention};
 pub use second_factor::{FactorState, SecondFactors, StartedFactor};
@@ -128,5 +134,5 @@ pub use agent_vault_policy::UnmatchedPolicy;
 pub use agent_vault_store::{
     AgentStatus, AuditActor, AuditExportHead, AuditOutcome, AuditQuery, AuditRecord, AuditVerdict,
     CodePurpose, InstanceRole, LogAppend, LogCursor, LogEntry, LogPage, LogQuery, LogRow,
-    MAX_AUDIT_PAGE, StatusBucket, VaultRole,
+    MAX_AUDIT_PAGE, ProposalStatus, StatusBucket, VaultRole,
 };

@@ -94,6 +94,50 @@ pub(crate) fn invitation(
     }
 }
 
+/// What an agent asks of a vault.
+pub(crate) struct ProposalNews<'a> {
+    /// The vault's name.
+    pub(crate) vault: &'a str,
+    /// The proposal's number.
+    pub(crate) id: u32,
+    /// Name of the agent or label of its token.
+    pub(crate) author: &'a str,
+    /// Its words, already short.
+    pub(crate) message: &'a str,
+    /// The page where it is decided. Opens nothing without a login.
+    pub(crate) link: &'a str,
+}
+
+/// Tells one person who may decide that an agent asks for something.
+pub(crate) fn proposal(to: &str, news: &ProposalNews<'_>) -> Mail {
+    let ProposalNews {
+        vault,
+        id,
+        author,
+        message,
+        link,
+    } = news;
+    let said = if message.is_empty() {
+        "It says nothing about why."
+    } else {
+        message
+    };
+    Mail {
+        to: to.to_owned(),
+        subject: format!("New proposal (#{id}) in vault \"{vault}\""),
+        text: Zeroizing::new(format!(
+            "{author} asks for a change to the vault {vault}.\n\n    {said}\n\nSee what it would do, and decide within 7 days:\n{link}\n\nOr: agent-vault vault proposal show {id} --vault {vault}\n"
+        )),
+        html: page(&format!(
+            "<p>{} asks for a change to the vault {}.</p><blockquote>{}</blockquote><p><a href=\"{link}\">See what it would do</a> and decide within 7 days, or open:<br>{link}</p>",
+            escaped(author),
+            escaped(vault),
+            escaped(said),
+            link = escaped(link),
+        )),
+    }
+}
+
 /// Shows that mail arrives.
 pub(crate) fn test(to: &str) -> Mail {
     const TEXT: &str = "This is a test: Agent Vault can send mail.";

@@ -316,7 +316,7 @@ async fn remove(
 }
 
 /// Refuses a write that rests on a list or a service that has changed since.
-fn check(present: &ServiceListing, conditions: &Conditions) -> Result<(), ControlError> {
+pub(crate) fn check(present: &ServiceListing, conditions: &Conditions) -> Result<(), ControlError> {
     if let Some(expected) = conditions.revision
         && expected != present.revision
     {
@@ -383,7 +383,9 @@ pub(crate) fn version(service: &Service) -> String {
     fingerprint(&service.to_wire().to_string())
 }
 
-fn listing(row: Option<agent_vault_store::Services>) -> Result<ServiceListing, ControlError> {
+pub(crate) fn listing(
+    row: Option<agent_vault_store::Services>,
+) -> Result<ServiceListing, ControlError> {
     let revision = row.as_ref().map_or(0, |row| row.revision);
     Ok(ServiceListing {
         services: stored(row.map(|row| row.json))?,
@@ -402,7 +404,7 @@ async fn read(
 }
 
 /// Writes a vault's services. Needs proof that an admin of the vault asked.
-async fn store<T>(
+pub(crate) async fn store<T>(
     write: &mut Write,
     access: &VaultAccess<Admin>,
     present: &ServiceListing,
@@ -425,7 +427,8 @@ async fn store<T>(
     })
 }
 
-fn changes(before: &[Service], after: &[Service]) -> Vec<ServiceChange> {
+/// What differs between two lists.
+pub(crate) fn changes(before: &[Service], after: &[Service]) -> Vec<ServiceChange> {
     let earlier: HashMap<&str, &Service> = before
         .iter()
         .map(|service| (service.name.as_str(), service))
@@ -470,7 +473,7 @@ fn note(write: &mut Write, changes: &[ServiceChange]) {
     write.note("changes", noted);
 }
 
-fn options(write: &Write) -> ValidationOptions {
+pub(crate) fn options(write: &Write) -> ValidationOptions {
     ValidationOptions {
         dev_mode: write.control().options().dev_mode,
     }

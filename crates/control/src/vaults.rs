@@ -1,12 +1,16 @@
 //! Vaults.
 
+use std::collections::HashMap;
+
 use agent_vault_policy::Slug;
-use agent_vault_store::{ActorKind, ActorRef, DEFAULT_VAULT_NAME, Grant, Vault, VaultRole};
+use agent_vault_store::{ActorKind, ActorRef, DEFAULT_VAULT_NAME, Grant, Store, Vault, VaultRole};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::Control;
-use crate::access::{self, AnyActor, AnyRole, InstanceMember, InstanceOwner, VaultRef};
+use crate::access::{
+    self, AnyActor, AnyRole, InstanceAccess, InstanceMember, InstanceOwner, VaultRef,
+};
 use crate::actor::Actor;
 use crate::error::ControlError;
 use crate::owners;
@@ -35,6 +39,8 @@ pub struct VaultView {
     pub membership: Membership,
     /// Since when.
     pub created_at: Timestamp,
+    /// Proposals that wait for a decision; 0 where one has no role.
+    pub pending_proposals: u64,
 }
 
 /// A vault that got another name.
@@ -69,31 +75,18 @@ impl Vaults<'_> {
     pub async fn list(&self, actor: &Actor) -> Result<Vec<VaultView>, ControlError> {
         let mut rows = self.0.store().clone();
         let access = access::instance::<AnyActor>(&mut rows, actor).await?;
-        let Some(identity) = access.identity() else {
-            // The local operator may do everything everywhere.
-            let vaults = rows.vaults().await?;
-            let role = Membership::Explicit(VaultRole::Admin);
-            return Ok(vaults.into_iter().map(|vault| view(vault, role)).collect());
-        };
-        let own = rows.vaults_of(identity).await?;
-        if !access.is_owner() {
-            return Ok(own
-                .into_iter()
-                .map(|own| view(own.vault, Membership::Explicit(own.role)))
-                .collect());
-        }
-        Ok(rows
-            .vaults()
+        let mut views = visible(&mut rows, &access).await?;
+        let pending: HashMap<Uuid, u64> = rows
+            .pending_proposals(self.0.now())
             .await?
             .into_iter()
-            .map(|vault| {
-                let membership = own
-                    .iter()
-                    .find(|own| own.vault.id == vault.id)
-                    .map_or(Membership::Implicit, |own| Membership::Explicit(own.role));
-                view(vault, membership)
-            })
-            .collect())
+            .collect();
+        for view in &mut views {
+            if matches!(view.membership, Membership::Explicit(_)) {
+                view.pending_proposals = pending.get(&view.id).copied().unwrap_or_default();
+            }
+        }
+        Ok(views)
     }
 
     /// Every vault, by name.
@@ -171,6 +164,38 @@ impl Vaults<'_> {
         let outcome = leave(&mut write, actor, name).await;
         write.finish(outcome).await
     }
+}
+
+/// The vaults that one sees, in their order.
+async fn visible(
+    rows: &mut Store,
+    access: &InstanceAccess<AnyActor>,
+) -> Result<Vec<VaultView>, ControlError> {
+    let Some(identity) = access.identity() else {
+        // The local operator may do everything everywhere.
+        let vaults = rows.vaults().await?;
+        let role = Membership::Explicit(VaultRole::Admin);
+        return Ok(vaults.into_iter().map(|vault| view(vault, role)).collect());
+    };
+    let own = rows.vaults_of(identity).await?;
+    if !access.is_owner() {
+        return Ok(own
+            .into_iter()
+            .map(|own| view(own.vault, Membership::Explicit(own.role)))
+            .collect());
+    }
+    Ok(rows
+        .vaults()
+        .await?
+        .into_iter()
+        .map(|vault| {
+            let membership = own
+                .iter()
+                .find(|own| own.vault.id == vault.id)
+                .map_or(Membership::Implicit, |own| Membership::Explicit(own.role));
+            view(vault, membership)
+        })
+        .collect())
 }
 
 async fn create(write: &mut Write, actor: &Actor, name: &str) -> Result<VaultView, ControlError> {
@@ -308,6 +333,7 @@ fn view(vault: Vault, membership: Membership) -> VaultView {
         name: vault.name,
         membership,
         created_at: vault.created_at,
+        pending_proposals: 0,
     }
 }
 

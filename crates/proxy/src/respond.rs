@@ -476,7 +476,8 @@ impl Refusal {
             body.insert(
                 "help".into(),
                 json!(format!(
-                    "{lead}See which services and credentials the vault has at GET {base}/discover."
+                    "{lead}See which services and credentials the vault has at GET {base}/discover. \
+                     How to ask for more is told at GET {base}/v1/skills/cli."
                 )),
             );
         }
@@ -485,6 +486,7 @@ impl Refusal {
                 "proposal_hint".into(),
                 json!({
                     "host": host,
+                    "endpoint": "POST /v1/proposals",
                     "supported_auth_types": ["bearer", "basic", "api-key", "custom", "passthrough"],
                 }),
             );

@@ -84,6 +84,11 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "0022_keys",
         include_str!("migrations/sqlite/0022_keys.sql"),
     ),
+    (
+        30,
+        "0030_proposals",
+        include_str!("migrations/sqlite/0030_proposals.sql"),
+    ),
 ];
 
 /// The statement that appends a number of log rows; written once per process for each number.

@@ -47,6 +47,7 @@ mod keys;
 mod logs;
 mod migrate;
 mod open;
+mod proposals;
 mod reseal;
 mod retention;
 mod row;
@@ -87,6 +88,7 @@ pub use logs::{
     DEFAULT_LOG_PAGE, LogCursor, LogEntry, LogPage, LogQuery, LogRow, MAX_LOG_PAGE, StatusBucket,
 };
 pub use open::{DATABASE_FILE, OpenOptions, Store};
+pub use proposals::{Proposal, ProposalAuthor, ProposalEnd, ProposalStatus, Reviewer};
 pub use reseal::ResealPass;
 pub use retention::Retention;
 pub use second_factors::Totp;

@@ -24,7 +24,7 @@ struct Place {
     update: &'static str,
 }
 
-static PLACES: [Place; 4] = [
+static PLACES: [Place; 5] = [
     Place {
         table: "credential_versions",
         kind: SealKind::Credential,
@@ -53,6 +53,13 @@ static PLACES: [Place; 4] = [
         select: "select rowid as row, sealed, user_id as owner, 'totp' as name, 1 as version
                  from user_totp where rowid > $1 and substr(sealed, 2, 8) <> $2 order by rowid limit $3",
         update: "update user_totp set sealed = $2 where rowid = $1 and sealed = $3",
+    },
+    Place {
+        table: "proposal_values",
+        kind: SealKind::Proposal,
+        select: "select rowid as row, sealed, vault_id as owner, proposal_id || '/' || key as name, 1 as version
+                 from proposal_values where rowid > $1 and substr(sealed, 2, 8) <> $2 order by rowid limit $3",
+        update: "update proposal_values set sealed = $2 where rowid = $1 and sealed = $3",
     },
 ];
 

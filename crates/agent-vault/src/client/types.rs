@@ -520,3 +520,61 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(
 ) -> Result<Vec<VaultUser>, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
+
+/// A credential of a proposal.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ProposalSlot {
+    pub(crate) action: String,
+    pub(crate) key: String,
+    pub(crate) description: String,
+    pub(crate) obtain: String,
+    pub(crate) obtain_instructions: String,
+    pub(crate) has_value: bool,
+}
+
+/// A key that a proposal would send to a host.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct KeyFlow {
+    pub(crate) key: String,
+    pub(crate) host: String,
+    pub(crate) service: String,
+    pub(crate) stored: bool,
+    pub(crate) new: bool,
+}
+
+/// What a proposal would do.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ProposalPreview {
+    pub(crate) changes: Vec<PlannedChange>,
+    pub(crate) flows: Vec<KeyFlow>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) revision: Option<u64>,
+    pub(crate) conflict: Option<String>,
+}
+
+/// A proposal, as agents and as reviewers see it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Proposal {
+    pub(crate) id: u32,
+    pub(crate) status: String,
+    pub(crate) agent_name: String,
+    pub(crate) message: String,
+    pub(crate) user_message: String,
+    pub(crate) services: Vec<serde_json::Map<String, serde_json::Value>>,
+    pub(crate) credentials: Vec<ProposalSlot>,
+    pub(crate) review_note: String,
+    pub(crate) reviewed_by: String,
+    pub(crate) created_at: String,
+    pub(crate) preview: Option<ProposalPreview>,
+}
+
+/// Proposals of a vault.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ProposalPage {
+    pub(crate) proposals: Vec<Proposal>,
+}

@@ -14,6 +14,7 @@ pub(crate) mod master_password;
 pub(crate) mod owner;
 pub(crate) mod reference;
 pub(crate) mod server;
+pub(crate) mod skill;
 pub(crate) mod status;
 pub(crate) mod totp;
 pub(crate) mod user;

@@ -11,6 +11,7 @@ mod people;
 mod places;
 mod run;
 mod services;
+mod skill;
 
 use std::path::Path;
 

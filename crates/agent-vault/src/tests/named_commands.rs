@@ -21,7 +21,7 @@ fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
 }
 
 /// The commands in a text: between back quotes, and whole lines of examples.
-fn named(text: &str) -> Vec<String> {
+pub(super) fn named(text: &str) -> Vec<String> {
     // A string in the source may go on in the next line.
     let mut joined = String::new();
     let mut lines = text.lines();
@@ -46,7 +46,7 @@ fn named(text: &str) -> Vec<String> {
 }
 
 /// The words up to what belongs to a shell or to the reader.
-fn words(command: &str) -> Vec<String> {
+pub(super) fn words(command: &str) -> Vec<String> {
     let command = command.replace("\\\"", "\"");
     let end = [
         "  ", " # ", " | ", " > ", " < ", "; ", " && ", r#"", "#, r#""))"#,

@@ -52,24 +52,7 @@ pub(crate) async fn discover(
     headers: HeaderMap,
     query: Query,
 ) -> Outcome<DiscoveredBody> {
-    if headers.get_all(X_VAULT).iter().nth(1).is_some() {
-        return Err(ApiError::bad_request("X-Vault is given twice"));
-    }
-    let header = match headers.get(X_VAULT).map(http::HeaderValue::to_str) {
-        Some(Err(_)) => return Err(ApiError::bad_request("X-Vault is not a vault's name")),
-        Some(Ok(name)) => Some(name),
-        None => None,
-    };
-    let named = header.or(query.get("vault"));
-    let vault = match caller.actor() {
-        // The header is for those who could choose.
-        Actor::Scoped(_) => VaultRef::Implied,
-        Actor::User(_) if named.is_none_or(str::is_empty) => {
-            return Err(ApiError::forbidden("Session requires vault scope")
-                .hint("name a vault in the `X-Vault` header"));
-        }
-        Actor::User(_) | Actor::Agent(_) | Actor::LocalOperator => VaultRef::from_input(named),
-    };
+    let vault = scope(&caller, &headers, &query)?;
     let found = state
         .control()
         .discovery()
@@ -92,4 +75,30 @@ pub(crate) async fn discover(
         missing_credentials: found.missing_credentials,
         placeholders: found.placeholders.into_iter().collect(),
     }))
+}
+
+/// The vault that a program means, by `X-Vault` or `vault`; a vault token has its own.
+pub(crate) fn scope<'r>(
+    caller: &Caller,
+    headers: &'r HeaderMap,
+    query: &'r Query,
+) -> Result<VaultRef<'r>, ApiError> {
+    if headers.get_all(X_VAULT).iter().nth(1).is_some() {
+        return Err(ApiError::bad_request("X-Vault is given twice"));
+    }
+    let header = match headers.get(X_VAULT).map(http::HeaderValue::to_str) {
+        Some(Err(_)) => return Err(ApiError::bad_request("X-Vault is not a vault's name")),
+        Some(Ok(name)) => Some(name),
+        None => None,
+    };
+    let named = header.or(query.get("vault"));
+    Ok(match caller.actor() {
+        // The header is for those who could choose.
+        Actor::Scoped(_) => VaultRef::Implied,
+        Actor::User(_) if named.is_none_or(str::is_empty) => {
+            return Err(ApiError::forbidden("Session requires vault scope")
+                .hint("name a vault in the `X-Vault` header"));
+        }
+        Actor::User(_) | Actor::Agent(_) | Actor::LocalOperator => VaultRef::from_input(named),
+    })
 }

@@ -210,6 +210,21 @@ pub(crate) struct PlannedChange {
     after: Option<serde_json::Value>,
 }
 
+impl PlannedChange {
+    pub(crate) fn new(change: &agent_vault_control::ServiceChange) -> Self {
+        Self {
+            name: change.name.clone(),
+            change: match (&change.before, &change.after) {
+                (None, _) => "added",
+                (Some(_), Some(_)) => "changed",
+                (Some(_), None) => "removed",
+            },
+            before: change.before.as_ref().map(Service::to_wire),
+            after: change.after.as_ref().map(Service::to_wire),
+        }
+    }
+}
+
 /// What a write would do, for `?dry_run=true`. Nothing was changed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PlanBody {
@@ -224,16 +239,7 @@ pub(crate) struct PlanBody {
 
 impl PlanBody {
     fn new<T>(vault: String, edited: &Edited<T>) -> Self {
-        let changes = edited.changes.iter().map(|change| PlannedChange {
-            name: change.name.clone(),
-            change: match (&change.before, &change.after) {
-                (None, _) => "added",
-                (Some(_), Some(_)) => "changed",
-                (Some(_), None) => "removed",
-            },
-            before: change.before.as_ref().map(Service::to_wire),
-            after: change.after.as_ref().map(Service::to_wire),
-        });
+        let changes = edited.changes.iter().map(PlannedChange::new);
         Self {
             vault,
             dry_run: true,

@@ -95,7 +95,8 @@ pub(crate) struct VaultItem {
     /// `explicit` by a grant, `implicit` for owners without one.
     membership: &'static str,
     created_at: Stamp,
-    pending_proposals: u32,
+    /// That wait for a decision; 0 for owners who have not joined.
+    pending_proposals: u64,
 }
 
 /// One's vaults.
@@ -117,6 +118,7 @@ pub(crate) async fn list(State(state): State<ApiState>, caller: Caller) -> Outco
                  name,
                  membership,
                  created_at,
+                 pending_proposals,
              }| VaultItem {
                 id: id.to_string(),
                 name,
@@ -128,7 +130,7 @@ pub(crate) async fn list(State(state): State<ApiState>, caller: Caller) -> Outco
                     Membership::Implicit => "implicit",
                 },
                 created_at: Stamp(created_at),
-                pending_proposals: 0,
+                pending_proposals,
             },
         )
         .collect();

@@ -11,7 +11,7 @@ async fn unknown_paths_methods_and_dirty_paths() {
     for path in [
         "/nope",
         "/v1/nope",
-        "/v1/proposals",
+        "/v1/proposal",
         "/v1/vaults/default/services/a/b",
     ] {
         let reply = world.get(path).token(&cast.owner).send().await;

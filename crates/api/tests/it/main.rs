@@ -19,6 +19,7 @@ mod matrix;
 mod openapi;
 mod origin;
 mod people;
+mod proposals;
 mod second_factor;
 mod serve;
 mod services;

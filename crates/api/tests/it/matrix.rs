@@ -60,6 +60,13 @@ const ACTOR: Row = [401, 200, 200, 200, 200, 200, 200, 200, 403];
 /// People.
 const PERSON: Row = [401, 200, 200, 200, 200, 200, 403, 403, 403];
 
+/// Agents and vault tokens with any role in the vault.
+const PROGRAM: Row = [401, 403, 403, 403, 403, 403, 200, 200, 200];
+
+fn missing(row: Row) -> Row {
+    row.map(|status| if status == 200 { 404 } else { status })
+}
+
 fn created(row: Row) -> Row {
     row.map(|status| if status == 200 { 201 } else { status })
 }
@@ -246,6 +253,15 @@ fn cases() -> Vec<Case> {
             [401, 404, 403, 403, 404, 404, 403, 404, 403],
         ),
         get("/discover?vault=default", ACCESS),
+        post("/v1/proposals?vault=default", created(PROGRAM))
+            .with(json!({"credentials": [{"action": "set", "key": "KEY"}]}))
+            .fresh(),
+        get("/v1/proposals?vault=default", PROGRAM),
+        get("/v1/proposals/9?vault=default", missing(PROGRAM)),
+        get("/v1/admin/proposals?vault=default", ACCESS),
+        get("/v1/admin/proposals/9?vault=default", missing(ACCESS)),
+        post("/v1/admin/proposals/9/approve", missing(MEMBER)).with(json!({"vault": "default"})),
+        post("/v1/admin/proposals/9/reject", missing(MEMBER)).with(json!({"vault": "default"})),
         get("/v1/instance/keys", OWNER),
         // The keys of these tests are kept nowhere.
         post(
@@ -385,6 +401,8 @@ async fn every_documented_route_is_in_the_table() {
         "/v1/users/invites/{token}/details",
         "/v1/users/invites/{token}/accept",
         "/v1/service-catalog",
+        "/v1/skills/cli",
+        "/v1/proposals/approve-details",
     ];
     // It does not end by itself: see `logs::a_follower…`.
     let public = public.into_iter().chain(["/v1/vaults/{name}/logs/stream"]);

@@ -12,7 +12,7 @@ use crate::instance::no_limits;
 const VALUES: usize = 150;
 
 /// What a process does at its start.
-async fn start(folder: &std::path::Path, password: Option<&str>) -> (Store, Control) {
+pub(crate) async fn start(folder: &std::path::Path, password: Option<&str>) -> (Store, Control) {
     let now = Timestamp::UNIX_EPOCH;
     let store = Store::open(folder, OpenOptions { now }).await.unwrap();
     let unlocked = store.unlock(password.map(secret), now).await.unwrap();
@@ -34,7 +34,7 @@ async fn start(folder: &std::path::Path, password: Option<&str>) -> (Store, Cont
     (store, control)
 }
 
-fn secret(text: &str) -> SecretBytes {
+pub(crate) fn secret(text: &str) -> SecretBytes {
     SecretBytes::new(text.as_bytes().to_vec())
 }
 

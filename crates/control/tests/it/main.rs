@@ -7,6 +7,7 @@ mod full_disk;
 mod instance;
 mod keys;
 mod other_process;
+mod proposals;
 mod races;
 mod retention;
 mod usage;

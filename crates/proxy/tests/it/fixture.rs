@@ -776,8 +776,16 @@ pub(crate) fn refusal(answer: &Answer) -> Value {
     }
     // Only what this version serves is recommended.
     let text = body.to_string();
-    assert!(text.contains("/discover."), "{text}");
-    assert!(!text.contains("/v1/"), "{text}");
+    assert!(
+        text.contains("/discover.") && text.contains("/v1/skills/cli."),
+        "{text}"
+    );
+    for path in text.split("/v1/").skip(1) {
+        assert!(
+            path.starts_with("skills/cli") || path.starts_with("proposals"),
+            "{text}"
+        );
+    }
     body
 }
 

@@ -103,6 +103,7 @@ async fn c18_a_refusal_names_the_host_without_its_default_port() {
         let body = refusal(&agent.get("/", &[]).await);
         assert_eq!(body["error"], "forbidden", "{way:?}");
         assert_eq!(body["proposal_hint"]["host"], HOST, "{way:?}");
+        assert_eq!(body["proposal_hint"]["endpoint"], "POST /v1/proposals");
         for field in ["message", "hint"] {
             let text = body[field].as_str().unwrap();
             assert!(text.contains(HOST), "{way:?} {text}");

@@ -298,6 +298,31 @@ pub(in crate::commands) fn from_outside(
     read_values(app, vec![(key.to_owned(), source)])
 }
 
+/// Values that were named on the command line, as `set` reads them; none when nothing was named.
+pub(super) fn given(
+    app: &App,
+    entries: &[String],
+    from_file: &[String],
+    from_env: &[String],
+) -> Result<Values> {
+    if entries.is_empty() && from_file.is_empty() && from_env.is_empty() {
+        return Ok(Values(Vec::new()));
+    }
+    let args = SetArgs {
+        entries: entries.to_vec(),
+        stdin: false,
+        from_file: from_file.to_vec(),
+        from_env: from_env.to_vec(),
+        expires: None,
+    };
+    read_values(app, plan(&args)?)
+}
+
+/// A value that a person types.
+pub(super) fn typed(app: &App, key: &str) -> Result<Values> {
+    read_values(app, vec![(key.to_owned(), Source::Prompt)])
+}
+
 /// Where a value comes from.
 #[derive(Debug, PartialEq, Eq)]
 enum Source {

@@ -13,6 +13,7 @@ mod init;
 mod list;
 mod logs;
 mod membership;
+mod proposal;
 mod rename;
 pub(in crate::commands) mod service;
 mod settings;
@@ -110,6 +111,8 @@ enum VaultCommand {
     Credential(credential::CredentialArgs),
     /// Services: which host gets which credential, and how
     Service(service::ServiceArgs),
+    /// What agents ask to change: raise, see, approve, reject
+    Proposal(proposal::ProposalArgs),
     /// Agents of the vault
     Agent(agent::VaultAgentArgs),
     /// People of the vault and their roles
@@ -139,6 +142,7 @@ pub(crate) async fn run(app: &App, args: VaultArgs) -> Result<u8> {
         VaultCommand::Discover { output } => discover::run(app, &target, output).await,
         VaultCommand::Credential(args) => credential::run(app, &target, args).await,
         VaultCommand::Service(args) => service::run(app, &target, args).await,
+        VaultCommand::Proposal(args) => proposal::run(app, &target, args).await,
         VaultCommand::Agent(args) => agent::run(app, &target, args).await,
         VaultCommand::User(args) => user::run(app, &target, args).await,
         VaultCommand::Logs(args) => logs::run(app, &target, args).await,

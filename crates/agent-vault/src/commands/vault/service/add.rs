@@ -20,7 +20,7 @@ use crate::error::{CliError, Result};
 use crate::vault_choice::vault_path;
 
 #[derive(Args, Default)]
-pub(super) struct AddArgs {
+pub(in crate::commands::vault) struct AddArgs {
     /// YAML or JSON file, `-` for stdin; instead of the flags below
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["name", "host", "auth_type", "preset"])]
     file: Option<PathBuf>,
@@ -29,43 +29,43 @@ pub(super) struct AddArgs {
     pub(super) preset: Option<String>,
     /// Name of the service [default: made from the host]
     #[arg(long)]
-    pub(super) name: Option<String>,
+    pub(in crate::commands::vault) name: Option<String>,
     /// `api.example.com` or `*.example.com`; `:port` and `/path*` may follow
     #[arg(long)]
-    pub(super) host: Option<String>,
+    pub(in crate::commands::vault) host: Option<String>,
     /// Only this port
     #[arg(long)]
-    port: Option<u16>,
+    pub(in crate::commands::vault) port: Option<u16>,
     /// Only paths like this, `*` matches anything
     #[arg(long, value_name = "GLOB")]
-    path: Option<String>,
+    pub(in crate::commands::vault) path: Option<String>,
     /// How the credential is put into the request
     #[arg(long, value_enum)]
-    pub(super) auth_type: Option<AuthType>,
+    pub(in crate::commands::vault) auth_type: Option<AuthType>,
     /// bearer: the credential's key
     #[arg(long, value_name = "KEY")]
-    pub(super) token_key: Option<String>,
+    pub(in crate::commands::vault) token_key: Option<String>,
     /// basic: the user name's key
     #[arg(long, value_name = "KEY")]
-    username_key: Option<String>,
+    pub(in crate::commands::vault) username_key: Option<String>,
     /// basic: the password's key
     #[arg(long, value_name = "KEY")]
-    pub(super) password_key: Option<String>,
+    pub(in crate::commands::vault) password_key: Option<String>,
     /// api-key: the credential's key
     #[arg(long, value_name = "KEY")]
-    pub(super) api_key_key: Option<String>,
+    pub(in crate::commands::vault) api_key_key: Option<String>,
     /// api-key: header that carries it [default: Authorization]
     #[arg(long, value_name = "NAME")]
-    pub(super) api_key_header: Option<String>,
+    pub(in crate::commands::vault) api_key_header: Option<String>,
     /// api-key: text before it
     #[arg(long, value_name = "TEXT")]
-    pub(super) api_key_prefix: Option<String>,
+    pub(in crate::commands::vault) api_key_prefix: Option<String>,
     /// custom: a header; `{{ KEY }}` stands for a credential
     #[arg(long, value_name = "NAME: TEMPLATE")]
-    pub(super) header: Vec<String>,
+    pub(in crate::commands::vault) header: Vec<String>,
     /// Replace a placeholder that the agent sends, in the named places: path, query, header, body, websocket
     #[arg(long, value_name = "KEY=PLACEHOLDER[@WHERE,…]")]
-    pub(super) substitute: Vec<String>,
+    pub(in crate::commands::vault) substitute: Vec<String>,
     /// Drop the substitutions that the service has
     #[arg(long, conflicts_with = "substitute")]
     no_substitutions: bool,
@@ -93,7 +93,7 @@ pub(super) struct AddArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum AuthType {
+pub(in crate::commands::vault) enum AuthType {
     Bearer,
     Basic,
     ApiKey,
@@ -233,7 +233,7 @@ fn merged(found: Services, vault: &str, mut draft: ServiceDraft) -> Result<Servi
     Ok(draft)
 }
 
-fn draft(args: &AddArgs) -> Result<ServiceDraft> {
+pub(in crate::commands::vault) fn draft(args: &AddArgs) -> Result<ServiceDraft> {
     if args.host.is_none() && args.name.is_none() {
         return Err(CliError::usage("`--host` or `--file` is needed; `--name` alone changes a service that is there")
             .hint("agent-vault vault service add --host api.example.com --auth-type bearer --token-key EXAMPLE_KEY"));

@@ -53,7 +53,7 @@ pub(in crate::commands) fn wire(drafts: &[ServiceDraft]) -> Result<Vec<Value>> {
 }
 
 /// Only the server knows whether internal hosts are allowed: what it may allow is left to it.
-pub(super) fn lenient() -> ValidationOptions {
+pub(in crate::commands::vault) fn lenient() -> ValidationOptions {
     ValidationOptions { dev_mode: true }
 }
 

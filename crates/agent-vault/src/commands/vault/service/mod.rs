@@ -1,10 +1,10 @@
 //! `agent-vault vault service`: which host gets which credential, and how.
 
-mod add;
+pub(in crate::commands::vault) mod add;
 mod edit;
 pub(in crate::commands) mod file;
 mod list;
-mod plan;
+pub(in crate::commands::vault) mod plan;
 mod preset;
 mod set;
 mod test;

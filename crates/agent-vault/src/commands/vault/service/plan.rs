@@ -47,7 +47,8 @@ pub(super) fn only(app: &App, plan: &Plan) -> Result {
     Ok(())
 }
 
-fn lines(change: &PlannedChange) -> Vec<String> {
+/// One service of a plan, in lines.
+pub(in crate::commands::vault) fn lines(change: &PlannedChange) -> Vec<String> {
     let empty = Map::new();
     let before = change.before.as_ref().unwrap_or(&empty);
     let after = change.after.as_ref().unwrap_or(&empty);
