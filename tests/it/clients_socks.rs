@@ -1,7 +1,6 @@
 //! Clients that reach the proxy by SOCKS 5, and a load balancer in front of it.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use agent_vault_testing::{Canary, Upstream};
 
 use crate::stage::instance::Instance;
 use crate::stage::process::Run;
-use crate::stage::{Slot, Stage, programs};
+use crate::stage::{Slot, Stage, http, programs};
 
 fn stage() -> Arc<Stage> {
     static SLOT: Slot = Mutex::new(Weak::new());
@@ -119,7 +118,7 @@ with httpx.Client(proxy=proxy, http2=True, verify=ssl.create_default_context(caf
     assert answer.http_version == "HTTP/2", answer.http_version
 print("done")
 "#;
-    let outcome = Run::program(&stage.agent, &programs::python())
+    let outcome = Run::program(&stage.agent, programs::python())
         .args(&[
             "-c",
             script,
@@ -143,7 +142,7 @@ fn a_load_balancer_in_front_says_whom_it_brings() {
         Upstream::builder(),
     );
     let ask = |header: &str| {
-        let mut socket = TcpStream::connect(stage.instance.proxy_addr()).unwrap();
+        let mut socket = http::connect(stage.instance.proxy_addr());
         socket
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();

@@ -1,5 +1,7 @@
 //! `agent-vault apply` and `export`: what is declared is made once, and a broken declaration changes nothing.
 
+use std::io::Write as _;
+
 use crate::stage::instance::Instance;
 
 const DECLARATION: &str = "\
@@ -23,7 +25,8 @@ fn what_is_declared_is_made_once() {
     let folder = instance.home().join("declaration");
     std::fs::create_dir(&folder).expect("a folder");
     let write = |name: &str, text: &str| {
-        std::fs::write(folder.join(name), text).expect("a file");
+        let mut file = std::fs::File::create(folder.join(name)).expect("a file");
+        file.write_all(text.as_bytes()).expect("its text");
     };
     write("vault.yaml", DECLARATION);
     write("pay.key", "canary-of-the-pay-key\n");

@@ -49,7 +49,7 @@ pub(crate) fn is_at(path: &str) -> bool {
         path.strip_prefix(folder)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    path.starts_with("/v1beta/") || known.iter().any(|folder| below(folder))
+    path.starts_with("/v1beta/") || known.iter().any(below)
 }
 
 pub(crate) async fn answer(
