@@ -264,7 +264,16 @@ pub(crate) async fn viewer(
         user_agent: client.user_agent.clone(),
     };
     let sessions = state.control().sessions();
-    sessions.authenticate(&token, seen).await.ok()
+    sessions
+        .authenticate(&token, seen)
+        .await
+        .inspect_err(|error| {
+            tracing::debug!(
+                error = error as &dyn std::error::Error,
+                "nobody is logged in"
+            );
+        })
+        .ok()
 }
 
 /// The local operator: the right token, and no socket in between.
