@@ -177,6 +177,17 @@ fn a_database_that_another_process_has_locked() {
     );
 }
 
+/// What cannot be logged harms nobody: the process log goes to a file that takes nothing.
+#[test]
+fn a_process_log_that_cannot_be_written() {
+    let stage =
+        stage_on(Instance::builder().inside(&["sh", "-c", "exec \"$@\" 2>/dev/full", "sh"]));
+    for n in 0..3 {
+        brokers(&stage, &format!("/{n}"));
+    }
+    assert_eq!(ready(&stage)["status"], "ready");
+}
+
 /// The data folder, with the process log, on a disk of its own of a few MiB.
 #[test]
 fn a_full_disk() {

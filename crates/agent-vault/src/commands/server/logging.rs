@@ -17,6 +17,9 @@ pub(super) fn start(level: LogLevel, format: LogFormat) {
     });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A line that cannot be written would otherwise be told on stderr too, and whoever logged would panic when that is on the same
+        // full disk.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let _ = match format {
         LogFormat::Text => builder.with_ansi(false).try_init(),
