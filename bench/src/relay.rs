@@ -121,7 +121,12 @@ impl Relay {
         let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let io = TokioIo::new(stream);
-        if h2 {
+        if h2 && self.http1 {
+            let service = service_fn(move |request| Arc::clone(&self).over_h1(request, upstream));
+            http2::Builder::new(TokioExecutor::new())
+                .serve_connection(io, service)
+                .await?;
+        } else if h2 {
             let service = service_fn(move |request| Arc::clone(&self).over_h2(request, upstream));
             http2::Builder::new(TokioExecutor::new())
                 .serve_connection(io, service)
@@ -138,9 +143,19 @@ impl Relay {
 
     async fn over_h1(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         upstream: SocketAddr,
     ) -> Result<Response<Leased>, BoxError> {
+        if request.version() == Version::HTTP_2 {
+            let target = request
+                .uri()
+                .path_and_query()
+                .map_or("/", |target| target.as_str());
+            *request.uri_mut() = target.parse()?;
+            *request.version_mut() = Version::HTTP_11;
+            let host = format!("localhost:{}", upstream.port()).parse()?;
+            request.headers_mut().insert(HOST, host);
+        }
         let idle = self
             .idle
             .lock()
