@@ -136,7 +136,8 @@ pub(crate) const ROWS: [Row; 27] = [
     row("down h2-h2", Work::Down, H2, H2, 1),
     row("up h1-h1", Work::Up, H1, H1, 1),
     row("up h2-h2", Work::Up, H2, H2, 1),
-    row("events h1-h1", Work::Events, H1, H1, 1000),
+    // As many as the product opens towards one HTTP/1.1 upstream for one vault, and no more.
+    row("events h1-h1", Work::Events, H1, H1, 500),
     row("events h2-h2", Work::Events, H2, H2, 1000),
     row("idle tunnels", Work::Idle, H1, H1, 5000),
     row(
