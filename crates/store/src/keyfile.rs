@@ -114,9 +114,9 @@ impl KeyFile {
     /// # Errors
     /// [`UnlockError::KeyFileUnwritable`].
     pub fn replace(&self, keyring: &Keyring) -> Result<(), UnlockError> {
-        let temporary = self.write_temporary(keyring)?;
         // Held open, so that it can be wiped once the new one stands in its place.
-        let former = fs::OpenOptions::new().write(true).open(&self.path).ok();
+        let former = to_wipe(&self.path).map_err(|error| self.unwritable(error))?;
+        let temporary = self.write_temporary(keyring)?;
         fs::rename(&temporary, &self.path)
             .and_then(|()| sync_folder(&self.path))
             .and_then(|()| former.map_or(Ok(()), wipe))
@@ -128,7 +128,7 @@ impl KeyFile {
     /// # Errors
     /// [`UnlockError::KeyFileUnwritable`].
     pub fn remove(&self) -> Result<(), UnlockError> {
-        let former = fs::OpenOptions::new().write(true).open(&self.path).ok();
+        let former = to_wipe(&self.path).map_err(|error| self.unwritable(error))?;
         remove(&self.path)
             .and_then(|()| former.map_or(Ok(()), wipe))
             .and_then(|()| self.remove_temporaries())
@@ -201,6 +201,14 @@ fn may_lack_links(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound | io::ErrorKind::StorageFull
     )
+}
+
+/// Opens what is to be wiped; `None` where nothing is. A key that cannot be wiped is not left behind in silence.
+fn to_wipe(path: &Path) -> io::Result<Option<fs::File>> {
+    match fs::OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 /// Overwrites a file with zeros. Where a file system writes elsewhere than where the bytes lay, this does nothing for them.
