@@ -15,12 +15,14 @@ import httpx
 import pytest
 
 TARGET = Path(__file__).parents[3] / "target" / "debug"
+BINARY = os.environ.get("AGENT_VAULT_BIN", str(TARGET / "agent-vault"))
 PATIENCE = 60.0
 T = TypeVar("T")
 
 
 @dataclass
 class Server:
+    binary: str
     url: str
     proxy_port: int
     token: str
@@ -76,7 +78,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for attempt in range(6):
             port, proxy_port = free_port(), free_port()
             child = run(
-                os.environ.get("AGENT_VAULT_BIN", str(TARGET / "agent-vault")),
+                BINARY,
                 *("server", "--port", str(port), "--mitm-port", str(proxy_port)),
                 AGENT_VAULT_HOME=str(folder / "home"),
                 AGENT_VAULT_DEV_MODE="true",
@@ -106,7 +108,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             timeout=PATIENCE,
         )
         assert registered.status_code == 201, registered.text
-        yield Server(url, proxy_port, registered.json()["token"], f"localhost:{found.rpartition(':')[2]}", folder)
+        yield Server(BINARY, url, proxy_port, registered.json()["token"], f"localhost:{found.rpartition(':')[2]}", folder)
     finally:
         for child in children:
             child.terminate()

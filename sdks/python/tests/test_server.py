@@ -18,10 +18,16 @@ from agent_vault_sdk import (
     AgentVault,
     ApiError,
     AsyncAgentVault,
+    AsyncVaultClient,
+    ConflictError,
     ContainerConfig,
+    ForbiddenError,
     Service,
+    StreamEndedError,
     VaultClient,
+    VersionConflictError,
     build_proxy_env,
+    diff_service,
 )
 
 from .conftest import PATIENCE, Server
@@ -55,14 +61,14 @@ def test_a_vault_from_its_making_to_a_request_its_log_and_the_tokens_end(server:
 
     with AgentVault(agent.token, address=server.url) as av:
         vault = av.vault("journey")
-        assert vault.credentials.set({"DEMO_API_KEY": SECRET, "OTHER": "short"}).keys == ["DEMO_API_KEY", "OTHER"]
+        assert vault.credentials.set({"DEMO_API_KEY": SECRET, "OTHER": "short"}).set == ["DEMO_API_KEY", "OTHER"]
         assert vault.credentials.list().values is None
         assert vault.credentials.list(reveal=True, key="DEMO_API_KEY").values == {"DEMO_API_KEY": SECRET}
         assert vault.credentials.delete(["OTHER"]) == ["OTHER"]
         assert vault.credentials.list().keys == ["DEMO_API_KEY"]
 
-        assert vault.services.set([service(server)]) == ["demo"]
-        assert vault.services.get("demo")["auth"] == service(server)["auth"]
+        assert vault.services.set([service(server)]).upserted == ["demo"]
+        assert vault.services.get("demo").service["auth"] == service(server)["auth"]
         assert [used.name for used in vault.services.credential_usage("DEMO_API_KEY")] == ["demo"]
 
         session = vault.sessions.create(ttl_seconds=600, label="job 7")
@@ -96,9 +102,9 @@ def test_a_vault_from_its_making_to_a_request_its_log_and_the_tokens_end(server:
         assert vault.services.remove("demo").services_count == 0
         with refused(404):
             vault.services.remove("demo")
-        assert vault.services.replace_all([service(server)]) == 1
+        assert vault.services.replace_all([service(server)]).services_count == 1
         vault.services.clear()
-        assert vault.services.list() == []
+        assert vault.services.list().services == []
 
 
 def test_the_same_without_blocking(server: Server) -> None:
@@ -129,6 +135,154 @@ def test_the_same_without_blocking(server: Server) -> None:
     assert received == [f"Bearer {SECRET}"]
 
 
+def test_who_writes_on_old_ground_is_told_so_and_dry_runs_show_what_would_change(server: Server) -> None:
+    with AgentVault(server.token, address=server.url) as av:
+        av.create_vault("ground")
+        vault = av.vault("ground")
+        vault.credentials.set({"A": "first-0123456789", "B": "second-0123456789"})
+        one: Service = {"name": "one", "host": "api.example.com", "auth": {"type": "bearer", "token": "A"}}
+        other: Service = {"name": "other", "host": "api.example.org", "auth": {"type": "bearer", "token": "B"}}
+        services = vault.services
+        first = services.set([one], expected={"one": None})
+        with pytest.raises(VersionConflictError):
+            services.set([one], expected={"one": None})
+        version = services.get("one").version
+        assert services.list().versions == {"one": version}
+        plan = services.dry_run.set([{**one, "auth": {"type": "bearer", "token": "B"}}, other])
+        assert [(c.name, c.change) for c in plan.changes] == [("one", "changed"), ("other", "added")]
+        assert [d.field for d in diff_service(plan.changes[0].before, plan.changes[0].after)] == ["auth"]
+        assert plan.revision == first.revision and len(services.list().services) == 1
+        services.set([other], if_revision=plan.revision)
+        with pytest.raises(VersionConflictError):
+            services.replace_all([], if_revision=plan.revision)
+        assert [c.change for c in services.dry_run.clear().changes] == ["removed", "removed"]
+        assert not services.set_enabled("one", False, if_version=version).enabled
+        with pytest.raises(VersionConflictError):
+            services.remove("one", if_version=version)
+        tested = services.test("https://api.example.org/v1?q=1", headers={"accept": "text/plain"})
+        assert tested.service is not None and (tested.decision, tested.service.name) == ("inject", "other")
+        assert all("second" not in sent.value for sent in tested.sets)
+        with pytest.raises(ConflictError):
+            av.create_vault("ground")
+
+
+def test_former_values_of_a_credential_come_back_and_end(server: Server) -> None:
+    with AgentVault(server.token, address=server.url) as av:
+        av.create_vault("versions")
+        credentials = av.vault("versions").credentials
+        credentials.set({"K": "first-0123456789"})
+        credentials.set({"K": "second-0123456789"}, expires_at="2099-01-01T00:00:00Z")
+        (former,) = [v.version for v in credentials.versions("K").versions if not v.current]
+        version = credentials.roll_back("K", former).version
+        assert credentials.list(reveal=True, key="K").values == {"K": "first-0123456789"}
+        (described,) = credentials.describe(key="K")
+        assert (described.key, described.version, described.value) == ("K", version, None)
+        assert (credentials.expire("K", "2099-01-01T00:00:00Z").expires_at or "").startswith("2099")
+        assert credentials.expire("K", None).expires_at is None
+        assert credentials.delete_version("K", former).deleted == former
+
+
+def test_an_agent_proposes_a_person_decides_the_agent_hears_of_it(server: Server) -> None:
+    async def ask(token: str, decide: AgentVault) -> None:
+        person = decide.vault("asked")
+        async with AsyncVaultClient(token, address=server.url, vault="asked") as asker:
+            raised = await asker.proposals.create(
+                services=[
+                    {
+                        "action": "set",
+                        "name": "wanted",
+                        "host": "api.example.com",
+                        "auth": {"type": "bearer", "token": "WANTED"},
+                    }
+                ],
+                credentials=[{"action": "set", "key": "WANTED", "obtain_instructions": "ask"}],
+                message="for a job",
+                user_message="Please.",
+            )
+            assert raised.approval_url.startswith(server.url) and raised.approval_url not in repr(raised)
+            assert [p.id for p in await asker.proposals.list(status="pending")] == [raised.id]
+            review = person.proposals.review(raised.id)
+            assert review.preview is not None
+            assert [(f.key, f.host) for f in review.preview.flows] == [("WANTED", "api.example.com")]
+            with pytest.raises(ForbiddenError):
+                await asker.proposals.approve(raised.id)
+            waiting = asyncio.create_task(asker.proposals.wait(raised.id, interval=0.02, timeout=60))
+            person.services.set([{"name": "meanwhile", "host": "api.example.org", "auth": {"type": "passthrough"}}])
+            values = {"WANTED": "wanted-0123456789"}
+            with pytest.raises(VersionConflictError):
+                person.proposals.approve(raised.id, credentials=values, revision=review.preview.revision)
+            assert person.proposals.approve(raised.id, credentials=values).status == "applied"
+            assert (await waiting).status == "applied"
+            assert (await asker.discover()).available_credentials == ["WANTED"]
+            second = await asker.proposals.create(credentials=[{"action": "set", "key": "MORE"}])
+            assert [p.id for p in person.proposals.reviews(status="pending")] == [second.id]
+            person.proposals.reject(second.id, reason="enough")
+            rejected = await asker.proposals.wait(second.id)
+            assert (rejected.status, rejected.review_note) == ("rejected", "enough")
+
+    with AgentVault(server.token, address=server.url) as av:
+        av.create_vault("asked")
+        agent = av.agents.create("asker", vaults={"asked": "proxy"})
+        asyncio.run(ask(agent.token, av))
+
+
+def test_the_log_is_exported_and_followed_until_the_right_to_read_it_ends(server: Server) -> None:
+    with AgentVault(server.token, address=server.url) as av:
+        av.create_vault("told")
+        reader = av.agents.create("log-reader", vaults={"told": "admin"})
+        with VaultClient(reader.token, address=server.url, vault="told") as vault:
+            vault.services.set([{"name": "open", "host": server.upstream, "auth": {"type": "passthrough"}}])
+            config = vault.sessions.create(label="told").container_config
+            assert config is not None
+            assert through_the_proxy(server, config, "/one") == 200
+            exported = list(vault.logs.export(label="told"))
+            assert [(r.path, r.label) for r in exported] == [("/one", "told")]
+            follow = iter(vault.logs.follow(label="told", after=exported[0].id))
+            assert through_the_proxy(server, config, "/two") == 200
+            assert next(follow).path == "/two"
+            assert through_the_proxy(server, config, "/three") == 200
+            assert next(follow).path == "/three"
+            hosts = vault.logs.hosts(limit=10)
+            assert hosts.total == len(hosts.hosts)
+            av.vault("told").agents.remove("log-reader")
+            with pytest.raises((StreamEndedError, ApiError)):
+                next(follow)
+
+
+def test_the_operators_side(server: Server, tmp_path: Path) -> None:
+    with AgentVault(server.token, address=server.url) as av:
+        assert av.me().email == "owner@example.com" and av.status().initialized
+        assert (av.health(), av.ready().status) == ("ok", "ready")
+        assert "agent-vault" in av.skill() and "github" in [t.id for t in av.catalog()]
+        assert "builtin" in av.credential_stores()
+        invite = av.invites.create("guest@example.com", vaults={"default": "member"})
+        assert [(g.vault, g.role) for g in invite.vaults] == [("default", "member")]
+        av.invites.revoke(av.invites.again(invite.id).id)
+        assert av.invites.list(status="pending") == []
+        assert [(u.email, u.role) for u in av.users.list()] == [("owner@example.com", "owner")]
+        with pytest.raises(ConflictError):
+            av.users.set_role("owner@example.com", "member")
+        av.create_vault("mine")
+        assert av.vault_context("mine").vault_role == "admin"
+        assert av.vault("mine").settings.set(unmatched_host_policy="deny").unmatched_host_policy == "deny"
+        assert [u.email for u in av.vault("mine").users.list()] == ["owner@example.com"]
+        assert av.rename_vault("mine", "ours").new_name == "ours"
+        assert "ours" in [v.name for v in av.list_all_vaults()]
+        changed = av.settings.set(invite_only=True, logs_retention={"max_rows_per_vault": 5000})
+        assert (changed.invite_only, changed.logs_retention.max_rows_per_vault) == (True, 5000)
+        av.settings.set(invite_only=False)
+        assert av.keys.state().key_id
+        page = av.audit.list(action="vault.rename", limit=1)
+        assert page.records[0].actor_name == "owner@example.com"
+        seqs = [record.seq for record in av.audit.all(action="vault", limit=2)]
+        assert len(seqs) > 2 and seqs == sorted(seqs, reverse=True)
+        # What is written like this is what the command checks, offline.
+        written = tmp_path / "audit.jsonl"
+        written.write_text("".join(f"{line}\n" for line in av.audit.export()))
+        assert av.audit.verify().intact
+        subprocess.run([server.binary, "audit", "verify", "--export", written], check=True, capture_output=True)
+
+
 def test_agents_come_change_and_go(server: Server) -> None:
     with AgentVault(server.token, address=server.url) as av:
         av.create_vault("crew")
@@ -137,7 +291,8 @@ def test_agents_come_change_and_go(server: Server) -> None:
         agents = av.vault("crew").agents
         agents.add("worker")
         assert [(a.name, a.role) for a in agents.list()] == [("worker", "proxy")]
-        agents.set_role("worker", "member")
+        change = agents.set_role("worker", "member")
+        assert (change.old_role, change.new_role) == ("proxy", "member")
         assert [(g.vault, g.role) for g in av.agents.get("worker").vaults] == [("crew", "member")]
         agents.remove("worker")
         assert agents.list() == []
@@ -146,6 +301,9 @@ def test_agents_come_change_and_go(server: Server) -> None:
             old.list_vaults()
         with AgentVault(second.token, address=server.url) as new:
             new.list_vaults()
+        assert av.agents.rename("worker", "worked").new_name == "worked"
+        av.agents.rename("worked", "worker")
+        assert av.agents.set_role("worker", "member").new_role == "member"
         av.agents.revoke("worker")
         assert [a.revoked_at is None for a in av.agents.list() if a.name == "worker"] == [False]
         av.agents.delete("worker")

@@ -1,64 +1,26 @@
-import type { CallOptions, HttpClient } from "./http.js";
+import type { Call, CallOptions, HttpClient } from "./http.js";
 import { segment } from "./http.js";
+import type { Agent, AgentDetail, CreatedAgent, Renamed, RoleChange, RotatedAgent, VaultAgent, VaultRoleChange } from "./models.js";
+import { readAgent, readAgentDetail, readCreatedAgent, readRenamed, readRoleChange, readRotatedAgent, readVaultAgent, readVaultRoleChange } from "./readers.js";
+import { at, list, nothing } from "./read.js";
 
 export type VaultRole = "proxy" | "member" | "admin";
 
-export interface VaultGrant {
-  vault: string;
-  role: string;
-}
-
-export interface Agent {
-  name: string;
-  /** Role on the instance. */
-  role: string;
-  status: string;
-  vaults: VaultGrant[];
-  createdAt: string;
-  lastUsedAt: string | null;
-  revokedAt: string | null;
-  tokenExpiresAt: string | null;
-}
-
 export interface CreateAgentOptions extends CallOptions {
   name: string;
-  /** Role on the instance. Default: the server's. */
+  /** Role on the instance: `no-access` (the default), `member` or `owner`. */
   role?: string | undefined;
   /** Vaults it may use from the start. */
-  vaults?: { vault: string; role?: VaultRole }[] | undefined;
+  vaults?: { vault: string; role?: VaultRole | undefined }[] | undefined;
   /** Life of its token in seconds. Default: without end. */
   ttlSeconds?: number | undefined;
+  /** What its token is called in lists and logs. */
+  label?: string | undefined;
 }
 
-export interface AgentToken {
-  name: string;
-  /** Shown once. */
-  token: string;
-  tokenExpiresAt: string | null;
-}
-
-interface WireAgent {
-  name: string;
-  role: string;
-  status: string;
-  vaults: { vault_name: string; vault_role: string }[];
-  created_at: string;
-  last_used_at?: string | null;
-  revoked_at?: string | null;
-  token_expires_at?: string | null;
-}
-
-function agent(wire: WireAgent): Agent {
-  return {
-    name: wire.name,
-    role: wire.role,
-    status: wire.status,
-    vaults: wire.vaults.map((grant) => ({ vault: grant.vault_name, role: grant.vault_role })),
-    createdAt: wire.created_at,
-    lastUsedAt: wire.last_used_at ?? null,
-    revokedAt: wire.revoked_at ?? null,
-    tokenExpiresAt: wire.token_expires_at ?? null,
-  };
+export interface RotateAgentOptions extends CallOptions {
+  /** Life of the new token in seconds. Default: without end. */
+  ttlSeconds?: number | undefined;
 }
 
 /** Agents of the instance. */
@@ -70,47 +32,47 @@ export class AgentsResource {
   }
 
   async list(options: CallOptions = {}): Promise<Agent[]> {
-    const { agents } = await this.#http.json<{ agents: WireAgent[] }>({ method: "GET", path: "/v1/agents", signal: options.signal });
-    return agents.map(agent);
+    return this.#http.json({ method: "GET", path: "/v1/agents", signal: options.signal }, at("agents", list(readAgent)));
   }
 
-  async get(name: string, options: CallOptions = {}): Promise<Agent> {
-    return agent(await this.#http.json<WireAgent>({ method: "GET", path: this.#one(name), signal: options.signal }));
+  async get(name: string, options: CallOptions = {}): Promise<AgentDetail> {
+    return this.#http.json({ method: "GET", path: this.#one(name), signal: options.signal }, readAgentDetail);
   }
 
-  async create(options: CreateAgentOptions): Promise<AgentToken> {
+  /** Its token is shown once. */
+  async create(options: CreateAgentOptions): Promise<CreatedAgent> {
+    const { name, role, ttlSeconds, label, signal } = options;
     const vaults = options.vaults?.map(({ vault, role }) => ({ vault_name: vault, vault_role: role }));
-    return this.#token({
-      method: "POST",
-      path: "/v1/agents",
-      body: { name: options.name, role: options.role, vaults, ttl_seconds: options.ttlSeconds },
-      signal: options.signal,
-    });
+    const body = { name, role, vaults, ttl_seconds: ttlSeconds, label };
+    return this.#http.json({ method: "POST", path: "/v1/agents", body, signal }, readCreatedAgent);
   }
 
-  /** Replaces its tokens by a new one. */
-  async rotate(name: string, options: CallOptions & { ttlSeconds?: number | undefined } = {}): Promise<AgentToken> {
-    return this.#token({
-      method: "POST",
-      path: `${this.#one(name)}/rotate`,
-      body: { ttl_seconds: options.ttlSeconds },
-      signal: options.signal,
-    });
+  /** Replaces its tokens by a new one, shown once. */
+  async rotate(name: string, options: RotateAgentOptions = {}): Promise<RotatedAgent> {
+    return this.#http.json(this.#post(name, "rotate", options, { ttl_seconds: options.ttlSeconds }), readRotatedAgent);
+  }
+
+  async rename(name: string, newName: string, options: CallOptions = {}): Promise<Renamed> {
+    return this.#http.json(this.#post(name, "rename", options, { name: newName }), readRenamed);
+  }
+
+  /** Its role on the instance: `no-access`, `member` or `owner`. */
+  async setRole(name: string, role: string, options: CallOptions = {}): Promise<RoleChange> {
+    return this.#http.json(this.#post(name, "role", options, { role }), readRoleChange);
   }
 
   /** Ends its tokens; its name stays taken. */
   async revoke(name: string, options: CallOptions = {}): Promise<void> {
-    await this.#http.json({ method: "DELETE", path: this.#one(name), signal: options.signal });
+    await this.#http.json({ method: "DELETE", path: this.#one(name), signal: options.signal }, nothing);
   }
 
   /** Deletes it; its name becomes free. */
   async delete(name: string, options: CallOptions = {}): Promise<void> {
-    await this.#http.json({ method: "POST", path: `${this.#one(name)}/delete`, signal: options.signal });
+    await this.#http.json(this.#post(name, "delete", options), nothing);
   }
 
-  async #token(call: Parameters<HttpClient["json"]>[0]): Promise<AgentToken> {
-    const made = await this.#http.json<{ name: string; av_agent_token: string; token_expires_at?: string | null }>(call);
-    return { name: made.name, token: made.av_agent_token, tokenExpiresAt: made.token_expires_at ?? null };
+  #post(name: string, what: string, { signal }: CallOptions, body?: unknown): Call {
+    return { method: "POST", path: `${this.#one(name)}/${what}`, body, signal };
   }
 
   #one(name: string): string {
@@ -128,30 +90,24 @@ export class VaultAgentsResource {
     this.#path = `/v1/vaults/${segment(vault, "a vault")}/agents`;
   }
 
-  async list(options: CallOptions = {}): Promise<{ name: string; status: string; role: string }[]> {
-    const { agents } = await this.#http.json<{ agents: { name: string; status: string; vault_role: string }[] }>({
-      method: "GET",
-      path: this.#path,
-      signal: options.signal,
-    });
-    return agents.map(({ name, status, vault_role }) => ({ name, status, role: vault_role }));
+  async list(options: CallOptions = {}): Promise<VaultAgent[]> {
+    return this.#http.json({ method: "GET", path: this.#path, signal: options.signal }, at("agents", list(readVaultAgent)));
   }
 
   async add(name: string, role: VaultRole = "proxy", options: CallOptions = {}): Promise<void> {
-    await this.#http.json({ method: "POST", path: this.#path, body: { name, role }, signal: options.signal });
+    await this.#http.json({ method: "POST", path: this.#path, body: { name, role }, signal: options.signal }, nothing);
   }
 
-  async setRole(name: string, role: VaultRole, options: CallOptions = {}): Promise<void> {
-    await this.#http.json({
-      method: "POST",
-      path: `${this.#path}/${segment(name, "an agent")}/role`,
-      body: { role },
-      signal: options.signal,
-    });
+  async setRole(name: string, role: VaultRole, options: CallOptions = {}): Promise<VaultRoleChange> {
+    return this.#http.json({ method: "POST", path: `${this.#one(name)}/role`, body: { role }, signal: options.signal }, readVaultRoleChange);
   }
 
   /** The vault's tokens that it minted end too. */
   async remove(name: string, options: CallOptions = {}): Promise<void> {
-    await this.#http.json({ method: "DELETE", path: `${this.#path}/${segment(name, "an agent")}`, signal: options.signal });
+    await this.#http.json({ method: "DELETE", path: this.#one(name), signal: options.signal }, nothing);
+  }
+
+  #one(name: string): string {
+    return `${this.#path}/${segment(name, "an agent")}`;
   }
 }

@@ -1,13 +1,33 @@
 export { AgentVault, VaultClient } from "./client.js";
-export type { Discovery, NamedVaultClient, Vault, VaultClientConfig } from "./client.js";
-export { AbortedError, AgentVaultError, ApiError, NetworkError, TimeoutError } from "./errors.js";
+export type { CredentialStore, NamedVaultClient, VaultClientConfig, VaultSettingsResource } from "./client.js";
+export {
+  AbortedError,
+  AgentVaultError,
+  ApiError,
+  ConflictError,
+  ForbiddenError,
+  NetworkError,
+  NotFoundError,
+  RateLimitedError,
+  StreamEndedError,
+  TimeoutError,
+  UnauthorizedError,
+  VersionConflictError,
+} from "./errors.js";
 export type { Candidate } from "./errors.js";
 export type { CallOptions, ClientConfig } from "./http.js";
 export { buildProxyEnv } from "./proxy-env.js";
 export type { ContainerConfig, ProxyEnvOptions } from "./proxy-env.js";
-export type { CreateSessionOptions, Session, SessionInfo } from "./sessions.js";
-export type { Credential, CredentialList, ListCredentialsOptions, SetCredentialsOptions } from "./credentials.js";
-export type { Service, ServiceAuth, Substitution } from "./services.js";
-export type { Agent, AgentToken, CreateAgentOptions, VaultGrant, VaultRole } from "./agents.js";
-export type { LogFilter, LogPage, LogRow } from "./logs.js";
+export type { CreateSessionOptions, Session, SessionsResource } from "./sessions.js";
+export type { CredentialList, CredentialsResource, ListCredentialsOptions, RevealedCredential, SetCredentialsOptions } from "./credentials.js";
+export { diffService } from "./service.js";
+export type { FieldChange, ProposedService, Service, ServiceAuth, ServiceScrub, ServiceSelect, Substitution } from "./service.js";
+export type { ListConditions, ServiceConditions, ServicesDryRun, ServicesResource, SetConditions, TestRequest } from "./services.js";
+export type { ApproveOptions, CredentialSlot, ProposalRequest, ProposalStatus, ProposalsResource, WaitOptions } from "./proposals.js";
+export type { AgentsResource, CreateAgentOptions, RotateAgentOptions, VaultAgentsResource, VaultRole } from "./agents.js";
+export type { LogConditions, LogFilter, LogsResource } from "./logs.js";
+export type { AuditFilter, AuditResource } from "./audit.js";
+export type { CreateInviteOptions, InvitesResource, UsersResource, VaultUsersResource } from "./users.js";
+export type { InstanceSettingsChange, InstanceSettingsResource, KeysResource, RateLimitChange, TierChange } from "./instance.js";
+export type * from "./models.js";
 export { VERSION } from "./version.js";

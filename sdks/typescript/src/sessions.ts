@@ -1,53 +1,29 @@
 import { AgentVaultError } from "./errors.js";
 import type { CallOptions, HttpClient } from "./http.js";
 import { segment } from "./http.js";
+import type { MintedToken, SessionInfo } from "./models.js";
+import { readMintedToken, readSessionInfo } from "./readers.js";
 import type { ContainerConfig } from "./proxy-env.js";
+import { at, hide, list, nothing } from "./read.js";
 
 export interface CreateSessionOptions extends CallOptions {
   /** Life in seconds, 300 to 604800. Default: the server's, 24 hours. */
   ttlSeconds?: number | undefined;
-  /** For the request log. */
+  /** For lists and the request log, at most 100 characters. */
   label?: string | undefined;
   /** Host under which the container finds the proxy. Default: the client's `proxyHost`, else the host of its address. */
   proxyHost?: string | undefined;
 }
 
-/** A short-lived token for one vault. */
-export interface Session {
-  /** Public id: what `revoke` takes and the request log shows. */
-  id: string;
-  /** Shown once. */
-  token: string;
-  expiresAt: string;
-  /** Public address of the server. */
-  address: string;
+/** A short-lived token for one vault. `id` is what `revoke` takes and the request log shows. */
+export interface Session extends MintedToken {
   /** `null` where the server's proxy is switched off. */
   containerConfig: ContainerConfig | null;
-}
-
-export interface SessionInfo {
-  id: string;
-  label: string | null;
-  vaultRole: string;
-  createdAt: string;
-  expiresAt: string | null;
-  lastUsedAt: string | null;
-  createdBy: { id: string; type: string; displayName: string } | null;
 }
 
 interface Ca {
   pem: string;
   port: number;
-}
-
-interface WireSession {
-  id: string;
-  label?: string | null;
-  vault_role: string;
-  created_at: string;
-  expires_at?: string | null;
-  last_used_at?: string | null;
-  created_by?: { id: string; type: string; display_name: string } | null;
 }
 
 /** Short-lived tokens of a vault. */
@@ -65,50 +41,35 @@ export class SessionsResource {
   async create(options: CreateSessionOptions = {}): Promise<Session> {
     // First: a failure here leaves no token behind.
     const ca = await this.#authority(options);
-    const minted = await this.#http.json<{ id: string; token: string; expires_at: string; av_addr?: string }>({
-      method: "POST",
-      path: "/v1/sessions",
-      body: { vault: this.#vault, ttl_seconds: options.ttlSeconds, label: options.label },
-      signal: options.signal,
-    });
-    return {
-      id: minted.id,
-      token: minted.token,
-      expiresAt: minted.expires_at,
-      address: minted.av_addr ?? "",
-      containerConfig: ca ? this.#container(ca, minted.token, options.proxyHost ?? this.#http.proxyHost) : null,
-    };
+    const host = options.proxyHost ?? this.#http.proxyHost;
+    const proxy = hostOf(host === undefined ? this.#http.baseUrl : `http://${host.includes(":") && !host.startsWith("[") ? `[${host}]` : host}`);
+    if (proxy === undefined) throw new AgentVaultError(`${JSON.stringify(host)} is not the name of a host`);
+    const minted = await this.#http.json(
+      {
+        method: "POST",
+        path: "/v1/sessions",
+        body: { vault: this.#vault, ttl_seconds: options.ttlSeconds, label: options.label },
+        signal: options.signal,
+      },
+      readMintedToken,
+    );
+    return hide({ ...minted, containerConfig: ca ? this.#container(ca, minted.token, proxy) : null }, "token");
   }
 
   /** Live tokens, newest first. */
   async list(options: CallOptions = {}): Promise<SessionInfo[]> {
-    const { sessions } = await this.#http.json<{ sessions: WireSession[] }>({
-      method: "GET",
-      path: "/v1/sessions",
-      query: { vault: this.#vault },
-      signal: options.signal,
-    });
-    return sessions.map((item) => ({
-      id: item.id,
-      label: item.label ?? null,
-      vaultRole: item.vault_role,
-      createdAt: item.created_at,
-      expiresAt: item.expires_at ?? null,
-      lastUsedAt: item.last_used_at ?? null,
-      createdBy: item.created_by
-        ? { id: item.created_by.id, type: item.created_by.type, displayName: item.created_by.display_name }
-        : null,
-    }));
+    return this.#http.json(
+      { method: "GET", path: "/v1/sessions", query: { vault: this.#vault }, signal: options.signal },
+      at("sessions", list(readSessionInfo)),
+    );
   }
 
   /** Ends a token by its public id, its open connections too. */
   async revoke(id: string, options: CallOptions = {}): Promise<void> {
-    await this.#http.json({
-      method: "DELETE",
-      path: `/v1/sessions/${segment(id, "a session")}`,
-      query: { vault: this.#vault },
-      signal: options.signal,
-    });
+    await this.#http.json(
+      { method: "DELETE", path: `/v1/sessions/${segment(id, "a session")}`, query: { vault: this.#vault }, signal: options.signal },
+      nothing,
+    );
   }
 
   /** Only a success is kept: after a failure the next call asks again. */
@@ -122,22 +83,20 @@ export class SessionsResource {
     return this.#ca;
   }
 
-  #container(ca: Ca, token: string, override: string | undefined): ContainerConfig {
-    const host = override === undefined ? hostOf(this.#http.baseUrl) : hostOf(`http://${override.includes(":") && !override.startsWith("[") ? `[${override}]` : override}`);
-    if (host === undefined) throw new AgentVaultError(`${JSON.stringify(override)} is not the name of a host`);
+  #container(ca: Ca, token: string, host: string): ContainerConfig {
     const proxy = `http://${encodeURIComponent(token)}:${encodeURIComponent(this.#vault)}@${host}:${ca.port}`;
     // Without brackets: so is an IPv6 address compared.
     const direct = ["localhost", "127.0.0.1", host.replace(/^\[|\]$/g, "")];
-    return {
-      env: { HTTPS_PROXY: proxy, HTTP_PROXY: proxy, NO_PROXY: direct.join(",") },
-      caCertificate: ca.pem,
-    };
+    const env = hide({ HTTPS_PROXY: proxy, HTTP_PROXY: proxy, NO_PROXY: direct.join(",") }, "HTTPS_PROXY", "HTTP_PROXY");
+    return { env, caCertificate: ca.pem };
   }
 }
 
+/** The host that is all of this URL beside scheme, port and path. */
 function hostOf(url: string): string | undefined {
   try {
-    return new URL(url).hostname || undefined;
+    const { hostname, username, password } = new URL(url);
+    return username || password ? undefined : hostname || undefined;
   } catch {
     return undefined;
   }

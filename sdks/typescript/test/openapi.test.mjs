@@ -1,11 +1,15 @@
-// Every method, held to docs/openapi.json: what it sends is described there, and what it reads is there to be read.
+// Every method, held to docs/openapi.json both ways: what it sends is described there and everything described is sent, what it
+// reads is there and everything there is read. The rest is in left_out.json.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { AgentVault } from "@infisical/agent-vault-sdk";
 
-const read = (path) => JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8"));
+const parse = JSON.parse;
+const read = (path) => parse(readFileSync(new URL(path, import.meta.url), "utf8"));
 const document = read("../../../docs/openapi.json");
 const leftOut = read("../../left_out.json");
 
@@ -13,11 +17,11 @@ function resolve(schema) {
   return schema?.$ref ? resolve(document.components.schemas[schema.$ref.split("/").at(-1)]) : schema;
 }
 
-/** The schema without its alternative `null`, and of several alternatives the first. */
-function main(schema) {
+/** The schema without its alternative `null`, and of several alternatives the first, or the last for a dry run. */
+function main(schema, dry = false) {
   const found = resolve(schema);
-  const [first] = (found?.oneOf ?? found?.anyOf ?? []).filter((one) => one.type !== "null");
-  return first ? main(first) : found;
+  const choices = (found?.oneOf ?? found?.anyOf ?? []).filter((one) => one.type !== "null");
+  return choices.length > 0 ? main(choices.at(dry ? -1 : 0)) : found;
 }
 
 /** Every property, those of `allOf` too. */
@@ -28,18 +32,60 @@ function properties(schema) {
   return own;
 }
 
-/** A value of the schema in which everything is set, so that a name which is not in it reads as `undefined`. */
-function example(schema) {
-  const found = main(schema);
+/** A value of the schema in which everything is set. */
+function example(schema, dry) {
+  const found = main(schema, dry);
   if (found.enum) return found.enum[0];
   const type = [found.type].flat().find((one) => one !== "null");
   if (type === "array") return [example(found.items)];
   if (type === "integer" || type === "number") return 1;
   if (type === "boolean") return true;
   if (type === "string") return "text";
-  const object = Object.fromEntries(Object.entries(properties(schema)).map(([name, value]) => [name, example(value)]));
+  const object = Object.fromEntries(Object.entries(properties(found)).map(([name, value]) => [name, example(value)]));
   if (Object.keys(object).length === 0 && found.additionalProperties) return { key: example(found.additionalProperties) };
   return object;
+}
+
+/** Where `value` has something. */
+function paths(value, path) {
+  if (Array.isArray(value)) return value.flatMap((one) => paths(one, `${path}[]`));
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([name, one]) => [`${path}${name}`, ...paths(one, `${path}${name}.`)]);
+}
+
+/** Where a value of the schema may have something. */
+function places(schema, path) {
+  const found = main(schema);
+  if (found.items) return places(found.items, `${path}[]`);
+  if (found.additionalProperties && Object.keys(properties(found)).length === 0) return places(found.additionalProperties, `${path}{}`);
+  return Object.entries(properties(found)).flatMap(([name, one]) => [`${path}.${name}`, ...places(one, `${path}.${name}`)]);
+}
+
+/** Everything in `value` is described by `schema`, and everything required is there. Notes what is there in `sent`. */
+function fits(value, schema, where) {
+  const found = main(schema);
+  if (Array.isArray(value)) {
+    for (const item of value) fits(item, found.items, `${where}[]`);
+  } else if (typeof value === "object" && value !== null) {
+    const known = properties(schema);
+    if (Object.keys(known).length === 0) {
+      for (const item of Object.values(value)) if (found.additionalProperties) fits(item, found.additionalProperties, `${where}{}`);
+      return;
+    }
+    for (const [name, inner] of Object.entries(value)) {
+      assert.ok(known[name], `${where}.${name} is not described`);
+      sent.add(`${where}.${name}`);
+      fits(inner, known[name], `${where}.${name}`);
+    }
+    for (const name of found.required ?? []) assert.ok(name in value, `${where}.${name} is required`);
+  } else if (value !== null) {
+    const types = [found.type].flat();
+    const type = Number.isInteger(value) ? "integer" : typeof value;
+    assert.ok(types.includes(type), `${where}: ${type}, not ${types}`);
+  } else {
+    const nullable = [resolve(schema).type].flat().includes("null") || resolve(schema).oneOf?.some((one) => one.type === "null");
+    assert.ok(nullable, `${where}: null is not described`);
+  }
 }
 
 function operation(method, path) {
@@ -51,62 +97,90 @@ function operation(method, path) {
   return found[1][method];
 }
 
-/** Everything in `value` is described by `schema`, and everything required is there. */
-function fits(value, schema, where) {
-  const found = main(schema);
-  if (Array.isArray(value)) {
-    for (const item of value) fits(item, found.items, `${where}[]`);
-  } else if (typeof value === "object" && value !== null) {
-    const known = properties(schema);
-    if (Object.keys(known).length === 0) return;
-    for (const [name, inner] of Object.entries(value)) {
-      assert.ok(known[name], `${where}.${name} is not described`);
-      fits(inner, known[name], `${where}.${name}`);
-    }
-    for (const name of found.required ?? []) assert.ok(name in value, `${where}.${name} is required`);
-  } else {
-    const types = [found.type].flat();
-    const type = Number.isInteger(value) ? "integer" : typeof value;
-    assert.ok(types.includes(type), `${where}: ${type}, not ${types}`);
-  }
-}
-
 const used = new Set();
+const sent = new Set();
+const seen = new Set();
+const answered = new Set();
+/** The call that is going on. */
+let current;
+
+/** The same value; what is read of it is in `seen`. */
+function watched(value, path) {
+  if (typeof value !== "object" || value === null) return value;
+  return new Proxy(value, {
+    get(target, name, receiver) {
+      if (typeof name !== "string" || !Object.hasOwn(target, name) || name === "length") return Reflect.get(target, name, receiver);
+      if (Array.isArray(target)) return watched(target[name], `${path}[]`);
+      seen.add(`${path}${name}`);
+      return watched(target[name], `${path}${name}.`);
+    },
+  });
+}
+// So an array's part of a path is as in `paths`.
+const tidy = (path) => path.replaceAll(".[]", "[]").replaceAll("[]", "[].").replaceAll("[]..", "[].").replace(/\.$/, "");
 
 async function answer(url, init) {
   const { pathname, searchParams } = new URL(url);
   const described = operation(init.method.toLowerCase(), pathname);
   const what = described.operationId;
+  current = what;
   used.add(what);
-  const parameters = (described.parameters ?? []).filter((one) => one.in === "query");
-  for (const name of searchParams.keys()) {
-    assert.ok(parameters.some((one) => one.name === name), `${what}: ?${name} is not described`);
+  const query = (described.parameters ?? []).filter((one) => one.in === "query");
+  for (const [name, value] of searchParams) {
+    const parameter = query.find((one) => one.name === name);
+    assert.ok(parameter, `${what}: ?${name} is not described`);
+    if ([parameter.schema.type].flat().includes("integer")) assert.match(value, /^\d+$/, `${what}: ?${name}`);
+    sent.add(`${what}?${name}`);
   }
-  for (const { name, required } of parameters) assert.ok(!required || searchParams.has(name), `${what}: ?${name} is required`);
-  if (init.body !== undefined) fits(JSON.parse(init.body), described.requestBody.content["application/json"].schema, what);
+  for (const { name, required } of query) assert.ok(!required || searchParams.has(name), `${what}: ?${name} is required`);
+  for (const { name } of (described.parameters ?? []).filter((one) => one.in === "header")) {
+    if (init.headers[name.toLowerCase()] !== undefined) sent.add(`${what}:${name}`);
+  }
+  if (init.body !== undefined) fits(parse(init.body), described.requestBody.content["application/json"].schema, what);
   else assert.ok(!described.requestBody?.required, `${what}: a body is required`);
   const [status, good] = Object.entries(described.responses).find(([code]) => code.startsWith("2"));
+  const headers = { etag: '"7"' };
+  const row = example({ $ref: "#/components/schemas/LogItem" });
+  if (what === "logs_stream") {
+    for (const path of paths(row, "")) answered.add(`${what} -> ${path}`);
+    return new Response(`retry: 1\n\nid: 9\nevent: log\ndata: ${JSON.stringify({ ...row, id: 9 })}\n\n`, { headers });
+  }
+  if (what === "logs_export") {
+    for (const path of paths(row, "")) answered.add(`${what} -> ${path}`);
+    return new Response(`${JSON.stringify(row)}\n`, { headers });
+  }
+  if (what === "audit_export") return new Response('{"head":1}\n{"seq":1}\n', { headers });
   const schema = good.content?.["application/json"]?.schema;
-  return new Response(schema ? JSON.stringify(example(schema)) : "PEM", { status: Number(status) });
+  const value = schema && example(schema, searchParams.has("dry_run"));
+  for (const path of paths(value, "")) answered.add(`${what} -> ${path}`);
+  return new Response(schema ? JSON.stringify(value) : "PEM", { status: Number(status), headers });
 }
 
 function nothingMissing(value, where) {
-  assert.notEqual(value, undefined, `${where} reads what is not described`);
-  if (typeof value === "object" && value !== null) {
-    for (const [name, inner] of Object.entries(value)) nothingMissing(inner, `${where}.${name}`);
-  }
+  assert.notEqual(value, undefined, where);
+  assert.ok(!Number.isNaN(value), where);
+  if (typeof value === "object" && value !== null) for (const [name, inner] of Object.entries(value)) nothingMissing(inner, `${where}.${name}`);
 }
+
+/** All that a generator gives; of an endless one, one. */
+async function all(generator, most = 10) {
+  const found = [];
+  for await (const one of generator) {
+    found.push(one);
+    if (found.length === most) break;
+  }
+  return found;
+}
+
+test("models.ts and readers.ts are what docs/openapi.json makes them", () => {
+  execFileSync("python3", [fileURLToPath(new URL("../../models.py", import.meta.url)), "--check"], { stdio: "pipe" });
+});
 
 test("the package and the description of the API agree", async () => {
   const av = new AgentVault({ token: "t", address: "http://vault.test", fetch: answer });
   const vault = av.vault("v");
   const service = {
-    name: "n",
-    host: "h",
-    port: 1,
-    path: "/p",
-    enabled: true,
-    require_tls: true,
+    ...{ name: "n", host: "h", port: 1, path: "/p", enabled: true, require_tls: true, scrub: { enabled: true, undecodable: "pass" } },
     select: { agents: ["a"], placeholder: "p" },
     auth: { type: "api-key", key: "K", header: "h", prefix: "p" },
     substitutions: [{ key: "K", placeholder: "p", in: ["header"], headers: ["h"] }],
@@ -117,45 +191,139 @@ test("the package and the description of the API agree", async () => {
     { type: "custom", headers: { h: "{{ K }}" } },
     { type: "passthrough" },
   ];
-  const filter = {
-    ...{ limit: 1, before: 1, after: 1, statusBucket: "2xx", status: 200, service: "s", ingress: "i", session: "s" },
+  const services = [service, ...auths.map((auth) => ({ host: "h", auth }))];
+  const { scrub: _, ...proposable } = service;
+  const proposed = [{ action: "set", ...proposable }, ...auths.map((auth) => ({ action: "set", host: "h", auth }))];
+  const conditions = {
+    ...{ after: 1, statusBucket: "2xx", status: 200, service: "s", ingress: "i", session: "s" },
     ...{ agent: "a", label: "l", host: "h", decision: "d", since: "t", until: "t" },
   };
-  const results = {
-    listVaults: await av.listVaults(),
-    createVault: await av.createVault({ name: "v" }),
-    deleteVault: await av.deleteVault("v"),
-    agents: await av.agents.list(),
-    agent: await av.agents.get("a"),
-    createAgent: await av.agents.create({ name: "a", role: "member", vaults: [{ vault: "v", role: "proxy" }], ttlSeconds: 300 }),
-    rotate: await av.agents.rotate("a", { ttlSeconds: 300 }),
-    discover: await vault.discover(),
-    sessions: await vault.sessions.list(),
-    session: await vault.sessions.create({ ttlSeconds: 300, label: "l" }),
-    credentials: await vault.credentials.list({ reveal: true, key: "K" }),
-    setCredentials: await vault.credentials.set({ K: "v" }, { expiresAt: "t" }),
-    deleteCredentials: await vault.credentials.delete(["K"]),
-    services: await vault.services.list(),
-    service: await vault.services.get("s"),
-    setServices: await vault.services.set([service, ...auths.map((auth) => ({ host: "h", auth }))]),
-    replaceServices: await vault.services.replaceAll([service]),
-    setEnabled: await vault.services.setEnabled("s", false),
-    removeService: await vault.services.remove("s"),
-    clearServices: await vault.services.clear(),
-    usage: await vault.services.credentialUsage("K"),
-    vaultAgents: await vault.agents.list(),
-    logs: await vault.logs.list(filter),
+  const audit = {
+    ...{ limit: 1, before: 1, after: 1, actor: "a", actorType: "user", action: "a", target: "t", outcome: "done", source: "s" },
+    ...{ since: "t", until: "t" },
   };
-  nothingMissing(results, "results");
-  await av.agents.revoke("a");
-  await av.agents.delete("a");
-  await vault.agents.add("a", "proxy");
-  await vault.agents.setRole("a", "member");
-  await vault.agents.remove("a");
-  await vault.sessions.revoke("id");
+  const rateLimit = { profile: "default", overrides: { auth: { burst: 1, concurrency: 1, max: 1, rate: 1, window: "5m" } } };
+  const slot = { action: "set", key: "K", description: "d", obtain: "https://o", obtainInstructions: "o", value: "v", type: "static" };
+  const rests = { ifRevision: 7, expected: { n: "1", m: null } };
+  JSON.parse = (text) => watched(parse(text), `${current} -> `);
+  try {
+    const results = {
+      listVaults: await av.listVaults(),
+      listAllVaults: await av.listAllVaults(),
+      createVault: await av.createVault({ name: "v", credentialStore: { kind: "builtin", config: {}, pollIntervalSeconds: 1 } }),
+      deleteVault: await av.deleteVault("v"),
+      renameVault: await av.renameVault("v", "w"),
+      joinVault: await av.joinVault("v"),
+      context: await av.vaultContext("v"),
+      stores: await av.credentialStores(),
+      catalog: await av.catalog(),
+      me: await av.me(),
+      status: await av.status(),
+      health: await av.health(),
+      ready: await av.ready(),
+      skill: await av.skill(),
+      agents: await av.agents.list(),
+      agent: await av.agents.get("a"),
+      createAgent: await av.agents.create({ name: "a", role: "member", vaults: [{ vault: "v", role: "proxy" }], ttlSeconds: 300, label: "l" }),
+      rotate: await av.agents.rotate("a", { ttlSeconds: 300 }),
+      renameAgent: await av.agents.rename("a", "b"),
+      agentRole: await av.agents.setRole("a", "member"),
+      users: await av.users.list(),
+      user: await av.users.get("a@b"),
+      userRole: await av.users.setRole("a@b", "owner"),
+      deleteUser: await av.users.delete("a@b"),
+      invites: await av.invites.list({ status: "pending" }),
+      invite: await av.invites.create({ email: "a@b", role: "member", vaults: [{ vault: "v", role: "proxy" }] }),
+      again: await av.invites.again("i"),
+      audit: await av.audit.list(audit),
+      auditLines: await all(av.audit.export({ after: 1, limit: 2 })),
+      verdict: await av.audit.verify(),
+      settings: await av.settings.get(),
+      setSettings: await av.settings.set({
+        ...{ inviteOnly: true, allowedEmailDomains: ["b"], rateLimit },
+        logsRetention: { maxAgeHours: 1, maxRowsPerVault: 1 },
+      }),
+      preview: await av.settings.previewRateLimit(rateLimit),
+      testMail: await av.settings.testMail({ to: "a@b" }),
+      keys: await av.keys.state(),
+      rotateKeys: await av.keys.rotate(),
+      discover: await vault.discover(),
+      vaultSettings: await vault.settings.get(),
+      setVaultSettings: await vault.settings.set({ unmatchedHostPolicy: "deny" }),
+      sessions: await vault.sessions.list(),
+      session: await vault.sessions.create({ ttlSeconds: 300, label: "l" }),
+      credentials: await vault.credentials.list({ reveal: true, key: "K" }),
+      described: await vault.credentials.describe(),
+      setCredentials: await vault.credentials.set({ K: "v" }, { expiresAt: "t" }),
+      deleteCredentials: await vault.credentials.delete(["K"]),
+      versions: await vault.credentials.versions("K"),
+      rollBack: await vault.credentials.rollBack("K", 1),
+      expire: await vault.credentials.expire("K", "t"),
+      expireNever: await vault.credentials.expire("K", null),
+      deleteVersion: await vault.credentials.deleteVersion("K", 1),
+      services: await vault.services.list(),
+      service: await vault.services.get("s"),
+      setServices: await vault.services.set(services, rests),
+      replaceServices: await vault.services.replaceAll(services, rests),
+      setEnabled: await vault.services.setEnabled("s", false, { ifVersion: "7" }),
+      removeService: await vault.services.remove("s", { ifVersion: "7" }),
+      clearServices: await vault.services.clear({ ifRevision: 7 }),
+      planSet: await vault.services.dryRun.set(services, rests),
+      planReplace: await vault.services.dryRun.replaceAll(services, rests),
+      planEnabled: await vault.services.dryRun.setEnabled("s", false, { ifVersion: "7" }),
+      planRemove: await vault.services.dryRun.remove("s", { ifVersion: "7" }),
+      planClear: await vault.services.dryRun.clear({ ifRevision: 7 }),
+      usage: await vault.services.credentialUsage("K"),
+      testService: await vault.services.test({ url: "https://h/", agent: "a", headers: { h: "v" } }),
+      vaultAgents: await vault.agents.list(),
+      vaultAgentRole: await vault.agents.setRole("a", "member"),
+      vaultUsers: await vault.users.list(),
+      addVaultUser: await vault.users.add("a@b", "proxy"),
+      proposals: await vault.proposals.list({ status: "pending" }),
+      proposal: await vault.proposals.get(1),
+      raised: await vault.proposals.create({ services: proposed, credentials: [slot], message: "m", userMessage: "u" }),
+      waited: await vault.proposals.wait(1),
+      reviews: await vault.proposals.reviews({ status: "pending" }),
+      review: await vault.proposals.review(1),
+      approved: await vault.proposals.approve(1, { credentials: { K: "v" }, revision: 7 }),
+      rejected: await vault.proposals.reject(1, { reason: "r" }),
+      logs: await vault.logs.list({ limit: 1, before: 1, ...conditions }),
+      exported: await all(vault.logs.export(conditions)),
+      followed: await all(vault.logs.follow({ ...conditions, after: 1 }), 1),
+      hosts: await vault.logs.hosts({ limit: 1 }),
+    };
+    nothingMissing(results, "results");
+    JSON.stringify(results);
+    await av.leaveVault("v");
+    await av.agents.revoke("a");
+    await av.agents.delete("a");
+    await av.users.removeSecondFactor("a@b");
+    await av.invites.revoke("i");
+    await vault.agents.add("a", "proxy");
+    await vault.agents.remove("a");
+    await vault.users.setRole("a@b", "member");
+    await vault.users.remove("a@b");
+    await vault.sessions.revoke("id");
+  } finally {
+    JSON.parse = parse;
+  }
 
-  const all = Object.values(document.paths).flatMap((methods) => Object.values(methods).map((one) => one.operationId));
+  const operations = Object.values(document.paths).flatMap((methods) => Object.values(methods));
   const without = Object.values(leftOut).flat();
-  if (process.env.SHOW) console.log(all.filter((name) => !used.has(name)).join(" "));
-  assert.deepEqual([...used, ...without].sort(), all.sort(), "each operation is either used or left out on purpose");
+  const of = (names, kind) => [...names].filter((name) => kind === (name.includes(" -> ") ? "answer" : /[.?:]/.test(name) ? "field" : "operation"));
+  const every = operations.map((one) => one.operationId);
+  assert.deepEqual([...used, ...of(without, "operation")].sort(), every.sort(), "each operation is either used or left out on purpose");
+
+  const described = operations
+    .filter((one) => used.has(one.operationId))
+    .flatMap((one) => [
+      ...(one.parameters ?? []).filter((parameter) => parameter.in !== "path").map((parameter) => `${one.operationId}${parameter.in === "query" ? "?" : ":"}${parameter.name}`),
+      ...(one.requestBody ? places(one.requestBody.content["application/json"].schema, one.operationId) : []),
+    ]);
+  assert.deepEqual([...sent, ...of(without, "field")].sort(), [...new Set(described)].sort(), "each field is either sent or left out on purpose");
+
+  const reads = new Set([...seen].map(tidy));
+  const there = new Set([...answered].map(tidy));
+  const unread = [...there].filter((path) => !reads.has(path));
+  assert.deepEqual(unread.sort(), of(without, "answer").sort(), "each field of an answer is either read or left out on purpose");
 });

@@ -31,6 +31,7 @@ async function until(what, ready) {
 
 /** Registers the owner too. */
 export async function start() {
+  const binary = process.env.AGENT_VAULT_BIN ?? join(TARGET, "agent-vault");
   const folder = mkdtempSync(join(tmpdir(), "agent-vault-sdk-"));
   const children = [];
   const stop = async () => {
@@ -60,7 +61,7 @@ export async function start() {
 
     for (let attempt = 0; ; attempt++) {
       const [port, proxyPort] = [await freePort(), await freePort()];
-      const server = run(process.env.AGENT_VAULT_BIN ?? join(TARGET, "agent-vault"), ["server", "--port", port, "--mitm-port", proxyPort], {
+      const server = run(binary, ["server", "--port", port, "--mitm-port", proxyPort], {
         AGENT_VAULT_HOME: join(folder, "home"),
         AGENT_VAULT_DEV_MODE: "true",
         AGENT_VAULT_NETWORK_ALLOWLIST: "127.0.0.0/8,::1",
@@ -90,7 +91,7 @@ export async function start() {
           .split("\n")
           .filter(Boolean)
           .map((line) => JSON.parse(line));
-      return { url, proxyPort, token, upstream, folder, received, stop };
+      return { binary, url, proxyPort, token, upstream, folder, received, stop };
     }
   } catch (error) {
     await stop();

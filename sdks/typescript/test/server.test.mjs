@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 
-import { AgentVault, ApiError, VaultClient, buildProxyEnv } from "@infisical/agent-vault-sdk";
+import { AgentVault, ApiError, ConflictError, ForbiddenError, StreamEndedError, VaultClient, VersionConflictError, buildProxyEnv, diffService } from "@infisical/agent-vault-sdk";
 import { start } from "./server.mjs";
 
 const run = promisify(execFile);
@@ -41,17 +41,16 @@ test("a vault from its making to a request through the proxy, its log and the to
   const vault = new AgentVault({ address: server.url, token: agent.token }).vault("journey");
 
   const secret = "live-key-0123456789abcdef";
-  assert.deepEqual(await vault.credentials.set({ DEMO_API_KEY: secret, OTHER: "other-0123456789" }), { set: ["DEMO_API_KEY", "OTHER"] });
+  assert.deepEqual(await vault.credentials.set({ DEMO_API_KEY: secret, OTHER: "other-0123456789" }), { set: ["DEMO_API_KEY", "OTHER"], warnings: [] });
   assert.deepEqual(await vault.credentials.list(), { keys: ["DEMO_API_KEY", "OTHER"] });
-  assert.deepEqual(await vault.credentials.list({ reveal: true, key: "DEMO_API_KEY" }), {
-    keys: ["DEMO_API_KEY"],
-    credentials: [{ key: "DEMO_API_KEY", value: secret }],
-  });
+  const revealed = await vault.credentials.list({ reveal: true, key: "DEMO_API_KEY" });
+  assert.deepEqual(revealed.keys, ["DEMO_API_KEY"]);
+  assert.deepEqual(revealed.credentials.map(({ key, value }) => [key, value]), [["DEMO_API_KEY", secret]]);
   assert.deepEqual(await vault.credentials.delete(["OTHER"]), { deleted: ["OTHER"] });
 
   const service = { name: "demo", host: server.upstream, auth: { type: "bearer", token: "DEMO_API_KEY" } };
-  assert.deepEqual(await vault.services.set([service]), { vault: "journey", upserted: ["demo"], servicesCount: 1 });
-  assert.deepEqual((await vault.services.get("demo")).auth, service.auth);
+  assert.deepEqual(await vault.services.set([service]), { vault: "journey", upserted: ["demo"], servicesCount: 1, revision: 1 });
+  assert.deepEqual((await vault.services.get("demo")).service.auth, service.auth);
   assert.deepEqual((await vault.services.credentialUsage("DEMO_API_KEY")).services.map(({ name }) => name), ["demo"]);
 
   const session = await vault.sessions.create({ ttlSeconds: 600, label: "job 7" });
@@ -101,7 +100,9 @@ test("services are listed as they were given", async () => {
       substitutions: [{ key: "B", placeholder: "__b__", in: ["path", "query"] }],
     },
   ];
-  assert.deepEqual(await vault.services.replaceAll(services), { vault: "verbatim", servicesCount: 3 });
+  const { revision, ...replaced } = await vault.services.replaceAll(services);
+  assert.deepEqual(replaced, { vault: "verbatim", servicesCount: 3 });
+  assert.equal(revision, (await vault.services.list()).revision);
   const { services: listed } = await vault.services.list();
   for (const given of services) {
     const found = listed.find(({ name }) => name === given.name);
@@ -113,8 +114,179 @@ test("services are listed as they were given", async () => {
   assert.equal((await vault.services.remove("*.example.org")).removed, "open");
   assert.equal((await vault.services.removeByName("off")).servicesCount, 1);
   await assert.rejects(vault.services.removeByName("off"), (error) => error instanceof ApiError && error.status === 404);
-  assert.deepEqual(await vault.services.clear(), { vault: "verbatim", cleared: true });
+  assert.equal((await vault.services.clear()).cleared, true);
   assert.deepEqual(await av.deleteVault("verbatim"), { name: "verbatim", deleted: true });
+});
+
+test("who writes on old ground is told so, and dry runs show what would change", async () => {
+  await av.createVault({ name: "ground" });
+  const { services, credentials } = av.vault("ground");
+  await credentials.set({ A: "first-0123456789", B: "second-0123456789" });
+  const one = { name: "one", host: "api.example.com", auth: { type: "bearer", token: "A" } };
+  const other = { name: "other", host: "api.example.org", auth: { type: "bearer", token: "B" } };
+  const first = await services.set([one], { expected: { one: null } });
+  await assert.rejects(services.set([one], { expected: { one: null } }), VersionConflictError);
+
+  const { version } = await services.get("one");
+  assert.equal((await services.list()).versions.one, version);
+  const plan = await services.dryRun.set([{ ...one, auth: { type: "bearer", token: "B" } }, other]);
+  assert.deepEqual(plan.changes.map(({ name, change }) => [name, change]), [["one", "changed"], ["other", "added"]]);
+  assert.deepEqual(diffService(plan.changes[0].before, plan.changes[0].after).map(({ field }) => field), ["auth"]);
+  assert.equal(plan.revision, first.revision);
+  assert.equal((await services.list()).services.length, 1);
+
+  // A write of another service makes the list another, and this service not.
+  await services.set([other], { ifRevision: plan.revision });
+  await assert.rejects(services.replaceAll([], { ifRevision: plan.revision }), (error) => error instanceof VersionConflictError && error.status === 412);
+  assert.deepEqual((await services.dryRun.clear()).changes.map(({ change }) => change), ["removed", "removed"]);
+  const off = await services.setEnabled("one", false, { ifVersion: version });
+  assert.equal(off.enabled, false);
+  await assert.rejects(services.remove("one", { ifVersion: version }), VersionConflictError);
+  assert.deepEqual((await services.dryRun.setEnabled("one", true)).changes.map(({ after }) => after.enabled ?? true), [true]);
+  assert.deepEqual((await services.dryRun.remove("one")).changes.map(({ name }) => name), ["one"]);
+  const removed = await services.remove("one", { ifVersion: (await services.get("one")).version });
+  assert.deepEqual([removed.removed, removed.removedHost, removed.servicesCount], ["one", "api.example.com", 1]);
+
+  const tested = await services.test({ url: "https://api.example.org/v1?q=1", headers: { accept: "text/plain" } });
+  assert.deepEqual([tested.decision, tested.service.name, tested.host, tested.path], ["inject", "other", "api.example.org", "/v1"]);
+  assert.ok(tested.sets.every(({ value }) => !value.includes("second")));
+  await assert.rejects(av.createVault({ name: "ground" }), ConflictError);
+});
+
+test("former values of a credential come back, and end", async () => {
+  await av.createVault({ name: "versions" });
+  const { credentials } = av.vault("versions");
+  await credentials.set({ K: "first-0123456789" });
+  await credentials.set({ K: "second-0123456789" }, { expiresAt: "2099-01-01T00:00:00Z" });
+  const { versions } = await credentials.versions("K");
+  assert.deepEqual(versions.map(({ current }) => current).sort(), [false, true]);
+  const former = versions.find(({ current }) => !current).version;
+  const { version } = await credentials.rollBack("K", former);
+  assert.equal((await credentials.list({ reveal: true, key: "K" })).credentials[0].value, "first-0123456789");
+  const [described] = await credentials.describe({ key: "K" });
+  assert.deepEqual([described.key, described.version, described.value], ["K", version, null]);
+  assert.match((await credentials.expire("K", "2099-01-01T00:00:00Z")).expiresAt, /^2099/);
+  assert.equal((await credentials.expire("K", null)).expiresAt, null);
+  assert.deepEqual(await credentials.deleteVersion("K", former), { deleted: former, key: "K" });
+});
+
+test("an agent proposes, a person decides, the agent hears of it", async () => {
+  await av.createVault({ name: "asked" });
+  const person = av.vault("asked");
+  const agent = await av.agents.create({ name: "asker", vaults: [{ vault: "asked", role: "proxy" }] });
+  const asker = new VaultClient({ address: server.url, token: agent.token, vault: "asked" });
+  const wanted = {
+    services: [{ action: "set", name: "wanted", host: "api.example.com", auth: { type: "bearer", token: "WANTED" } }],
+    credentials: [{ action: "set", key: "WANTED", description: "a key", obtain: "https://example.com", obtainInstructions: "ask" }],
+    message: "for a job",
+    userMessage: "Please.",
+  };
+  const raised = await asker.proposals.create(wanted);
+  assert.equal(raised.status, "pending");
+  assert.ok(raised.approvalUrl.startsWith(server.url));
+  assert.deepEqual((await asker.proposals.list({ status: "pending" })).map(({ id }) => id), [raised.id]);
+  assert.deepEqual((await person.proposals.reviews({ status: "pending" })).map(({ id }) => id), [raised.id]);
+
+  const review = await person.proposals.review(raised.id);
+  assert.equal(review.userMessage, "Please.");
+  assert.equal(review.credentials[0].obtainInstructions, "ask");
+  assert.deepEqual(review.preview.flows.map(({ key, host, service }) => [key, host, service]), [["WANTED", "api.example.com", "wanted"]]);
+  await assert.rejects(asker.proposals.approve(raised.id), ForbiddenError);
+
+  const waiting = asker.proposals.wait(raised.id, { interval: 20, timeout: 60_000 });
+  await person.services.set([{ name: "meanwhile", host: "api.example.org", auth: { type: "passthrough" } }]);
+  const answer = { credentials: { WANTED: "wanted-0123456789" }, revision: review.preview.revision };
+  await assert.rejects(person.proposals.approve(raised.id, answer), VersionConflictError);
+  const { revision } = (await person.proposals.review(raised.id)).preview;
+  assert.equal((await person.proposals.approve(raised.id, { ...answer, revision })).status, "applied");
+  assert.equal((await waiting).status, "applied");
+  assert.deepEqual((await asker.discover()).availableCredentials, ["WANTED"]);
+  await assert.rejects(person.proposals.reject(raised.id), ConflictError);
+
+  const second = await asker.proposals.create({ credentials: [{ action: "set", key: "MORE" }] });
+  await person.proposals.reject(second.id, { reason: "enough" });
+  const rejected = await asker.proposals.wait(second.id);
+  assert.deepEqual([rejected.status, rejected.reviewNote], ["rejected", "enough"]);
+});
+
+test("the log is exported and followed, until the right to read it ends", async () => {
+  await av.createVault({ name: "told" });
+  const reader = await av.agents.create({ name: "log-reader", vaults: [{ vault: "told", role: "admin" }] });
+  const vault = new AgentVault({ address: server.url, token: reader.token }).vault("told");
+  await vault.services.set([{ name: "open", host: server.upstream, auth: { type: "passthrough" } }]);
+  const session = await vault.sessions.create({ label: "told" });
+  assert.equal(await throughTheProxy(session.containerConfig, "/one"), "200 200");
+  const exported = [];
+  for await (const row of vault.logs.export({ label: "told" })) exported.push(row);
+  assert.deepEqual(exported.map(({ path, label }) => [path, label]), [["/one", "told"]]);
+  const { latestId } = await vault.logs.list({ limit: 1 });
+  assert.equal(latestId, exported[0].id);
+
+  // Begins behind the first row; the rest may be there before or after it is open.
+  const stop = new AbortController();
+  const follow = vault.logs.follow({ label: "told", after: latestId }, { signal: stop.signal });
+  const rows = [follow.next()];
+  assert.equal(await throughTheProxy(session.containerConfig, "/two"), "200 200");
+  assert.equal((await rows[0]).value.path, "/two");
+  assert.equal(await throughTheProxy(session.containerConfig, "/three"), "200 200");
+  assert.equal((await follow.next()).value.path, "/three");
+  const third = follow.next();
+  const hosts = await vault.logs.hosts({ limit: 10 });
+  assert.equal(hosts.total, hosts.hosts.length);
+
+  await av.vault("told").agents.remove("log-reader");
+  await assert.rejects(third, (error) => error instanceof StreamEndedError || error instanceof ApiError);
+  stop.abort();
+});
+
+test("the operator's side: people, invitations, settings, keys, audit, status", async () => {
+  assert.equal((await av.me()).email, "owner@example.com");
+  assert.equal((await av.status()).initialized, true);
+  assert.equal((await av.health()).status, "ok");
+  assert.equal((await av.ready()).status, "ready");
+  assert.match(await av.skill(), /agent-vault/);
+  assert.ok((await av.catalog()).some(({ id }) => id === "github"));
+  assert.ok((await av.credentialStores()).includes("builtin"));
+
+  const invite = await av.invites.create({ email: "guest@example.com", vaults: [{ vault: "default", role: "member" }] });
+  assert.deepEqual(invite.vaults, [{ vault: "default", role: "member" }]);
+  const again = await av.invites.again(invite.id);
+  await av.invites.revoke(again.id);
+  assert.deepEqual((await av.invites.list({ status: "pending" })).map(({ id }) => id), []);
+  assert.deepEqual((await av.users.list()).map(({ email, role }) => [email, role]), [["owner@example.com", "owner"]]);
+  assert.equal((await av.users.get("owner@example.com")).role, "owner");
+  await assert.rejects(av.users.setRole("owner@example.com", "member"), ConflictError);
+
+  await av.createVault({ name: "mine" });
+  assert.equal((await av.vaultContext("mine")).vaultRole, "admin");
+  assert.equal((await av.vault("mine").settings.set({ unmatchedHostPolicy: "deny" })).unmatchedHostPolicy, "deny");
+  assert.equal((await av.vault("mine").settings.get()).unmatchedHostPolicy, "deny");
+  assert.deepEqual((await av.vault("mine").users.list()).map(({ email }) => email), ["owner@example.com"]);
+  assert.equal((await av.renameVault("mine", "ours")).newName, "ours");
+  assert.ok((await av.listAllVaults()).some(({ name }) => name === "ours"));
+
+  const changed = await av.settings.set({ inviteOnly: true, logsRetention: { maxRowsPerVault: 5000 } });
+  assert.deepEqual([changed.inviteOnly, changed.logsRetention.maxRowsPerVault], [true, 5000]);
+  assert.equal((await av.settings.get()).inviteOnly, true);
+  await av.settings.set({ inviteOnly: false });
+  // The test's server has its limits from the environment, which counts first.
+  const { locked, profile } = await av.settings.previewRateLimit({ profile: "strict", overrides: {} });
+  assert.deepEqual([locked, profile], [true, "off"]);
+  const { keyId } = await av.keys.state();
+  assert.ok(keyId);
+
+  const page = await av.audit.list({ action: "vault.rename", limit: 1 });
+  assert.equal(page.records[0].actorName, "owner@example.com");
+  const records = [];
+  for await (const record of av.audit.all({ action: "vault", limit: 2 })) records.push(record.seq);
+  assert.ok(records.length > 2 && records.every((seq, index) => index === 0 || seq < records[index - 1]));
+  const lines = [];
+  for await (const line of av.audit.export()) lines.push(line);
+  writeFileSync(join(server.folder, "audit.jsonl"), `${lines.join("\n")}\n`);
+  const verdict = await av.audit.verify();
+  assert.equal(verdict.intact, true);
+  // What is written like this is what the command checks, offline.
+  await run(server.binary, ["audit", "verify", "--export", join(server.folder, "audit.jsonl")]);
 });
 
 test("agents come, change and go", async () => {
@@ -124,7 +296,8 @@ test("agents come, change and go", async () => {
   const { agents } = av.vault("crew");
   await agents.add("worker");
   assert.deepEqual((await agents.list()).map(({ name, role }) => [name, role]), [["worker", "proxy"]]);
-  await agents.setRole("worker", "member");
+  const change = await agents.setRole("worker", "member");
+  assert.deepEqual([change.oldRole, change.newRole], ["proxy", "member"]);
   assert.deepEqual((await av.agents.get("worker")).vaults, [{ vault: "crew", role: "member" }]);
   await agents.remove("worker");
   assert.deepEqual(await agents.list(), []);
@@ -134,6 +307,9 @@ test("agents come, change and go", async () => {
   const old = new AgentVault({ address: server.url, token: first.token });
   await assert.rejects(old.listVaults(), (error) => error.status === 401);
   await new AgentVault({ address: server.url, token: second.token }).listVaults();
+  assert.equal((await av.agents.rename("worker", "worked")).newName, "worked");
+  await av.agents.rename("worked", "worker");
+  assert.equal((await av.agents.setRole("worker", "member")).newRole, "member");
   await av.agents.revoke("worker");
   assert.ok((await av.agents.list()).find(({ name }) => name === "worker")?.revokedAt);
   await av.agents.delete("worker");

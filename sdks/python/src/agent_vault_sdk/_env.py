@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._models import ContainerConfig
+from ._values import ContainerConfig
 
 _BUNDLES = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "DENO_CERT")
 _MORE_PROXIES = ("https_proxy", "http_proxy", "WSS_PROXY", "WS_PROXY", "wss_proxy", "ws_proxy", "grpc_proxy")

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Iterator, Mapping, Sequence
 
 import httpx
 
-from . import _calls, _wire
+from . import _calls, _stream, _wire
+from . import _models as m
 from ._errors import AgentVaultError
-from ._models import (
-    Agent,
-    AgentToken,
+from ._service import CredentialSlot, ProposedService, Service
+from ._sync_http import Connection
+from ._values import (
+    AuditFilter,
     Credentials,
-    Discovery,
-    LogPage,
-    LogRow,
-    Removed,
-    Service,
-    ServiceRef,
+    CredentialStore,
+    LogConditions,
+    LogFilter,
+    LogRetentionChange,
+    ProposalStatus,
+    RateLimitChange,
     Session,
-    SessionInfo,
-    Stored,
-    Vault,
-    VaultAgent,
     VaultRole,
 )
-from ._sync_http import Connection
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class CredentialsResource:
@@ -41,13 +41,33 @@ class CredentialsResource:
         """Names; with ``reveal`` values too, which needs the role ``member``."""
         return self._http.run(_calls.list_credentials(self._vault, reveal, key), self._vault)
 
-    def set(self, values: Mapping[str, str], *, expires_at: str | None = None) -> Stored:
-        """Adds or replaces, all or none. ``expires_at`` is RFC 3339."""
+    def describe(self, *, key: str | None = None) -> Sequence[m.Credential]:
+        """What is known of each beside its value: version, expiry, kind. Needs the role ``member``."""
+        return self._http.run(_calls.describe_credentials(self._vault, key), self._vault)
+
+    def set(self, values: Mapping[str, str], *, expires_at: str | None = None) -> m.StoredKeys:
+        """Adds or replaces, all or none. From ``expires_at`` on, RFC 3339, they count as absent."""
         return self._http.run(_calls.set_credentials(self._vault, values, expires_at), self._vault)
 
     def delete(self, keys: Sequence[str]) -> Sequence[str]:
         """All or none."""
         return self._http.run(_calls.delete_credentials(self._vault, keys), self._vault)
+
+    def versions(self, key: str) -> m.CredentialVersions:
+        """The versions that are kept, without their values."""
+        return self._http.run(_calls.credential_versions(self._vault, key), self._vault)
+
+    def roll_back(self, key: str, version: int) -> m.CredentialInForce:
+        """Puts a former value in force, as a new version."""
+        return self._http.run(_calls.roll_back_credential(self._vault, key, version), self._vault)
+
+    def expire(self, key: str, expires_at: str | None) -> m.CredentialExpiry:
+        """Says from when on it counts as absent, RFC 3339; ``None``: never."""
+        return self._http.run(_calls.expire_credential(self._vault, key, expires_at), self._vault)
+
+    def delete_version(self, key: str, version: int) -> m.DeletedVersion:
+        """Erases a former value."""
+        return self._http.run(_calls.delete_credential_version(self._vault, key, version), self._vault)
 
 
 class SessionsResource:
@@ -63,19 +83,21 @@ class SessionsResource:
     ) -> Session:
         """Mints a token and says how a container uses it.
 
-        ``proxy_host`` is where the container finds the proxy; by default the client's, else the host of its address.
+        ``ttl_seconds`` is 300 to 604800, a day when absent. ``label`` shows in lists and the request log. ``proxy_host`` is
+        where the container finds the proxy; by default the client's, else the host of its address.
         """
         # First: a failure here leaves no token behind. Only a success is kept.
         if self._ca is None:
             self._ca = _wire.authority(self._http.send(_wire.CA, self._vault))
+        settings = self._http.settings
+        host = _wire.host_of(settings.address, proxy_host if proxy_host is not None else settings.proxy_host)
         minted = self._http.run(_calls.mint_session(self._vault, ttl_seconds, label), self._vault)
-        host = proxy_host if proxy_host is not None else self._http.settings.proxy_host
         config = None
         if self._ca is not None:
-            config = _wire.container(self._ca, self._http.settings.address, host, self._vault, minted["token"])
-        return Session(minted["id"], minted["token"], minted["expires_at"], minted["av_addr"], config)
+            config = _wire.container(self._ca, host, self._vault, minted.token)
+        return Session(minted.id, minted.token, minted.expires_at, minted.address, config)
 
-    def list(self) -> Sequence[SessionInfo]:
+    def list(self) -> Sequence[m.SessionInfo]:
         """Live tokens, newest first."""
         return self._http.run(_calls.list_sessions(self._vault), self._vault)
 
@@ -84,42 +106,182 @@ class SessionsResource:
         self._http.run(_calls.revoke_session(self._vault, id), self._vault)
 
 
-class ServicesResource:
-    """Services of a vault."""
+class DryRunResource:
+    """The writes to services, of which only the outcome is told. ``changes`` has each service before and after.
+
+    Nothing is written.
+    """
 
     def __init__(self, http: Connection, vault: str) -> None:
         self._http = http
         self._vault = vault
 
-    def list(self) -> Sequence[Service]:
+    def set(
+        self,
+        services: Sequence[Service],
+        *,
+        if_revision: int | None = None,
+        expected: Mapping[str, str | None] | None = None,
+    ) -> m.ServicePlan:
+        call = _calls.set_services(self._vault, services, if_revision, expected)
+        return self._http.run(_calls.planned(call), self._vault)
+
+    def replace_all(
+        self,
+        services: Sequence[Service],
+        *,
+        if_revision: int | None = None,
+        expected: Mapping[str, str | None] | None = None,
+    ) -> m.ServicePlan:
+        call = _calls.replace_services(self._vault, services, if_revision, expected)
+        return self._http.run(_calls.planned(call), self._vault)
+
+    def set_enabled(self, reference: str, enabled: bool, *, if_version: str | None = None) -> m.ServicePlan:
+        call = _calls.enable_service(self._vault, reference, enabled, if_version)
+        return self._http.run(_calls.planned(call), self._vault)
+
+    def remove(self, reference: str, *, if_version: str | None = None) -> m.ServicePlan:
+        return self._http.run(_calls.planned(_calls.remove_service(self._vault, reference, if_version)), self._vault)
+
+    def clear(self, *, if_revision: int | None = None) -> m.ServicePlan:
+        return self._http.run(_calls.planned(_calls.clear_services(self._vault, if_revision)), self._vault)
+
+
+class ServicesResource:
+    """Services of a vault.
+
+    A write may say what it rests on: ``if_revision`` of the list, ``if_version`` of one service, or ``expected``, by name
+    the version of each (``None``: there is none of that name). If that has changed since, it raises
+    ``VersionConflictError`` and writes nothing.
+    """
+
+    def __init__(self, http: Connection, vault: str) -> None:
+        self._http = http
+        self._vault = vault
+        #: What the writes would do.
+        self.dry_run = DryRunResource(http, vault)
+
+    def list(self) -> m.ServiceList:
+        """In stored order, with the list's ``revision`` and the version of each by its name."""
         return self._http.run(_calls.list_services(self._vault), self._vault)
 
-    def get(self, reference: str) -> Service:
-        """One service, by name or host."""
+    def get(self, reference: str) -> m.VersionedService:
+        """One service, by name or host, with its version."""
         return self._http.run(_calls.get_service(self._vault, reference), self._vault)
 
-    def set(self, services: Sequence[Service]) -> Sequence[str]:
-        """Adds services, or replaces those of the same names; their names."""
-        return self._http.run(_calls.set_services(self._vault, services), self._vault)
+    def set(
+        self,
+        services: Sequence[Service],
+        *,
+        if_revision: int | None = None,
+        expected: Mapping[str, str | None] | None = None,
+    ) -> m.ServicesSet:
+        """Adds services, or replaces those of the same names."""
+        return self._http.run(_calls.set_services(self._vault, services, if_revision, expected), self._vault)
 
-    def replace_all(self, services: Sequence[Service]) -> int:
-        """Makes these the only services; how many there are."""
-        return self._http.run(_calls.replace_services(self._vault, services), self._vault)
+    def replace_all(
+        self,
+        services: Sequence[Service],
+        *,
+        if_revision: int | None = None,
+        expected: Mapping[str, str | None] | None = None,
+    ) -> m.ServicesReplaced:
+        """Makes these the only services."""
+        return self._http.run(_calls.replace_services(self._vault, services, if_revision, expected), self._vault)
 
-    def set_enabled(self, reference: str, enabled: bool) -> ServiceRef:
-        return self._http.run(_calls.enable_service(self._vault, reference, enabled), self._vault)
+    def set_enabled(self, reference: str, enabled: bool, *, if_version: str | None = None) -> m.ServiceSwitched:
+        return self._http.run(_calls.enable_service(self._vault, reference, enabled, if_version), self._vault)
 
-    def remove(self, reference: str) -> Removed:
-        """By host or name. Where several share the host: ``ApiError`` 409, with ``candidates``."""
-        return self._http.run(_calls.remove_service(self._vault, reference), self._vault)
+    def remove(self, reference: str, *, if_version: str | None = None) -> m.ServiceRemoved:
+        """By host or name. Where several share the host: ``ConflictError``, with ``candidates``."""
+        return self._http.run(_calls.remove_service(self._vault, reference, if_version), self._vault)
 
-    def clear(self) -> None:
+    def clear(self, *, if_revision: int | None = None) -> m.ServicesCleared:
         """Removes every service."""
-        self._http.run(_calls.clear_services(self._vault), self._vault)
+        return self._http.run(_calls.clear_services(self._vault, if_revision), self._vault)
 
-    def credential_usage(self, key: str) -> Sequence[ServiceRef]:
+    def credential_usage(self, key: str) -> Sequence[m.ServiceRef]:
         """Which services use a credential."""
         return self._http.run(_calls.credential_usage(self._vault, key), self._vault)
+
+    def test(
+        self, url: str, *, agent: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> m.ServiceTest:
+        """Tells which service would decide a request, why the others would not, and what would be sent.
+
+        Nothing is sent. ``headers`` matter where a placeholder chooses the account.
+        """
+        return self._http.run(_calls.test_service(self._vault, url, agent, headers), self._vault)
+
+
+class ProposalsResource:
+    """What agents ask to change, and the decisions on it."""
+
+    def __init__(self, http: Connection, vault: str | None) -> None:
+        self._http = http
+        self._vault = vault
+
+    def create(
+        self,
+        *,
+        services: Sequence[ProposedService] | None = None,
+        credentials: Sequence[CredentialSlot] | None = None,
+        message: str | None = None,
+        user_message: str | None = None,
+    ) -> m.RaisedProposal:
+        """Asks for up to 10 services and 10 credentials, at least one; ``approval_url`` is for the person who decides.
+
+        ``message`` is for lists, up to 2000 bytes, ``user_message`` for that person, up to 5000.
+        """
+        return self._http.run(_calls.raise_proposal(services, credentials, message, user_message), self._vault)
+
+    def list(self, *, status: ProposalStatus | None = None) -> Sequence[m.Proposal]:
+        """The caller's own, and for people all, without what is in them."""
+        return self._http.run(_calls.list_proposals(status), self._vault)
+
+    def get(self, id: int) -> m.ProposalDetail:
+        """What became of one."""
+        return self._http.run(_calls.get_proposal(id), self._vault)
+
+    def wait(self, id: int, *, timeout: float | None = 600.0, interval: float = 1.0) -> m.ProposalDetail:
+        """Looks again and again, less and less often, until it is not ``pending`` any more.
+
+        Failures that pass are waited out. ``timeout`` is in seconds; ``None``: until it has expired by itself.
+        ``interval`` is between the first two looks; then it grows, up to 15 seconds.
+        """
+        waiting = _stream.Waiting(id, timeout, interval)
+        while True:
+            try:
+                found = self.get(id)
+                if found.status != "pending":
+                    return found
+            except AgentVaultError as error:
+                waiting.failed(error)
+            self._http.sleep(waiting.pause())
+
+    def reviews(self, *, status: ProposalStatus | None = None) -> Sequence[m.ProposalToReview]:
+        """For those who decide: the vault's proposals and what is in them."""
+        return self._http.run(_calls.reviews(self._vault, status), self._vault)
+
+    def review(self, id: int) -> m.ProposalReview:
+        """For those who decide: one, with a preview of what it would do.
+
+        The preview tells which key would go to which host, and what would change.
+        """
+        return self._http.run(_calls.review(self._vault, id), self._vault)
+
+    def approve(
+        self, id: int, *, credentials: Mapping[str, str] | None = None, revision: int | None = None
+    ) -> m.Decision:
+        """Carries it out, whole or not at all. Nobody approves what came from their own hands.
+
+        ``credentials`` gives values by key; one that is given wins over the agent's own. ``revision`` is
+        ``preview.revision`` of what was seen: if the services have changed since, ``VersionConflictError``.
+        """
+        return self._http.run(_calls.approve(self._vault, id, credentials, revision), self._vault)
+
+    def reject(self, id: int, *, reason: str | None = None) -> m.Decision:
+        return self._http.run(_calls.reject(self._vault, id, reason), self._vault)
 
 
 class LogsResource:
@@ -129,19 +291,47 @@ class LogsResource:
         self._http = http
         self._vault = vault
 
-    def list(self, **filters: str | int | None) -> LogPage:
-        """One page, newest first. Narrowed by the query's names: ``limit``, ``before``, ``session``, ``status_bucket`` …"""
-        return self._http.run(_calls.list_logs(self._vault, filters), self._vault)
+    def list(self, **given: Unpack[LogFilter]) -> m.LogPage:
+        """One page, newest first; with ``after`` oldest first."""
+        return self._http.run(_calls.list_logs(self._vault, given), self._vault)
 
-    def all(self, **filters: str | int | None) -> Iterator[LogRow]:
-        """Every row, page after page."""
+    def all(self, **given: Unpack[LogFilter]) -> Iterator[m.LogRow]:
+        """Every row, page after page: newest first, or oldest first with ``after``."""
         while True:
-            page = self.list(**filters)
+            page = self.list(**given)
             for row in page.logs:
                 yield row
             if page.next_cursor is None:
                 return
-            filters["before"] = page.next_cursor
+            if given.get("after") is None:
+                given["before"] = page.next_cursor
+            else:
+                given["after"] = page.next_cursor
+
+    def export(self, **given: Unpack[LogConditions]) -> Iterator[m.LogRow]:
+        """Every row, oldest first, in one answer. Goes on where it was when the answer breaks off."""
+        stream = _stream.LogExport(self._http.settings.retries, self._vault, given)
+        for row in self._http.rows(stream, self._vault):
+            yield row
+
+    def follow(self, **given: Unpack[LogConditions]) -> Iterator[m.LogRow]:
+        """Rows as they come, after the row ``after``, else from now on.
+
+        A lost connection is made anew, and goes on with the row behind the last one. Ends when the loop is left, with a
+        ``StreamEndedError`` when the server says that the caller may not read on, or with the error of the tenth failure
+        in a row.
+        """
+        after = given.get("after")
+        if after is None:
+            # A connection that ends before its first row has to be taken up where it began.
+            page = self.list(limit=1)
+            after = page.latest_id
+        for row in self._http.rows(_stream.LogFollow(self._vault, after, given), self._vault):
+            yield row
+
+    def hosts(self, *, limit: int | None = None) -> m.DiscoveredHosts:
+        """Hosts that requests went to, and which of them sent a credential of their own."""
+        return self._http.run(_calls.discovered_hosts(self._vault, limit), self._vault)
 
 
 class VaultAgentsResource:
@@ -151,18 +341,52 @@ class VaultAgentsResource:
         self._http = http
         self._vault = vault
 
-    def list(self) -> Sequence[VaultAgent]:
+    def list(self) -> Sequence[m.VaultAgent]:
         return self._http.run(_calls.list_vault_agents(self._vault), self._vault)
 
     def add(self, name: str, role: VaultRole = "proxy") -> None:
         self._http.run(_calls.add_vault_agent(self._vault, name, role), self._vault)
 
-    def set_role(self, name: str, role: VaultRole) -> None:
-        self._http.run(_calls.set_vault_agent_role(self._vault, name, role), self._vault)
+    def set_role(self, name: str, role: VaultRole) -> m.VaultRoleChange:
+        return self._http.run(_calls.set_vault_agent_role(self._vault, name, role), self._vault)
 
     def remove(self, name: str) -> None:
         """The vault's tokens that it minted end too."""
         self._http.run(_calls.remove_vault_agent(self._vault, name), self._vault)
+
+
+class VaultUsersResource:
+    """People in one vault."""
+
+    def __init__(self, http: Connection, vault: str) -> None:
+        self._http = http
+        self._vault = vault
+
+    def list(self) -> Sequence[m.VaultUser]:
+        return self._http.run(_calls.list_vault_users(self._vault), self._vault)
+
+    def add(self, email: str, role: VaultRole) -> m.VaultUserGrant:
+        return self._http.run(_calls.add_vault_user(self._vault, email, role), self._vault)
+
+    def set_role(self, email: str, role: VaultRole) -> None:
+        self._http.run(_calls.set_vault_user_role(self._vault, email, role), self._vault)
+
+    def remove(self, email: str) -> None:
+        self._http.run(_calls.remove_vault_user(self._vault, email), self._vault)
+
+
+class VaultSettingsResource:
+    """Settings of one vault."""
+
+    def __init__(self, http: Connection, vault: str) -> None:
+        self._http = http
+        self._vault = vault
+
+    def get(self) -> m.VaultSettings:
+        return self._http.run(_calls.vault_settings(self._vault), self._vault)
+
+    def set(self, *, unmatched_host_policy: str | None = None) -> m.VaultPolicy:
+        return self._http.run(_calls.set_vault_settings(self._vault, unmatched_host_policy), self._vault)
 
 
 class AgentsResource:
@@ -171,10 +395,10 @@ class AgentsResource:
     def __init__(self, http: Connection) -> None:
         self._http = http
 
-    def list(self) -> Sequence[Agent]:
+    def list(self) -> Sequence[m.Agent]:
         return self._http.run(_calls.list_agents())
 
-    def get(self, name: str) -> Agent:
+    def get(self, name: str) -> m.AgentDetail:
         return self._http.run(_calls.get_agent(name))
 
     def create(
@@ -184,13 +408,21 @@ class AgentsResource:
         role: str | None = None,
         vaults: Mapping[str, VaultRole] | None = None,
         ttl_seconds: int | None = None,
-    ) -> AgentToken:
-        """``vaults`` gives its role in each vault."""
-        return self._http.run(_calls.create_agent(name, role, vaults, ttl_seconds))
+        label: str | None = None,
+    ) -> m.CreatedAgent:
+        """``vaults`` gives its role in each vault. Its token is shown once; ``label`` is what lists and logs call it."""
+        return self._http.run(_calls.create_agent(name, role, vaults, ttl_seconds, label))
 
-    def rotate(self, name: str, *, ttl_seconds: int | None = None) -> AgentToken:
-        """Replaces its tokens by a new one."""
+    def rotate(self, name: str, *, ttl_seconds: int | None = None) -> m.RotatedAgent:
+        """Replaces its tokens by a new one, shown once."""
         return self._http.run(_calls.rotate_agent(name, ttl_seconds))
+
+    def rename(self, name: str, new_name: str) -> m.Renamed:
+        return self._http.run(_calls.rename_agent(name, new_name))
+
+    def set_role(self, name: str, role: str) -> m.RoleChange:
+        """Its role on the instance: ``no-access``, ``member`` or ``owner``."""
+        return self._http.run(_calls.set_agent_role(name, role))
 
     def revoke(self, name: str) -> None:
         """Ends its tokens; its name stays taken."""
@@ -199,6 +431,136 @@ class AgentsResource:
     def delete(self, name: str) -> None:
         """Deletes it; its name becomes free."""
         self._http.run(_calls.delete_agent(name))
+
+
+class UsersResource:
+    """People of the instance; for its owners."""
+
+    def __init__(self, http: Connection) -> None:
+        self._http = http
+
+    def list(self) -> Sequence[m.User]:
+        return self._http.run(_calls.list_users())
+
+    def get(self, email: str) -> m.UserDetail:
+        return self._http.run(_calls.get_user(email))
+
+    def set_role(self, email: str, role: str) -> m.UserRole:
+        """``owner``, ``member`` or ``no-access``. The last owner stays one."""
+        return self._http.run(_calls.set_user_role(email, role))
+
+    def remove_second_factor(self, email: str) -> None:
+        """For somebody who has lost it."""
+        self._http.run(_calls.remove_second_factor(email))
+
+    def delete(self, email: str) -> m.RemovedUser:
+        return self._http.run(_calls.delete_user(email))
+
+
+class InvitesResource:
+    """Invitations to the instance."""
+
+    def __init__(self, http: Connection) -> None:
+        self._http = http
+
+    def list(self, *, status: str | None = None) -> Sequence[m.Invite]:
+        """Of those that are ``pending``, ``accepted``, ``revoked`` or ``expired``, or all."""
+        return self._http.run(_calls.list_invites(status))
+
+    def create(
+        self, email: str, *, role: str | None = None, vaults: Mapping[str, VaultRole] | None = None
+    ) -> m.CreatedInvite:
+        """Sends a letter, or gives the link where no mail goes out."""
+        return self._http.run(_calls.create_invite(email, role, vaults))
+
+    def again(self, id: str) -> m.CreatedInvite:
+        """Sends it once more, with a new link."""
+        return self._http.run(_calls.invite_again(id))
+
+    def revoke(self, id: str) -> None:
+        self._http.run(_calls.revoke_invite(id))
+
+
+class AuditResource:
+    """The record of management actions; for instance owners."""
+
+    def __init__(self, http: Connection) -> None:
+        self._http = http
+
+    def list(self, **given: Unpack[AuditFilter]) -> m.AuditPage:
+        """One page, newest first; with ``after`` oldest first."""
+        return self._http.run(_calls.list_audit(given))
+
+    def all(self, **given: Unpack[AuditFilter]) -> Iterator[m.AuditRecord]:
+        """Every record, page after page: newest first, or oldest first with ``after``."""
+        while True:
+            page = self.list(**given)
+            for record in page.records:
+                yield record
+            if page.next_cursor is None:
+                return
+            if given.get("after") is None:
+                given["before"] = page.next_cursor
+            else:
+                given["after"] = page.next_cursor
+
+    def export(self, *, after: int | None = None, limit: int | None = None) -> Iterator[str]:
+        """The whole record, oldest first, as the lines of a file that ``agent-vault audit verify --export`` checks.
+
+        Each is JSON and has no line end. With ``after`` without its first line. Goes on where it was when the answer
+        breaks off.
+        """
+        stream = _stream.AuditExport(self._http.settings.retries, after, limit)
+        for line in self._http.rows(stream):
+            yield line
+
+    def verify(self) -> m.AuditVerdict:
+        """Checks the whole chain of records."""
+        return self._http.run(_calls.verify_audit())
+
+
+class InstanceSettingsResource:
+    """Settings of the instance; for its owners."""
+
+    def __init__(self, http: Connection) -> None:
+        self._http = http
+
+    def get(self) -> m.InstanceSettings:
+        return self._http.run(_calls.instance_settings())
+
+    def set(
+        self,
+        *,
+        invite_only: bool | None = None,
+        allowed_email_domains: Sequence[str] | None = None,
+        logs_retention: LogRetentionChange | None = None,
+        rate_limit: RateLimitChange | None = None,
+    ) -> m.InstanceSettings:
+        """All that is given, or nothing; what is absent stays. Counts at once."""
+        call = _calls.set_instance_settings(invite_only, allowed_email_domains, logs_retention, rate_limit)
+        return self._http.run(call)
+
+    def preview_rate_limit(self, change: RateLimitChange) -> m.RateLimits:
+        """What would count if these limits were stored."""
+        return self._http.run(_calls.preview_rate_limit(change))
+
+    def test_mail(self, *, to: str | None = None) -> m.TestMailSent:
+        """Sends a letter, by default to the caller."""
+        return self._http.run(_calls.test_mail(to))
+
+
+class KeysResource:
+    """The key that seals what is stored; for instance owners."""
+
+    def __init__(self, http: Connection) -> None:
+        self._http = http
+
+    def state(self) -> m.KeyState:
+        return self._http.run(_calls.key_state())
+
+    def rotate(self) -> m.KeyState:
+        """Makes a new key and seals everything anew behind the answer; ``state`` says how far that is."""
+        return self._http.run(_calls.rotate_key())
 
 
 class VaultClient:
@@ -220,9 +582,10 @@ class VaultClient:
         if _connection is None:
             _connection = Connection(*_wire.settings(token, address, timeout, retries, proxy_host), client)
         self._http = _connection
-        #: ``None`` where nothing says it; a vault's own token needs none for ``credentials`` and ``discover``.
+        #: ``None`` where nothing says it; a vault's own token needs none for ``credentials``, ``proposals`` and ``discover``.
         self.name = vault if vault is not None else os.environ.get("AGENT_VAULT_VAULT") or None
         self.credentials = CredentialsResource(_connection, self.name)
+        self.proposals = ProposalsResource(_connection, self.name)
 
     def _named(self) -> str:
         if self.name is None:
@@ -247,7 +610,15 @@ class VaultClient:
     def agents(self) -> VaultAgentsResource:
         return VaultAgentsResource(self._http, self._named())
 
-    def discover(self) -> Discovery:
+    @property
+    def users(self) -> VaultUsersResource:
+        return VaultUsersResource(self._http, self._named())
+
+    @property
+    def settings(self) -> VaultSettingsResource:
+        return VaultSettingsResource(self._http, self._named())
+
+    def discover(self) -> m.Discovery:
         """What the vault brokers."""
         return self._http.run(_calls.discover(), self.name)
 
@@ -278,24 +649,78 @@ class AgentVault:
     ) -> None:
         """Token and address come from ``AGENT_VAULT_TOKEN`` and ``AGENT_VAULT_ADDR`` unless they are given.
 
-        ``timeout`` is seconds for a whole call, its retries included; ``retries`` are of reads alone, after a network
-        failure or a 429, 502, 503 or 504. ``client`` is used instead of one of our own, and left open.
+        ``timeout`` is seconds for a whole call, its retries included, and of a stream for each silence. ``retries`` are of
+        reads alone, after a network failure or a 429, 502, 503 or 504; of the rest only a 429, with which nothing was
+        done, is tried again. ``client`` is used instead of one of our own, and left open.
         """
         self._http = Connection(*_wire.settings(token, address, timeout, retries, proxy_host), client)
         self.agents = AgentsResource(self._http)
+        self.users = UsersResource(self._http)
+        self.invites = InvitesResource(self._http)
+        self.audit = AuditResource(self._http)
+        self.settings = InstanceSettingsResource(self._http)
+        self.keys = KeysResource(self._http)
 
     def vault(self, name: str) -> VaultClient:
         """A client of one vault, on the same connections."""
         return VaultClient(vault=name, _connection=self._http)
 
-    def list_vaults(self) -> Sequence[Vault]:
+    def list_vaults(self) -> Sequence[m.VaultSummary]:
+        """Vaults that the caller may see; ``role`` is ``None`` where it is no member."""
         return self._http.run(_calls.list_vaults())
 
-    def create_vault(self, name: str) -> Vault:
-        return self._http.run(_calls.create_vault(name))
+    def list_all_vaults(self) -> Sequence[m.InstanceVault]:
+        """Every vault, for instance owners."""
+        return self._http.run(_calls.list_all_vaults())
 
-    def delete_vault(self, name: str) -> None:
-        self._http.run(_calls.delete_vault(name))
+    def create_vault(self, name: str, *, credential_store: CredentialStore | None = None) -> m.Vault:
+        return self._http.run(_calls.create_vault(name, credential_store))
+
+    def delete_vault(self, name: str) -> m.DeletedVault:
+        return self._http.run(_calls.delete_vault(name))
+
+    def rename_vault(self, name: str, new_name: str) -> m.Renamed:
+        return self._http.run(_calls.rename_vault(name, new_name))
+
+    def join_vault(self, name: str) -> m.JoinedVault:
+        """Makes an owner of the instance admin of a vault."""
+        return self._http.run(_calls.join_vault(name))
+
+    def leave_vault(self, name: str) -> None:
+        self._http.run(_calls.leave_vault(name))
+
+    def vault_context(self, name: str) -> m.VaultContext:
+        """The caller's role in a vault."""
+        return self._http.run(_calls.vault_context(name))
+
+    def credential_stores(self) -> Sequence[str]:
+        """Kinds of stores that a new vault may have its credentials from."""
+        return self._http.run(_calls.credential_stores())
+
+    def catalog(self) -> Sequence[m.ServiceTemplate]:
+        """Templates of services."""
+        return self._http.run(_calls.catalog())
+
+    def me(self) -> m.Identity:
+        """Who the token's holder is."""
+        return self._http.run(_calls.me())
+
+    def status(self) -> m.ServerStatus:
+        return self._http.run(_calls.status())
+
+    def health(self) -> str:
+        """Whether the server is there at all: ``ok``."""
+        return self._http.run(_calls.health())
+
+    def ready(self) -> m.Readiness:
+        """Whether it can serve; ``reasons`` says why not."""
+        response = self._http.send(_calls.ready())
+        return _wire.readiness(response)
+
+    def skill(self) -> str:
+        """What an agent is taught of Agent Vault, as Markdown."""
+        response = self._http.send(_calls.skill())
+        return _wire.plain(response)
 
     def close(self) -> None:
         self._http.close()
