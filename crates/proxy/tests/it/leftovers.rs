@@ -259,8 +259,9 @@ async fn w48_a_body_that_is_cut_short_has_left_too() {
         let upstream = far.start();
         let stage = stage_for(&upstream).await;
         for (path, cancels) in [
-            ("/early-response", false),
-            ("/reset-connection", false),
+            // What never left is not named: the upstream has the piece before it ends the exchange.
+            ("/early-response?after=piece", false),
+            ("/reset-connection?after=piece", false),
             ("/echo-stream", true),
         ] {
             let what = format!("{way:?} {far:?} {path}");
@@ -270,6 +271,7 @@ async fn w48_a_body_that_is_cut_short_has_left_too() {
             sender.send(piece).await.unwrap();
             let headers = [("content-type", "application/json")];
             let answer = agent.send("POST", path, &headers, body).await;
+            let (path, _) = path.split_once('?').unwrap_or((path, ""));
             if cancels {
                 let mut echoed = answer.unwrap().into_body();
                 within("an echo", echoed.frame()).await.unwrap().unwrap();

@@ -11,11 +11,11 @@
 //! | `/slow?gate=gate` | 200 after one release |
 //! | `/stall?gate=gate` | head and first byte at once, the rest after one release |
 //! | `/unread?gate=gate` | 200 after one release, without reading the body until then |
-//! | `/early-response?status=413` | answers without reading the body |
+//! | `/early-response?status=413` | answers without reading the body; with `after=piece`, when its first piece has come |
 //! | `/trailers` | a body and the trailers `x-checksum`, `x-more` |
 //! | `/early-hints` | 103, then 200 (HTTP/1.1 alone; over HTTP/2 just the 200) |
 //! | `/reset` | some bytes, then a TCP reset (HTTP/1.1) or RST_STREAM (HTTP/2) |
-//! | `/reset-connection` | a TCP reset before any answer, in both versions |
+//! | `/reset-connection` | a TCP reset before any answer, in both versions; `after=piece` as above |
 //! | `/truncate-chunked` | a chunked body without its last chunk |
 //! | `/truncate-length` | 10 of 100 announced bytes |
 //! | `/redirect?to=/echo&status=302` | a redirect |
@@ -97,6 +97,11 @@ async fn reply(
     let query = Query(head.uri.query().unwrap_or_default());
     if head.method == Method::CONNECT {
         return status(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    if query.get("after") == Some("piece")
+        && let Some(frame) = body.frame().await
+    {
+        frame?;
     }
     // Those that do not read the body first.
     match path {
