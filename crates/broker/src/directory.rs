@@ -100,12 +100,14 @@ impl Broker {
         }
     }
 
-    /// Changes the PROXY tier. Counts from the next request on; what is in flight keeps its place under the old one.
+    /// Changes the PROXY tier. Counts from the next request on, in open tunnels too; what is in flight keeps its place under the old one.
     pub fn set_limits(&self, settings: LimitSettings) {
         let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
         if scopes.settings != settings {
             scopes.settings = settings;
-            scopes.used.clear();
+            for limits in scopes.used.values() {
+                limits.set(settings);
+            }
         }
     }
 

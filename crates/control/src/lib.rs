@@ -131,7 +131,7 @@ pub use settings::{Settings, unmatched_name};
 pub use source::from_source;
 pub use token_bounds::{BoundsView, NewBounds};
 pub use tokens::{MintedToken, Minter, NewToken, TokenView, Tokens};
-pub use users::{UserView, Users};
+pub use users::{MadeAgents, RemovedUser, UserView, Users};
 pub use vaults::{Membership, RenamedVault, VaultView, Vaults};
 pub use versions::VersionView;
 

@@ -412,6 +412,13 @@ pub(crate) struct Users {
     pub(crate) users: Vec<User>,
 }
 
+/// `DELETE /v1/admin/users/{email}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RemovedUser {
+    pub(crate) agents_revoked: Vec<String>,
+}
+
 /// `POST /v1/users/invites`.
 #[derive(Default, Deserialize)]
 #[serde(default)]

@@ -386,6 +386,29 @@ async fn end(write: &mut Write, agent: Uuid) -> Result<(), ControlError> {
     write.publish_agent(agent).await
 }
 
+/// Revokes the agents that somebody made who goes: they may still hold the tokens (H17). Names and grants stay, and an owner can make
+/// an agent active again with another token. Answers the names.
+pub(crate) async fn revoke_made_by(
+    write: &mut Write,
+    maker: ActorRef,
+) -> Result<Vec<String>, ControlError> {
+    let agents = write.tx().agents().await?;
+    let mut revoked = Vec::new();
+    for agent in agents {
+        if agent.created_by != Some(maker) || agent.status != AgentStatus::Active {
+            continue;
+        }
+        let identity = ActorRef::agent(agent.id);
+        owners::keep_an_owner(write.tx(), identity, agent.role, owners::Loss::Removal).await?;
+        end(write, agent.id).await?;
+        revoked.push(agent.name);
+    }
+    if !revoked.is_empty() {
+        write.note("agents_revoked", revoked.clone());
+    }
+    Ok(revoked)
+}
+
 async fn delete(write: &mut Write, actor: &Actor, name: &str) -> Result<(), ControlError> {
     let (agent, _) = manageable(write, actor, name).await?;
     let identity = ActorRef::agent(agent.id);
