@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod confine;
 mod connect;
 mod diagnose;
 mod env;

@@ -40,6 +40,19 @@ fn span(text: &str) -> Option<SignedDuration> {
         .then(|| SignedDuration::from_secs(seconds))
 }
 
+/// How long something lasts, in seconds: `90s`, `10m`, `24h`, `7d`.
+///
+/// # Errors
+/// What cannot be read.
+pub(crate) fn seconds(text: &str) -> Result<u64> {
+    span(text)
+        .and_then(|span| u64::try_from(span.as_secs()).ok())
+        .ok_or_else(|| {
+            CliError::usage(format!("`{text}` is no span of time"))
+                .hint("give one such as `90s`, `10m`, `24h` or `7d`")
+        })
+}
+
 /// A time that is past: a span counts back from `now`.
 ///
 /// # Errors
@@ -58,7 +71,7 @@ pub(crate) fn ahead(text: &str, now: Timestamp) -> Result<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ago, ahead};
+    use super::{ago, ahead, seconds};
 
     #[test]
     fn instants_dates_and_spans() {
@@ -77,8 +90,10 @@ mod tests {
             assert_eq!(ago(text, now).unwrap().to_string(), before, "{text}");
             assert_eq!(ahead(text, now).unwrap().to_string(), after, "{text}");
         }
+        assert_eq!(seconds("10m").unwrap(), 600);
         for bad in ["", "h", "-1h", "1y", "99999999999999999w", "soon", "é"] {
             assert_eq!(ago(bad, now).unwrap_err().code(), 2, "{bad}");
+            assert_eq!(seconds(bad).unwrap_err().code(), 2, "{bad}");
         }
     }
 }

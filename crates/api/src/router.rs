@@ -20,10 +20,10 @@ use utoipa_axum::routes;
 use crate::client::Client;
 use crate::error::ApiError;
 use crate::resources::{
-    agents, audit, auth, catalog, codes, credential_versions, credentials, devices, discover,
-    instance, invites, keys, log_stream, logs, metrics, mitm, page, proposals, second_factor,
-    service_test, services, settings, skills, status, tokens, users, vault_agents, vault_users,
-    vaults,
+    agent_tokens, agents, audit, auth, catalog, codes, credential_versions, credentials, devices,
+    discover, instance, invites, keys, log_stream, logs, metrics, mitm, page, proposals,
+    second_factor, service_test, services, settings, skills, status, tokens, users, vault_agents,
+    vault_users, vaults,
 };
 use crate::state::ApiState;
 use crate::{absent, clean_path, headers, openapi, origin, principal};
@@ -191,6 +191,8 @@ fn authenticated() -> OpenApiRouter<ApiState> {
         .routes(routes!(agents::get, agents::revoke))
         .routes(routes!(agents::delete))
         .routes(routes!(agents::rotate))
+        .routes(routes!(agent_tokens::list))
+        .routes(routes!(agent_tokens::revoke))
         .routes(routes!(agents::rename))
         .routes(routes!(agents::set_role))
         .routes(routes!(vaults::create, vaults::list))

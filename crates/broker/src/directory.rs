@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::bounds::{Board, Bounds};
 use crate::ids::ById;
 use crate::limits::{LimitSettings, ScopeLimits};
 use crate::principal::{Actor, ActorKind, AuthRefusal, Principal, VaultRole};
@@ -33,15 +34,17 @@ struct Directory {
 struct Live {
     record: Arc<SessionRecord>,
     used: Arc<LastUse>,
+    bounds: Option<Arc<Bounds>>,
 }
 
 impl Live {
     /// The record in the place of what is known of the same token.
-    fn replacing(known: &ById<TokenHash, Live>, record: SessionRecord) -> Self {
-        let used = known
-            .get(&record.token)
-            .map_or_else(Arc::default, |live| Arc::clone(&live.used));
+    fn replacing(known: &ById<TokenHash, Live>, record: SessionRecord, board: &Arc<Board>) -> Self {
+        let known = known.get(&record.token);
+        let used = known.map_or_else(Arc::default, |live| Arc::clone(&live.used));
+        let counting = known.and_then(|live| live.bounds.as_ref());
         Self {
+            bounds: Bounds::of(&record.bounds, counting, board),
             record: Arc::new(record),
             used,
         }
@@ -76,6 +79,8 @@ pub struct Broker {
     scopes: Mutex<Scopes>,
     /// Counts changes that may have ended a principal, so that open tunnels look again.
     revocations: watch::Sender<u64>,
+    /// Where requests that were counted are announced to whoever writes them.
+    board: Arc<Board>,
 }
 
 impl Broker {
@@ -91,15 +96,18 @@ impl Broker {
                 used: HashMap::new(),
             }),
             revocations: watch::Sender::new(0),
+            board: Arc::default(),
         }
     }
 
-    /// Changes the PROXY tier. Counts from the next request on; what is in flight keeps its place under the old one.
+    /// Changes the PROXY tier. Counts from the next request on, in open tunnels too; what is in flight keeps its place under the old one.
     pub fn set_limits(&self, settings: LimitSettings) {
         let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
         if scopes.settings != settings {
             scopes.settings = settings;
-            scopes.used.clear();
+            for limits in scopes.used.values() {
+                limits.set(settings);
+            }
         }
     }
 
@@ -134,7 +142,7 @@ impl Broker {
                 image
                     .sessions
                     .into_iter()
-                    .map(|session| (session.token, Live::replacing(&known, session)))
+                    .map(|session| (session.token, Live::replacing(&known, session, &self.board)))
                     .collect(),
             ),
         };
@@ -187,7 +195,7 @@ impl Broker {
     pub fn put_session(&self, record: SessionRecord) {
         self.change(|next| {
             let sessions = Arc::make_mut(&mut next.sessions);
-            let live = Live::replacing(sessions, record);
+            let live = Live::replacing(sessions, record, &self.board);
             sessions.insert(live.record.token, live);
         });
     }
@@ -243,6 +251,7 @@ impl Broker {
                     label: session.label.as_deref().map(Arc::from),
                     limits: self.scope(ScopeKey::Session(Arc::clone(&public_id))),
                     session: public_id,
+                    bounds: live.bounds.clone(),
                 })
             }
             SessionKind::Agent { agent } => {
@@ -264,6 +273,7 @@ impl Broker {
                     role,
                     label: session.label.as_deref().map(Arc::from),
                     limits: self.scope(ScopeKey::Agent(agent.id, vault)),
+                    bounds: live.bounds.clone(),
                 })
             }
         }
@@ -300,13 +310,19 @@ impl Broker {
             .vaults
             .get(&principal.vault)
             .ok_or(AuthRefusal::Invalid)?;
+        let bounds = live.bounds.clone();
         if !vault.former.is_empty()
             && let Some(vault) = self.age(principal.vault, now)
         {
-            return Ok(Admission { vault, at: now });
+            return Ok(Admission {
+                vault,
+                bounds,
+                at: now,
+            });
         }
         Ok(Admission {
             vault: Arc::clone(vault),
+            bounds,
             at: now,
         })
     }
@@ -349,6 +365,57 @@ impl Broker {
             .iter()
             .filter_map(|(token, live)| Some((*token, live.used.take()?)))
             .collect()
+    }
+
+    /// How many requests a token has left; `None` for one that is not known or is not counted.
+    #[must_use]
+    pub fn budget_left(&self, token: &TokenHash) -> Option<u64> {
+        let directory = self.current.load();
+        let bounds = directory.sessions.get(token)?.bounds.as_ref()?;
+        bounds.budget().map(|budget| budget.left())
+    }
+
+    /// Which tokens have counted requests that were not written yet, and how many. They stay so until [`settle_spent`].
+    ///
+    /// [`settle_spent`]: Self::settle_spent
+    #[must_use]
+    pub fn take_spent(&self) -> Vec<(TokenHash, u64)> {
+        self.current
+            .load()
+            .sessions
+            .iter()
+            .filter_map(|(token, live)| {
+                let budget = live.bounds.as_ref()?.budget()?;
+                Some((*token, budget.unwritten()?))
+            })
+            .collect()
+    }
+
+    /// So many requests of a token were written, after which the database has `total`.
+    pub fn settle_spent(&self, token: &TokenHash, count: u64, total: u64) {
+        let directory = self.current.load();
+        let bounds = directory
+            .sessions
+            .get(token)
+            .and_then(|live| live.bounds.as_ref());
+        if let Some(budget) = bounds.and_then(|bounds| bounds.budget()) {
+            budget.settle(count, total);
+        }
+    }
+
+    /// Returns when requests were counted that are to be written.
+    pub async fn spent_is_due(&self) {
+        self.board.due().await;
+    }
+
+    /// Returns when they are to be written at once: a request waits for it, or soon will.
+    pub async fn spent_is_urgent(&self) {
+        self.board.urgent().await;
+    }
+
+    /// What was taken could not be written: it is due again.
+    pub fn spent_stays_due(&self) {
+        self.board.again();
     }
 
     fn compile(&self, record: VaultRecord) -> Vault {

@@ -7,6 +7,7 @@
 //! turns it into a [`Admission`] for one request, [`Admission::decide`] is the only maker of a [`Permit`], and only a
 //! permit opens credentials ([`Permit::grant`]).
 
+mod bounds;
 mod directory;
 mod former;
 mod grant;
@@ -17,6 +18,7 @@ mod record;
 mod usage;
 mod vault;
 
+pub use bounds::{BudgetRefusal, MAX_BUDGET, RequestBudget, TokenBounds, is_within};
 pub use directory::{Broker, BrokerOptions};
 pub use grant::{Grant, GrantError};
 pub use limits::{LimitSettings, Refusal as LimitRefusal, ScopeLimits, Slot};

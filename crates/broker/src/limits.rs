@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,11 +29,17 @@ pub struct LimitSettings {
 /// Limits shared by every connection of one principal.
 #[derive(Debug)]
 pub struct ScopeLimits {
+    /// Swapped when the settings change, so that open tunnels hear of it as well.
+    now: ArcSwap<Limiters>,
+    tunnels: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Limiters {
     bucket: Option<DefaultDirectRateLimiter>,
     burst: u32,
     slots: Option<Arc<Semaphore>>,
     concurrency: u32,
-    tunnels: Arc<Semaphore>,
     clock: DefaultClock,
 }
 
@@ -62,6 +69,28 @@ impl ScopeLimits {
     #[must_use]
     pub fn new(settings: LimitSettings) -> Self {
         Self {
+            now: ArcSwap::from_pointee(Limiters::new(settings)),
+            tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
+        }
+    }
+
+    /// Puts other settings in force, with counters that start full. What is in flight keeps its place under the old ones.
+    pub(crate) fn set(&self, settings: LimitSettings) {
+        self.now.store(Arc::new(Limiters::new(settings)));
+    }
+
+    /// Takes a token from the bucket, then a slot.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the bucket is empty, or when no slot came free within two seconds.
+    pub async fn admit(&self) -> Result<Slot, Refusal> {
+        self.now.load_full().admit().await
+    }
+}
+
+impl Limiters {
+    fn new(settings: LimitSettings) -> Self {
+        Self {
             bucket: settings.rate.map(|(rate, burst)| {
                 RateLimiter::direct(Quota::per_second(rate).allow_burst(burst))
             }),
@@ -70,16 +99,11 @@ impl ScopeLimits {
                 .concurrency
                 .map(|slots| Arc::new(Semaphore::new(slots as usize))),
             concurrency: settings.concurrency.unwrap_or(0),
-            tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
             clock: DefaultClock::default(),
         }
     }
 
-    /// Takes a token from the bucket, then a slot.
-    ///
-    /// # Errors
-    /// [`Refusal`] when the bucket is empty, or when no slot came free within two seconds.
-    pub async fn admit(&self) -> Result<Slot, Refusal> {
+    async fn admit(&self) -> Result<Slot, Refusal> {
         if let Some(bucket) = &self.bucket
             && let Err(early) = bucket.check()
         {

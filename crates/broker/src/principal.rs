@@ -1,11 +1,13 @@
 //! Who is asking: principals, roles, and why one was refused.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use agent_vault_seal::TokenHash;
 use uuid::Uuid;
 
+use crate::bounds::Bounds;
 use crate::limits::ScopeLimits;
 
 /// A role within a vault, weakest first.
@@ -86,6 +88,7 @@ pub struct Principal {
     pub(crate) role: VaultRole,
     pub(crate) label: Option<Arc<str>>,
     pub(crate) limits: Arc<ScopeLimits>,
+    pub(crate) bounds: Option<Arc<Bounds>>,
 }
 
 impl Principal {
@@ -120,6 +123,14 @@ impl Principal {
     #[must_use]
     pub fn role(&self) -> VaultRole {
         self.role
+    }
+
+    /// Whether the token may be used from this address.
+    #[must_use]
+    pub fn may_come_from(&self, address: IpAddr) -> bool {
+        self.bounds
+            .as_ref()
+            .is_none_or(|bounds| bounds.may_come_from(address))
     }
 
     /// The session's label.

@@ -5,6 +5,7 @@ use agent_vault_seal::{SealContext, SealKind, Sealed, TokenHash};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::bounds::TokenBounds;
 use crate::principal::{Actor, VaultRole};
 
 /// Everything at once: the state at start, or after another process has written to the same database.
@@ -83,6 +84,8 @@ pub struct SessionRecord {
     pub label: Option<String>,
     /// Whose it is.
     pub kind: SessionKind,
+    /// What it is confined to besides.
+    pub bounds: TokenBounds,
 }
 
 /// Whose token a session is.

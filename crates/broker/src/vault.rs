@@ -11,7 +11,8 @@ use agent_vault_seal::Keyring;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::former::Former;
+use crate::bounds::{Bounds, BudgetRefusal};
+use crate::former::{Former, Renewal};
 use crate::grant::{Grant, GrantError};
 use crate::record::{SealedCredential, VaultRecord};
 
@@ -68,8 +69,17 @@ impl Vault {
     #[must_use]
     pub(crate) fn replacing(mut self, before: Option<&Self>) -> Self {
         if let Some(before) = before {
-            self.former =
-                Former::after_change(&before.former, &before.credentials, &self.credentials);
+            let renewal = Renewal {
+                owner: self.id.to_string(),
+                before: &before.keyring,
+                now: &self.keyring,
+            };
+            self.former = Former::after_change(
+                &before.former,
+                &before.credentials,
+                &self.credentials,
+                &renewal,
+            );
         }
         self
     }
@@ -117,6 +127,7 @@ impl fmt::Debug for Vault {
 #[derive(Debug, Clone)]
 pub struct Admission {
     pub(crate) vault: Arc<Vault>,
+    pub(crate) bounds: Option<Arc<Bounds>>,
     /// The moment of the request: what ends by time has ended by it or not.
     pub(crate) at: Timestamp,
 }
@@ -130,6 +141,11 @@ pub enum Verdict {
     Forward,
     /// Refused by a rule or by the absence of one.
     Deny(Denial),
+    /// A service decides that the token may not use.
+    Withheld {
+        /// Its name.
+        service: Arc<str>,
+    },
     /// The vault's rules cannot be read: nothing goes out.
     Broken,
 }
@@ -154,13 +170,34 @@ impl Admission {
             return Verdict::Broken;
         };
         match rules.decide(facts) {
-            Decision::Inject(rule) => Verdict::Inject(Permit {
-                rule: Arc::clone(rule),
-                vault: Arc::clone(&self.vault),
-                at: self.at,
-            }),
+            Decision::Inject(rule) => {
+                let permit = Permit {
+                    rule: Arc::clone(rule),
+                    vault: Arc::clone(&self.vault),
+                    at: self.at,
+                };
+                // After the decision, or a request would fall to a wider service in the place of one that is withheld.
+                match &self.bounds {
+                    Some(bounds) if !bounds.may_use(rule.name()) => Verdict::Withheld {
+                        service: permit.rule_name(),
+                    },
+                    _ => Verdict::Inject(permit),
+                }
+            }
             Decision::Forward => Verdict::Forward,
             Decision::Deny(denial) => Verdict::Deny(denial),
+        }
+    }
+
+    /// Counts a request that goes out, where the token has only so many. Waits only while too many are counted and not
+    /// written: at most two seconds.
+    ///
+    /// # Errors
+    /// [`BudgetRefusal`]; then it must not go out.
+    pub async fn spend(&self) -> Result<(), BudgetRefusal> {
+        match self.bounds.as_ref().and_then(|bounds| bounds.budget()) {
+            Some(budget) => budget.spend().await,
+            None => Ok(()),
         }
     }
 

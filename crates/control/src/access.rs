@@ -13,7 +13,8 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use agent_vault_store::{
-    ActorKind, ActorRef, AgentStatus, Grant, InstanceRole, Store, StoreError, Tx, Vault, VaultRole,
+    ActorKind, ActorRef, AgentStatus, Grant, InstanceRole, Store, StoreError, Tx, User, Vault,
+    VaultRole,
 };
 use uuid::Uuid;
 
@@ -45,6 +46,11 @@ pub(crate) trait Rows: Send {
         &mut self,
         actor: ActorRef,
     ) -> impl Future<Output = Result<Vec<Vault>, StoreError>> + Send;
+    /// A person by address or id.
+    fn user_named(
+        &mut self,
+        reference: &str,
+    ) -> impl Future<Output = Result<Option<User>, StoreError>> + Send;
     /// Address or name of an actor; `None` when it is gone.
     fn display_name(
         &mut self,
@@ -95,6 +101,14 @@ macro_rules! rows {
                     .into_iter()
                     .map(|membership| membership.vault)
                     .collect())
+            }
+
+            async fn user_named(&mut self, reference: &str) -> Result<Option<User>, StoreError> {
+                // No address is an id: it has an `@`.
+                match Uuid::try_parse(reference) {
+                    Ok(id) => self.user(id).await,
+                    Err(_) => self.user_by_email(reference).await,
+                }
             }
 
             async fn display_name(

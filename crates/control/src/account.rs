@@ -7,10 +7,12 @@ use uuid::Uuid;
 use crate::Control;
 use crate::access::{self, AnyActor};
 use crate::actor::{Actor, UserActor};
+use crate::agents;
 use crate::error::ControlError;
 use crate::hashing;
 use crate::owners;
 use crate::sessions::{self, Login, NewLogin, Seen};
+use crate::users::RemovedUser;
 use crate::write::{Ended, Publication, Write};
 
 /// Actions on one's own account.
@@ -59,11 +61,12 @@ impl Account<'_> {
         write.finish(outcome).await
     }
 
-    /// Deletes the account with its logins, grants and the scoped sessions it minted. Vaults and agents that it made stay.
+    /// Deletes the account with its logins, grants and the scoped sessions it minted. Agents that it made are revoked: nobody
+    /// leaves and keeps their tokens (H17). Vaults stay.
     ///
     /// # Errors
     /// `Conflict` for an owner, and for the last admin of a vault.
-    pub async fn delete(&self, actor: &Actor) -> Result<String, ControlError> {
+    pub async fn delete(&self, actor: &Actor) -> Result<RemovedUser, ControlError> {
         let me = actor.user()?;
         let target = format!("user:{}", me.email);
         let mut write = self.0.begin(actor, "user.delete", target).await?;
@@ -129,7 +132,7 @@ async fn end_minted(write: &mut Write, actor: ActorRef) -> Result<(), ControlErr
     Ok(())
 }
 
-async fn delete(write: &mut Write, me: &UserActor) -> Result<String, ControlError> {
+async fn delete(write: &mut Write, me: &UserActor) -> Result<RemovedUser, ControlError> {
     let User {
         id, email, role, ..
     } = write.tx().user(me.id).await?.ok_or_else(gone)?;
@@ -140,9 +143,13 @@ async fn delete(write: &mut Write, me: &UserActor) -> Result<String, ControlErro
         );
     }
     owners::keep_admins_everywhere(write.tx(), ActorRef::user(id)).await?;
+    let agents_revoked = agents::revoke_made_by(write, ActorRef::user(id)).await?;
     write.tx().delete_user(id).await?;
     write.publish(Publication::Everything);
-    Ok(email)
+    Ok(RemovedUser {
+        email,
+        agents_revoked,
+    })
 }
 
 fn gone() -> ControlError {

@@ -9,6 +9,7 @@ use crate::actor::Actor;
 use crate::error::ControlError;
 use crate::publish;
 use crate::services::{self, ServiceName};
+use crate::token_bounds::{self, BoundsView};
 
 /// What a vault brokers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Discovered {
     pub missing_credentials: Vec<String>,
     /// The stand-in for each brokered key, for an agent's environment.
     pub placeholders: Vec<(String, String)>,
+    /// What the token that asks is confined to. Services and placeholders above are those that it may use.
+    pub bounds: BoundsView,
 }
 
 /// Actions of an agent that looks around.
@@ -45,7 +48,11 @@ impl Discovery<'_> {
     ) -> Result<Discovered, ControlError> {
         let mut rows = self.0.store().clone();
         let access = access::vault::<AnyRole>(&mut rows, actor, vault).await?;
-        let services = services::stored(rows.services(access.id()).await?.map(|row| row.json))?;
+        let mut services = services::stored(rows.services(access.id()).await?.map(|row| row.json))?;
+        let bounds = self.bounds(actor).await?;
+        if let Some(names) = &bounds.services {
+            services.retain(|service| names.iter().any(|name| *name == service.name.as_str()));
+        }
         let available_credentials = rows.live_credential_keys(access.id(), self.0.now()).await?;
         let placeholders: Vec<(String, String)> =
             publish::placeholders(&services, self.0.instance_id(), access.id())
@@ -69,6 +76,21 @@ impl Discovery<'_> {
             available_credentials,
             missing_credentials: missing,
             placeholders,
+            bounds,
         })
+    }
+
+    async fn bounds(&self, actor: &Actor) -> Result<BoundsView, ControlError> {
+        let Actor::Scoped(scoped) = actor else {
+            return Ok(BoundsView::default());
+        };
+        let session = self
+            .0
+            .store()
+            .session_with_public_id(&scoped.session)
+            .await?;
+        Ok(session.map_or_else(BoundsView::default, |session| {
+            token_bounds::view(&session, self.0.broker().budget_left(&session.hash))
+        }))
     }
 }

@@ -36,6 +36,7 @@ mod actor;
 mod agents;
 mod audit;
 mod authority;
+mod budgets;
 pub mod catalog;
 mod clock;
 mod codes;
@@ -71,6 +72,7 @@ mod services;
 mod sessions;
 mod settings;
 mod source;
+mod token_bounds;
 mod tokens;
 mod touch;
 mod usage;
@@ -85,7 +87,9 @@ pub use account::Account;
 pub use actor::{
     Actor, AgentActor, ScopedActor, UserActor, instance_role, member_role, vault_role,
 };
-pub use agents::{AgentDetail, AgentView, Agents, CreatedAgent, NewAgent, RotatedAgent};
+pub use agents::{
+    AgentDetail, AgentTokenView, AgentView, Agents, CreatedAgent, NewAgent, RotatedAgent, Rotation,
+};
 pub use audit::Audit;
 pub use authority::Authority;
 pub use clock::Clock;
@@ -125,8 +129,9 @@ pub use services::{Conditions, Edited, ServiceChange, ServiceListing, ServiceNam
 pub use sessions::{Login, LoginView, NewLogin, Seen, Sessions};
 pub use settings::{Settings, unmatched_name};
 pub use source::from_source;
+pub use token_bounds::{BoundsView, NewBounds};
 pub use tokens::{MintedToken, Minter, NewToken, TokenView, Tokens};
-pub use users::{UserView, Users};
+pub use users::{MadeAgents, RemovedUser, UserView, Users};
 pub use vaults::{Membership, RenamedVault, VaultView, Vaults};
 pub use versions::VersionView;
 

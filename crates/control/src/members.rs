@@ -4,7 +4,7 @@ use agent_vault_store::{ActorKind, ActorRef, AgentStatus, Grant, VaultRole};
 use uuid::Uuid;
 
 use crate::Control;
-use crate::access::{self, Admin, AnyRole, VaultAccess, VaultRef};
+use crate::access::{self, Admin, AnyRole, Rows as _, VaultAccess, VaultRef};
 use crate::actor::Actor;
 use crate::error::ControlError;
 use crate::owners;
@@ -241,7 +241,7 @@ struct Found {
 async fn find(write: &mut Write, subject: Subject<'_>) -> Result<Found, ControlError> {
     match subject {
         Subject::User(email) => {
-            let user = write.tx().user_by_email(email).await?.ok_or_else(|| {
+            let user = write.tx().user_named(email).await?.ok_or_else(|| {
                 ControlError::not_found("User not found").hint("the person needs an account first")
             })?;
             Ok(Found {

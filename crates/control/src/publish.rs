@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::error::ControlError;
 use crate::settings;
+use crate::token_bounds;
 
 /// Stored rules were validated when they were written; what was allowed then stays readable.
 const STORED: ValidationOptions = ValidationOptions { dev_mode: true };
@@ -280,7 +281,15 @@ pub(crate) fn session(row: Session, names: &Names) -> Option<broker::SessionReco
             }),
         },
     };
+    let bounds = match token_bounds::stored(&row) {
+        Ok(bounds) => bounds,
+        Err(error) => {
+            tracing::error!(session = row.public_id, %error, "the bounds of a token cannot be read; it opens nothing");
+            return None;
+        }
+    };
     Some(broker::SessionRecord {
+        bounds,
         token: row.hash,
         public_id: row.public_id,
         expires_at: row.expires_at,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::Control;
-use crate::access::{self, InstanceOwner};
+use crate::access::{self, InstanceOwner, Rows as _};
 use crate::actor::Actor;
 use crate::error::{ControlError, ErrorKind};
 use crate::write::Write;
@@ -335,7 +335,7 @@ async fn disable(write: &mut Write, user: Uuid, shown: Shown) -> Result<(), Cont
 
 async fn remove(write: &mut Write, actor: &Actor, email: &str) -> Result<String, ControlError> {
     access::instance::<InstanceOwner>(write.tx(), actor).await?;
-    let user = write.tx().user_by_email(email).await?;
+    let user = write.tx().user_named(email).await?;
     let user = user.ok_or_else(|| ControlError::not_found("User not found"))?;
     if write.tx().delete_totp(user.id).await? {
         Ok(user.email)

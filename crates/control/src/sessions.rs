@@ -1,6 +1,6 @@
 //! Logins, and the authentication of every kind of token.
 
-use agent_vault_broker::{SessionKind as BrokerKind, SessionRecord};
+use agent_vault_broker::{SessionKind as BrokerKind, SessionRecord, TokenBounds};
 use agent_vault_seal::{SecretBytes, Token, TokenHash, TokenKind, public_id};
 use agent_vault_store::{AgentStatus, Session, SessionKind, User};
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +11,7 @@ use crate::actor::{Actor, AgentActor, ScopedActor, UserActor};
 use crate::email::Email;
 use crate::error::ControlError;
 use crate::second_factor::{self, Shown};
+use crate::token_bounds;
 use crate::write::{Ended, Publication, Write};
 
 /// Absolute life of a login.
@@ -74,7 +75,8 @@ impl Sessions<'_> {
     /// Finds who stands behind a token.
     ///
     /// # Errors
-    /// `Unauthenticated` for an unknown, ended or idle token, and for one whose holder is gone or revoked.
+    /// `Unauthenticated` for an unknown, ended or idle token, and for one whose holder is gone or revoked; `Forbidden` for one that may
+    /// not be used from where it is.
     pub async fn authenticate(&self, token: &str, seen: Seen) -> Result<Actor, ControlError> {
         let control = self.0;
         let store = control.store();
@@ -85,6 +87,7 @@ impl Sessions<'_> {
             return Err(ControlError::unauthenticated("Session expired")
                 .hint("log in again with `agent-vault auth login`, or mint a new token"));
         }
+        token_bounds::check_source(&session, seen.address.as_deref())?;
         if session.kind != SessionKind::User {
             control.broker().note_use(&hash, now);
         }
@@ -337,6 +340,10 @@ pub(crate) async fn open_login(
         last_ip: login.seen.address.unwrap_or_default(),
         last_user_agent: login.seen.user_agent.unwrap_or_default(),
         created_by: None,
+        services: None,
+        budget: None,
+        budget_spent: 0,
+        sources: Vec::new(),
     };
     write.tx().insert_session(&session).await?;
     write.note("session", session.public_id.as_str());
@@ -346,6 +353,7 @@ pub(crate) async fn open_login(
         expires_at: session.expires_at,
         label: None,
         kind: BrokerKind::User,
+        bounds: TokenBounds::default(),
     })));
     Ok(Login { token, expires_at })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use agent_vault_broker::TokenBounds;
 use agent_vault_seal::{Token, TokenKind, public_id};
 use agent_vault_store::{ActorKind, ActorRef, Session, SessionKind, VaultRole};
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +13,8 @@ use crate::actor::Actor;
 use crate::error::{ControlError, ErrorKind};
 use crate::label;
 use crate::publish;
+use crate::services;
+use crate::token_bounds::{self, BoundsView, NewBounds};
 use crate::write::{Ended, Publication, Write};
 
 /// Shortest life in seconds.
@@ -30,6 +33,8 @@ pub struct NewToken {
     pub ttl_seconds: Option<u64>,
     /// What it is called.
     pub label: Option<String>,
+    /// What it is confined to.
+    pub bounds: NewBounds,
 }
 
 /// A scoped session that was minted; the token is shown once.
@@ -71,6 +76,8 @@ pub struct TokenView {
     pub expires_at: Option<Timestamp>,
     /// When it was last used.
     pub last_used_at: Option<Timestamp>,
+    /// What it is confined to, and what is left of that.
+    pub bounds: BoundsView,
 }
 
 /// Actions on scoped sessions.
@@ -81,7 +88,7 @@ impl Tokens<'_> {
     /// Mints a scoped session.
     ///
     /// # Errors
-    /// Below vault member; `Invalid` for a life or label out of bounds.
+    /// Below vault member; `Invalid` for a life, label or bound that cannot be, and for a service that the vault does not have.
     pub async fn mint(
         &self,
         actor: &Actor,
@@ -100,12 +107,13 @@ impl Tokens<'_> {
             Some(label) => label::token_label(&label)?,
             None => None,
         };
+        let bounds = new.bounds.read()?;
         let target = match vault {
             VaultRef::Named(name) => format!("vault:{}", access::shown(name)),
             VaultRef::Implied => "vault:".to_owned(),
         };
         let mut write = self.0.begin(actor, "token.mint", target).await?;
-        let outcome = mint(&mut write, actor, vault, life, label).await;
+        let outcome = mint(&mut write, actor, vault, life, label, bounds).await;
         write.finish(outcome).await
     }
 
@@ -145,7 +153,9 @@ impl Tokens<'_> {
                     })
                 }
             };
+            let left = self.0.broker().budget_left(&session.hash);
             views.push(TokenView {
+                bounds: token_bounds::view(&session, left),
                 id: session.public_id,
                 label: Some(session.label).filter(|label| !label.is_empty()),
                 role: session.vault_role.unwrap_or(VaultRole::Proxy),
@@ -189,6 +199,7 @@ async fn mint(
     vault: VaultRef<'_>,
     life: SignedDuration,
     label: Option<String>,
+    bounds: TokenBounds,
 ) -> Result<MintedToken, ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
@@ -200,16 +211,28 @@ async fn mint(
         )
         .hint("revoke some, or give them shorter lives"));
     }
+    if bounds.services.is_some() {
+        let services = write.tx().services(access.id()).await?;
+        let known: Vec<String> = services::stored(services.map(|row| row.json))?
+            .iter()
+            .map(|service| service.name.to_string())
+            .collect();
+        token_bounds::check_services(&bounds, &known)?;
+    }
     let expires_at = now
         .checked_add(life)
         .map_err(|_| ControlError::invalid("ttl_seconds reaches beyond the calendar"))?;
     let token = Token::generate(TokenKind::Scoped)?;
-    let session = session(&access, actor, &token, now, expires_at, label)?;
+    let session = Session {
+        label: label.unwrap_or_default(),
+        ..session(&access, actor, &token, now, expires_at, bounds)?
+    };
     write.tx().insert_session(&session).await?;
     let id = session.public_id.clone();
     write.note("session", id.as_str());
     write.note("label", session.label.as_str());
     write.note("expires_at", expires_at.to_string());
+    note_bounds(write, &session);
     let names = match actor {
         Actor::User(user) => HashMap::from([(ActorRef::user(user.id), user.email.clone())]),
         Actor::Agent(agent) => HashMap::from([(ActorRef::agent(agent.id), agent.name.clone())]),
@@ -232,7 +255,7 @@ fn session(
     token: &Token,
     now: Timestamp,
     expires_at: Timestamp,
-    label: Option<String>,
+    bounds: TokenBounds,
 ) -> Result<Session, ControlError> {
     Ok(Session {
         hash: token.hash(),
@@ -242,7 +265,7 @@ fn session(
         agent_id: None,
         vault_id: Some(access.id()),
         vault_role: Some(VaultRole::Proxy),
-        label: label.unwrap_or_default(),
+        label: String::new(),
         device_label: String::new(),
         expires_at: Some(expires_at),
         idle_ttl_seconds: None,
@@ -251,7 +274,23 @@ fn session(
         last_ip: String::new(),
         last_user_agent: String::new(),
         created_by: actor.identity(),
+        services: bounds.services,
+        budget: bounds.budget.map(|budget| budget.limit),
+        budget_spent: 0,
+        sources: bounds.sources.iter().map(ToString::to_string).collect(),
     })
+}
+
+fn note_bounds(write: &mut Write, session: &Session) {
+    if let Some(services) = &session.services {
+        write.note("services", services.clone());
+    }
+    if let Some(requests) = session.budget {
+        write.note("request_budget", requests);
+    }
+    if !session.sources.is_empty() {
+        write.note("sources", session.sources.clone());
+    }
 }
 
 async fn revoke(

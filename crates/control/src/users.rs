@@ -2,10 +2,12 @@
 
 use agent_vault_store::{ActorRef, InstanceRole, User, VaultRole, email_lookup};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::Control;
-use crate::access::{self, AnyActor, InstanceMember, InstanceOwner};
+use crate::access::{self, AnyActor, InstanceMember, InstanceOwner, Rows as _};
 use crate::actor::Actor;
+use crate::agents;
 use crate::error::ControlError;
 use crate::owners;
 use crate::write::{Publication, Write};
@@ -13,6 +15,8 @@ use crate::write::{Publication, Write};
 /// A person as the directory shows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserView {
+    /// Identity. It may stand wherever an address may, and tells nothing to whoever keeps access logs (H42).
+    pub id: Uuid,
     /// Address.
     pub email: String,
     /// Instance role.
@@ -21,6 +25,24 @@ pub struct UserView {
     pub vaults: Option<Vec<(String, VaultRole)>>,
     /// Since when.
     pub created_at: Timestamp,
+}
+
+/// What becomes of the agents that a person made who is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MadeAgents {
+    /// Their tokens end: the person may have kept them.
+    Revoke,
+    /// They go on.
+    Keep,
+}
+
+/// A person who is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedUser {
+    /// Address.
+    pub email: String,
+    /// Names of agents that they had made and that were revoked.
+    pub agents_revoked: Vec<String>,
 }
 
 /// Actions on the user directory.
@@ -69,7 +91,7 @@ impl Users<'_> {
             }
             Some(_) | None => {
                 access::instance::<InstanceOwner>(&mut rows, actor).await?;
-                rows.user_by_email(email).await?
+                rows.user_named(email).await?
             }
         };
         let user = user.ok_or_else(unknown)?;
@@ -93,14 +115,20 @@ impl Users<'_> {
         write.finish(outcome).await
     }
 
-    /// Removes a person with their logins, grants and the scoped sessions they minted.
+    /// Removes a person with their logins, grants and the scoped sessions they minted. Agents that they made are revoked, or stay as they
+    /// are.
     ///
     /// # Errors
     /// Unless an owner asks; `Conflict` for the last owner, and for the last admin of a vault.
-    pub async fn delete(&self, actor: &Actor, email: &str) -> Result<String, ControlError> {
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        email: &str,
+        agents: MadeAgents,
+    ) -> Result<RemovedUser, ControlError> {
         let target = format!("user:{}", access::shown(email));
         let mut write = self.0.begin(actor, "user.delete", target).await?;
-        let outcome = delete(&mut write, actor, email).await;
+        let outcome = delete(&mut write, actor, email, agents).await;
         write.finish(outcome).await
     }
 
@@ -120,7 +148,7 @@ async fn set_role(
     role: InstanceRole,
 ) -> Result<UserView, ControlError> {
     access::instance::<InstanceOwner>(write.tx(), actor).await?;
-    let user = write.tx().user_by_email(email).await?.ok_or_else(unknown)?;
+    let user = write.tx().user_named(email).await?.ok_or_else(unknown)?;
     if role != InstanceRole::Owner && user.is_active {
         owners::keep_an_owner(
             write.tx(),
@@ -137,9 +165,14 @@ async fn set_role(
     Ok(view(User { role, ..user }, None))
 }
 
-async fn delete(write: &mut Write, actor: &Actor, email: &str) -> Result<String, ControlError> {
+async fn delete(
+    write: &mut Write,
+    actor: &Actor,
+    email: &str,
+    made: MadeAgents,
+) -> Result<RemovedUser, ControlError> {
     access::instance::<InstanceOwner>(write.tx(), actor).await?;
-    let user = write.tx().user_by_email(email).await?.ok_or_else(unknown)?;
+    let user = write.tx().user_named(email).await?.ok_or_else(unknown)?;
     if user.is_active {
         owners::keep_an_owner(
             write.tx(),
@@ -150,13 +183,24 @@ async fn delete(write: &mut Write, actor: &Actor, email: &str) -> Result<String,
         .await?;
         owners::keep_admins_everywhere(write.tx(), ActorRef::user(user.id)).await?;
     }
+    let agents_revoked = match made {
+        MadeAgents::Revoke => agents::revoke_made_by(write, ActorRef::user(user.id)).await?,
+        MadeAgents::Keep => {
+            write.note("agents", "kept");
+            Vec::new()
+        }
+    };
     write.tx().delete_user(user.id).await?;
     write.publish(Publication::Everything);
-    Ok(user.email)
+    Ok(RemovedUser {
+        email: user.email,
+        agents_revoked,
+    })
 }
 
 fn view(user: User, vaults: Option<Vec<(String, VaultRole)>>) -> UserView {
     UserView {
+        id: user.id,
         email: user.email,
         role: user.role,
         vaults,

@@ -90,6 +90,16 @@ pub(crate) fn authenticate_as(
     })
 }
 
+/// Refuses a principal that comes from where its token may not be used. Its token is good, so this is no guess, and goes on record
+/// under its name: whoever lost it sees who has it.
+pub(crate) fn from_its_sources(principal: &Principal, peer: IpAddr) -> Result<(), Refusal> {
+    if principal.may_come_from(peer) {
+        Ok(())
+    } else {
+        Err(Refusal::outside_sources(peer))
+    }
+}
+
 /// Where a failure came from: an address, and the token that it presented.
 type Source = (IpAddr, Option<TokenHash>);
 

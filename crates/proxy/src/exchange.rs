@@ -22,7 +22,7 @@ use hyper::ext::ReasonPhrase;
 use jiff::Timestamp;
 
 use crate::Shared;
-use crate::authenticate::authenticate;
+use crate::authenticate::{authenticate, from_its_sources};
 use crate::connection::Watch;
 use crate::head::{Framing, Head, Kind, Tunnel, fits, framing};
 use crate::inject::{self, Injection, Outgoing, Workshop};
@@ -234,6 +234,7 @@ async fn stages(
         .broker
         .admit(principal, now)
         .map_err(|refusal| Refusal::unauthenticated(&refusal))?;
+    from_its_sources(principal, client.watch.peer())?;
     let (parts, body) = request.into_parts();
     fits(&parts)?;
     let head = client.head(&parts)?;
@@ -247,6 +248,8 @@ async fn stages(
     let slot = principal.limits().admit().await.map_err(Refusal::limited)?;
 
     let injection = decide(principal, &admission, &head, &parts, entry)?;
+    // Only what would go out counts, and nothing goes out uncounted.
+    admission.spend().await.map_err(Refusal::over_budget)?;
     let route = client.route(&admission, &head)?;
     let waiting = expectation(&parts, &body);
     let workshop = Workshop {
@@ -392,6 +395,11 @@ fn decide(
                 &head.authority.host_header(head.scheme),
                 admission.vault_name(),
             ));
+        }
+        Verdict::Withheld { service } => {
+            let refusal = Refusal::withheld(&service, admission.vault_name());
+            entry.note(|record| record.service = Some(service));
+            return Err(refusal);
         }
         Verdict::Broken => return Err(Refusal::broken_rules(admission.vault_name())),
     };

@@ -152,15 +152,18 @@ pub enum Limited {
     Tunnels,
     /// Failed authentications of one address.
     Authentication,
+    /// Requests that a token was given.
+    Budget,
 }
 
 impl Limited {
     /// All, in the order of their places.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Rate,
         Self::Concurrency,
         Self::Tunnels,
         Self::Authentication,
+        Self::Budget,
     ];
 
     fn of(code: &str) -> Option<Self> {
@@ -169,6 +172,7 @@ impl Limited {
             "concurrency_scope" => Some(Self::Concurrency),
             "tunnels_scope" => Some(Self::Tunnels),
             "too_many_requests" => Some(Self::Authentication),
+            "budget_spent" | "budget_unwritten" => Some(Self::Budget),
             _ => None,
         }
     }
@@ -181,6 +185,7 @@ impl Limited {
             Self::Concurrency => "concurrency",
             Self::Tunnels => "tunnels",
             Self::Authentication => "authentication",
+            Self::Budget => "budget",
         }
     }
 }

@@ -3,10 +3,11 @@
 //! Each refusal says what happened, whose fault it is and what to do next, and carries the marker header
 //! `X-Agent-Vault-Proxy-Error: true`. The marker is removed from whatever an upstream sends, so it cannot be forged.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_vault_broker::{AuthRefusal, GrantError, LimitRefusal};
+use agent_vault_broker::{AuthRefusal, BudgetRefusal, GrantError, LimitRefusal};
 use agent_vault_policy::{Denial, SubstitutionError};
 use agent_vault_upstream::{CertificateFault, UpstreamError, UpstreamErrorKind};
 use bytes::Bytes;
@@ -207,6 +208,55 @@ impl Refusal {
         refusal.error = "too_many_requests";
         refusal.extra.retry_after = Some(Duration::from_secs(1));
         refusal
+    }
+
+    /// A token from where it may not be used.
+    pub(crate) fn outside_sources(peer: IpAddr) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "token_source",
+            Fault::Agent,
+            format!("this token may not be used from {}", peer.to_canonical()),
+            "use it from the networks that it was minted for, or have one minted for this one: `agent-vault vault token --source NETWORK`",
+        )
+    }
+
+    /// A service that the token may not use.
+    pub(crate) fn withheld(service: &str, vault: &str) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "service_not_in_token",
+            Fault::Policy,
+            format!("this token may not use the service \"{service}\" of vault \"{vault}\""),
+            format!(
+                "see which it may at GET /discover; for others have one minted: `agent-vault vault token --vault {vault} --services {service}`"
+            ),
+        )
+    }
+
+    /// A request that is not among those that the token has, or that could not be counted.
+    pub(crate) fn over_budget(refusal: BudgetRefusal) -> Self {
+        match refusal {
+            // Waiting helps nobody, so it is none of those that clients repeat.
+            BudgetRefusal::Spent { limit } => Self::new(
+                StatusCode::FORBIDDEN,
+                "budget_spent",
+                Fault::Policy,
+                format!("this token has made all of its {limit} requests"),
+                "have another one minted: `agent-vault vault token --budget N`",
+            ),
+            BudgetRefusal::Unwritten => {
+                let mut made = Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "budget_unwritten",
+                    Fault::Us,
+                    "this token's requests are counted, and the count cannot be written",
+                    "try again; if it lasts, the server's log says why its database cannot be written",
+                );
+                made.extra.retry_after = Some(Duration::from_secs(1));
+                made
+            }
+        }
     }
 
     pub(crate) fn denied(denial: &Denial, target: &str, vault: &str) -> Self {

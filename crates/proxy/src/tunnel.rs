@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use agent_vault_broker::Principal;
 
 use crate::Shared;
-use crate::authenticate::authenticate;
+use crate::authenticate::{authenticate, from_its_sources};
 use crate::connection::Watch;
 use crate::door::{ClientSocket, HANDSHAKE_RECORD};
 use crate::exchange::{Client, InTunnel};
@@ -99,6 +99,7 @@ impl Opened {
         principal: &Principal,
         authority: Authority,
     ) -> Result<Self, Refusal> {
+        from_its_sources(principal, peer)?;
         let place = principal
             .limits()
             .tunnel()

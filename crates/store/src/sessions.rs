@@ -62,6 +62,14 @@ pub struct Session {
     pub last_user_agent: String,
     /// Who minted it.
     pub created_by: Option<ActorRef>,
+    /// Names of the services that it may use, for [`SessionKind::Scoped`]; `None` is all of them.
+    pub services: Option<Vec<String>>,
+    /// How many requests it has through the proxy; `None` is no end.
+    pub budget: Option<u64>,
+    /// Those that were made.
+    pub budget_spent: u64,
+    /// Networks that it may be used from; none is any.
+    pub sources: Vec<String>,
 }
 
 impl Session {
@@ -107,7 +115,29 @@ fn read(row: &Row) -> Result<Session, StoreError> {
             row.opt_text("created_by_actor_type")?.as_deref(),
             row.opt_text("created_by_actor_id")?.as_deref(),
         ),
+        services: row
+            .opt_text("services")?
+            .map(|text| list(&text, "services"))
+            .transpose()?,
+        budget: row
+            .opt_int("budget")?
+            .map(|count| u64::try_from(count).map_err(|_| unreadable("budget")))
+            .transpose()?,
+        budget_spent: u64::try_from(row.int("budget_spent")?)
+            .map_err(|_| unreadable("budget_spent"))?,
+        sources: row
+            .opt_text("sources")?
+            .map_or_else(|| Ok(Vec::new()), |text| list(&text, "sources"))?,
     })
+}
+
+/// A list of names. One that does not read is damage, and never taken for no list.
+fn list(text: &str, column: &'static str) -> Result<Vec<String>, StoreError> {
+    serde_json::from_str(text).map_err(|_| unreadable(column))
+}
+
+fn list_text(names: &[String]) -> String {
+    serde_json::Value::from(names).to_string()
 }
 
 async fn session(
@@ -117,7 +147,7 @@ async fn session(
     let row = sqlx::query(
         "select id, kind, public_id, user_id, agent_id, vault_id, vault_role, label, device_label, expires_at,
              idle_ttl_seconds, created_at, last_used_at, last_ip, last_user_agent, created_by_actor_type,
-             created_by_actor_id
+             created_by_actor_id, services, budget, budget_spent, sources
          from sessions where id = $1",
     )
     .bind(hash.to_hex())
@@ -133,7 +163,7 @@ async fn session_with_public_id(
     let row = sqlx::query(
         "select id, kind, public_id, user_id, agent_id, vault_id, vault_role, label, device_label, expires_at,
              idle_ttl_seconds, created_at, last_used_at, last_ip, last_user_agent, created_by_actor_type,
-             created_by_actor_id
+             created_by_actor_id, services, budget, budget_spent, sources
          from sessions where public_id = $1",
     )
     .bind(public_id)
@@ -150,7 +180,7 @@ pub(crate) async fn live_sessions(
     let rows = sqlx::query(
         "select id, kind, public_id, user_id, agent_id, vault_id, vault_role, label, device_label, expires_at,
              idle_ttl_seconds, created_at, last_used_at, last_ip, last_user_agent, created_by_actor_type,
-             created_by_actor_id
+             created_by_actor_id, services, budget, budget_spent, sources
          from sessions where expires_at is null or expires_at >= $1",
     )
     .bind(now.as_millisecond())
@@ -167,7 +197,7 @@ async fn user_sessions(
     let rows = sqlx::query(
         "select id, kind, public_id, user_id, agent_id, vault_id, vault_role, label, device_label, expires_at,
              idle_ttl_seconds, created_at, last_used_at, last_ip, last_user_agent, created_by_actor_type,
-             created_by_actor_id
+             created_by_actor_id, services, budget, budget_spent, sources
          from sessions where user_id = $1 order by coalesce(last_used_at, created_at) desc, public_id",
     )
     .bind(user_id.to_string())
@@ -184,7 +214,7 @@ async fn agent_sessions(
     let rows = sqlx::query(
         "select id, kind, public_id, user_id, agent_id, vault_id, vault_role, label, device_label, expires_at,
              idle_ttl_seconds, created_at, last_used_at, last_ip, last_user_agent, created_by_actor_type,
-             created_by_actor_id
+             created_by_actor_id, services, budget, budget_spent, sources
          from sessions where agent_id = $1 order by created_at desc, public_id",
     )
     .bind(agent_id.to_string())
@@ -201,7 +231,7 @@ async fn scoped_sessions(
     let rows = sqlx::query(
         "select id, kind, public_id, user_id, agent_id, vault_id, vault_role, label, device_label, expires_at,
              idle_ttl_seconds, created_at, last_used_at, last_ip, last_user_agent, created_by_actor_type,
-             created_by_actor_id
+             created_by_actor_id, services, budget, budget_spent, sources
          from sessions where vault_id = $1 order by created_at desc, public_id",
     )
     .bind(vault_id.to_string())
@@ -239,8 +269,8 @@ impl Tx {
         sqlx::query(
             "insert into sessions (id, kind, public_id, user_id, agent_id, vault_id, vault_role, label, device_label,
                  expires_at, idle_ttl_seconds, created_at, last_used_at, last_ip, last_user_agent,
-                 created_by_actor_type, created_by_actor_id)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+                 created_by_actor_type, created_by_actor_id, services, budget, budget_spent, sources)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
         )
         .bind(session.hash.to_hex())
         .bind(session.kind.as_str())
@@ -259,6 +289,10 @@ impl Tx {
         .bind(&session.last_user_agent)
         .bind(session.created_by.map(|actor| actor.kind.as_str()))
         .bind(session.created_by.map(|actor| actor.id.to_string()))
+        .bind(session.services.as_deref().map(list_text))
+        .bind(session.budget.map(u64::cast_signed))
+        .bind(session.budget_spent.cast_signed())
+        .bind((!session.sources.is_empty()).then(|| list_text(&session.sources)))
         .execute(self.connection())
         .await?;
         Ok(())
@@ -339,6 +373,46 @@ impl Tx {
         Ok(deleted.rows_affected())
     }
 
+    /// Ends one of an agent's own tokens by its public id. Answers whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written.
+    pub async fn delete_agent_session(
+        &mut self,
+        agent_id: Uuid,
+        public_id: &str,
+    ) -> Result<bool, StoreError> {
+        let deleted = sqlx::query("delete from sessions where agent_id = $1 and public_id = $2")
+            .bind(agent_id.to_string())
+            .bind(public_id)
+            .execute(self.connection())
+            .await?;
+        Ok(deleted.rows_affected() > 0)
+    }
+
+    /// Brings the end of an agent's own tokens, and of the scoped sessions that it minted, forward to `end`; what ends earlier keeps
+    /// its end. Answers how many now end then.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written.
+    pub async fn end_agent_sessions_by(
+        &mut self,
+        agent_id: Uuid,
+        end: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let shortened = sqlx::query(
+            "update sessions set expires_at = $2
+             where (agent_id = $1
+                     or kind = 'scoped' and created_by_actor_type = 'agent' and created_by_actor_id = $1)
+                 and (expires_at is null or expires_at > $2)",
+        )
+        .bind(agent_id.to_string())
+        .bind(end.as_millisecond())
+        .execute(self.connection())
+        .await?;
+        Ok(shortened.rows_affected())
+    }
+
     /// Ends the scoped sessions that an actor minted, in one vault or in all. Answers how many there
     /// were. A token must not outlive the right of the one who gave it.
     ///
@@ -413,6 +487,29 @@ impl Store {
         }
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Adds requests to what tokens have made, all in one transaction; answers in the same order what each has made then, zero for one
+    /// that is gone. Not a management action: no audit record, no new version.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database cannot be written; then nothing was.
+    pub async fn add_spent(&self, spent: &[(TokenHash, u64)]) -> Result<Vec<u64>, StoreError> {
+        let mut writer = self.writer().await?;
+        let mut transaction = writer.begin_with(crate::dialect::BEGIN_WRITE).await?;
+        let mut totals = Vec::with_capacity(spent.len());
+        for (hash, count) in spent {
+            let total: Option<i64> = sqlx::query_scalar(
+                "update sessions set budget_spent = budget_spent + $2 where id = $1 returning budget_spent",
+            )
+            .bind(hash.to_hex())
+            .bind(count.cast_signed())
+            .fetch_optional(&mut *transaction)
+            .await?;
+            totals.push(total.unwrap_or(0).unsigned_abs());
+        }
+        transaction.commit().await?;
+        Ok(totals)
     }
 
     /// Removes up to a thousand sessions that ended before `now`; answers how many. They are dead

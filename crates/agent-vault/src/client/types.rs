@@ -181,6 +181,10 @@ pub(crate) struct ScopedSession {
     pub(crate) created_at: String,
     pub(crate) expires_at: String,
     pub(crate) last_used_at: String,
+    pub(crate) services: Option<Vec<String>>,
+    pub(crate) request_budget: Option<u64>,
+    pub(crate) requests_left: Option<u64>,
+    pub(crate) sources: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -209,6 +213,24 @@ pub(crate) struct Agent {
     pub(crate) last_used_at: String,
     pub(crate) active_tokens: Option<u64>,
     pub(crate) av_agent_token: Option<String>,
+    pub(crate) former_tokens_end_at: String,
+}
+
+/// A live token of an agent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct AgentToken {
+    pub(crate) id: String,
+    pub(crate) label: String,
+    pub(crate) created_at: String,
+    pub(crate) expires_at: String,
+    pub(crate) last_used_at: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct AgentTokens {
+    pub(crate) tokens: Vec<AgentToken>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -388,6 +410,13 @@ pub(crate) struct User {
 #[serde(default)]
 pub(crate) struct Users {
     pub(crate) users: Vec<User>,
+}
+
+/// `DELETE /v1/admin/users/{email}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RemovedUser {
+    pub(crate) agents_revoked: Vec<String>,
 }
 
 /// `POST /v1/users/invites`.

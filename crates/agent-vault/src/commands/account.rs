@@ -36,7 +36,7 @@ enum AccountCommand {
     },
     /// A second factor for your account: an authenticator app
     Totp(super::totp::TotpArgs),
-    /// Delete your account with its logins and the vault tokens that it minted; vaults and agents stay
+    /// Delete your account with its logins and the vault tokens that it minted; agents that it made are revoked, vaults stay
     Delete {
         #[command(flatten)]
         yes: Yes,

@@ -4,12 +4,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
 use serde_json::json;
 
-use super::{or_dash, time};
+use super::{agent_token, or_dash, time};
 use crate::cli::{AddressArg, App, Output, Yes};
 use crate::client::types::{Agent, Agents};
 use crate::client::{ApiPath, Call};
 use crate::connect::{Connection, Identity};
 use crate::error::{CliError, Result};
+use crate::when;
 
 /// `agent-vault agent`.
 #[derive(Args)]
@@ -88,10 +89,19 @@ enum AgentCommand {
         #[command(flatten)]
         yes: Yes,
     },
-    /// End an agent's tokens and print a new one
+    /// Print a new token for an agent and end its present ones, at once or after a while
+    #[command(after_help = "Examples:
+  agent-vault agent rotate builder --yes
+  agent-vault agent rotate builder --overlap 10m --token-only --yes")]
     Rotate {
         /// Name
         name: String,
+        /// How long the present tokens stay good: 90s, 10m, 24h, at most 7d [default: not at all]
+        #[arg(long, value_name = "SPAN")]
+        overlap: Option<String>,
+        /// What the new token is called in lists and logs
+        #[arg(long)]
+        label: Option<String>,
         /// Print the token and nothing else
         #[arg(long)]
         token_only: bool,
@@ -99,6 +109,12 @@ enum AgentCommand {
         output: Output,
         #[command(flatten)]
         yes: Yes,
+    },
+    /// The live tokens of an agent
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Token {
+        #[command(subcommand)]
+        command: agent_token::TokenCommand,
     },
     /// Rename an agent
     Rename {
@@ -125,6 +141,13 @@ pub(crate) async fn run(app: &App, args: AgentArgs) -> Result {
             .map(|v| grant(v))
             .collect::<Result<Vec<_>>>()?,
         _ => Vec::new(),
+    };
+    let overlap = match &args.command {
+        AgentCommand::Rotate {
+            overlap: Some(text),
+            ..
+        } => Some(when::seconds(text)?),
+        _ => None,
     };
     let connection = Connection::open(app, args.address.address.as_deref()).await?;
     let agent = |name: &str| ApiPath::new("/v1/agents").segment(name);
@@ -217,22 +240,35 @@ pub(crate) async fn run(app: &App, args: AgentArgs) -> Result {
         }
         AgentCommand::Rotate {
             name,
+            label,
             token_only,
             output,
             yes,
+            ..
         } => {
-            app.ui.confirm(
-                &format!("End the present token of agent \"{name}\" and make a new one?"),
-                yes.yes,
-            )?;
-            let reply = connection
-                .send(
-                    app,
-                    Call::new(Method::POST, agent(&name).literal("/rotate")),
-                )
-                .await?;
+            let question = match overlap {
+                None => format!("End the present token of agent \"{name}\" and make a new one?"),
+                Some(seconds) => format!(
+                    "Make a new token for agent \"{name}\" and end the present one in {seconds} s?"
+                ),
+            };
+            app.ui.confirm(&question, yes.yes)?;
+            let mut body = serde_json::Map::new();
+            if let Some(seconds) = overlap {
+                body.insert("overlap_seconds".to_owned(), json!(seconds));
+            }
+            if let Some(label) = label {
+                body.insert("label".to_owned(), json!(label));
+            }
+            let mut call = Call::new(Method::POST, agent(&name).literal("/rotate"));
+            // Servers of before know no such body.
+            if !body.is_empty() {
+                call = call.json(&body);
+            }
+            let reply = connection.send(app, call).await?;
             show_token(app, &connection, &reply, token_only, output, "rotated")
         }
+        AgentCommand::Token { command } => agent_token::run(app, &connection, command).await,
         AgentCommand::Rename { old, new } => {
             let call =
                 Call::new(Method::POST, agent(&old).literal("/rename")).json(&json!({"name": new}));
@@ -304,6 +340,10 @@ fn show_token(
         app.ui.field("Vaults", &or_dash(&vaults_of(&agent)))?;
     }
     app.ui.field("Token", token)?;
+    if !agent.former_tokens_end_at.is_empty() {
+        app.ui
+            .field("Former tokens end", &time(&agent.former_tokens_end_at))?;
+    }
     app.ui
         .note("the token is shown this once; where the agent runs:");
     let address = match connection.identity {

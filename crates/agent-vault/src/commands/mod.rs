@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod agent;
+mod agent_token;
 pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod auth;

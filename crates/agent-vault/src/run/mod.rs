@@ -23,6 +23,7 @@ use crate::cli::{App, Target};
 use crate::client::Call;
 use crate::client::types::{Discovery, Services};
 use crate::commands::ca::{self, Ca, ProxyTls};
+use crate::confine::Confine;
 use crate::connect::{Address, Connection, Identity};
 use crate::diagnose::ServiceKeys;
 use crate::env_vars;
@@ -43,11 +44,14 @@ const CLOSING: Duration = Duration::from_secs(5);
 #[command(after_help = "Examples:
   agent-vault run -- python agent.py
   agent-vault run --vault work -- claude
+  agent-vault run --services github --budget 200 -- ./nightly.sh
   agent-vault run -- curl https://api.github.com/user")]
 pub(crate) struct RunArgs {
     /// Life of the command's token in seconds, 300 to 604800 [default: 86400]; it ends with the command anyway
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u64>,
+    #[command(flatten)]
+    confine: Confine,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -97,7 +101,7 @@ pub(crate) async fn run(app: &App, target: &Target, args: RunArgs) -> Result<u8>
     check_flags(app, &args)?;
     let program = program::resolve(&app.env, &args.command)?;
     let connection = Connection::open(app, target.address.as_deref()).await?;
-    if args.ttl.is_some() && connection.identity == Identity::Agent {
+    if args.ttl.is_some() && connection.identity == Identity::Agent && !args.confine.is_given() {
         return Err(CliError::usage(format!(
             "`--ttl` has no meaning with {}: the token is what it is",
             env_vars::TOKEN.name

@@ -23,7 +23,7 @@ pub(super) struct RunToken {
 }
 
 impl RunToken {
-    /// Mints a token for the run; with an agent's identity, takes that token itself.
+    /// Mints a token for the run; with an agent's identity, takes that token itself, unless the run is to be confined.
     pub(super) async fn obtain(
         app: &App,
         connection: &Connection,
@@ -31,7 +31,7 @@ impl RunToken {
         args: &RunArgs,
         program: &str,
     ) -> Result<RunToken> {
-        if connection.identity == Identity::Agent {
+        if connection.identity == Identity::Agent && !args.confine.is_given() {
             let secret = connection
                 .client
                 .token()
@@ -44,14 +44,22 @@ impl RunToken {
         }
         let label = label(program);
         let mut body = json!({"vault": vault, "label": label});
-        if let Some(ttl) = args.ttl.filter(|ttl| *ttl != 0)
-            && let Some(object) = body.as_object_mut()
-        {
-            object.insert(String::from("ttl_seconds"), json!(ttl));
+        if let Some(object) = body.as_object_mut() {
+            if let Some(ttl) = args.ttl.filter(|ttl| *ttl != 0) {
+                object.insert(String::from("ttl_seconds"), json!(ttl));
+            }
+            args.confine.put(object);
         }
-        let reply = connection
-            .send(app, Call::new(Method::POST, "/v1/sessions").json(&body))
-            .await?;
+        let call = Call::new(Method::POST, "/v1/sessions").json(&body);
+        let reply = connection.try_send(app, call).await.map_err(|refused| {
+            let may_not_mint = refused.status == 403 && connection.identity == Identity::Agent;
+            let error = connection.explain(refused);
+            if may_not_mint {
+                error.hint("a run that is confined gets a token of its own, and for that the agent has to be `member` of the vault")
+            } else {
+                error
+            }
+        })?;
         let minted: Minted = reply.json()?;
         let id = match minted.id {
             Some(id) => Some(id),

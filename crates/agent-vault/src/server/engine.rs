@@ -161,6 +161,10 @@ impl Engine {
         let closing = self.closing.clone();
         self.tasks
             .spawn(async move { noting.keep_uses(closing).await });
+        let counting = self.control.clone();
+        let closing = self.closing.clone();
+        self.tasks
+            .spawn(async move { counting.keep_budgets(closing).await });
     }
 
     pub(super) fn tasks(&self) -> &TaskTracker {

@@ -1,6 +1,6 @@
 //! Agents of the instance.
 
-use agent_vault_control::{AgentView, NewAgent, instance_role, vault_role};
+use agent_vault_control::{AgentView, NewAgent, Rotation, instance_role, vault_role};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -205,9 +205,13 @@ pub(crate) async fn delete(
 pub(crate) struct RotationBody {
     /// Life of the new token in seconds; without one it never ends.
     ttl_seconds: Option<u64>,
+    /// For how long the former tokens, and what was minted with them, stay good: 0 to 604800. They end at once when absent.
+    overlap_seconds: Option<u64>,
+    /// What the new token is called in lists and logs.
+    label: Option<String>,
 }
 
-/// A token that replaced all others.
+/// A token that replaces all others.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RotatedBody {
     /// Shown once.
@@ -216,11 +220,14 @@ pub(crate) struct RotatedBody {
     rotated_at: Stamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_expires_at: Option<Stamp>,
+    /// Until when the former tokens are good at most; absent when they have ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    former_tokens_end_at: Option<Stamp>,
     /// Whether a revoked agent became active by this; only owners can do that.
     reactivated: bool,
 }
 
-/// Replaces an agent's tokens by a new one.
+/// Replaces an agent's tokens by a new one, at once or with an overlap.
 #[utoipa::path(post, operation_id = "agents_rotate", path = "/v1/agents/{name}/rotate", tag = "agents", request_body = Option<RotationBody>,
     params(("name" = String, Path, description = "agent")),
     responses((status = 200, description = "the new token", body = RotatedBody), Refusals))]
@@ -233,13 +240,22 @@ pub(crate) async fn rotate(
     let rotated = state
         .control()
         .agents()
-        .rotate(caller.actor(), &name, body.ttl_seconds)
+        .rotate(
+            caller.actor(),
+            &name,
+            Rotation {
+                ttl_seconds: body.ttl_seconds,
+                overlap_seconds: body.overlap_seconds,
+                label: body.label,
+            },
+        )
         .await?;
     Ok(Answer::ok(RotatedBody {
         av_agent_token: rotated.token.expose().to_owned(),
         name,
         rotated_at: Stamp(rotated.rotated_at),
         token_expires_at: rotated.token_expires_at.map(Stamp),
+        former_tokens_end_at: rotated.former_ends_at.map(Stamp),
         reactivated: rotated.reactivated,
     }))
 }

@@ -262,6 +262,9 @@ pub(crate) async fn change_password(
 pub(crate) struct DeletedAccount {
     status: &'static str,
     email: String,
+    /// Agents that the person had made, whose tokens ended therefore.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    agents_revoked: Vec<String>,
 }
 
 /// Deletes one's own account.
@@ -271,10 +274,11 @@ pub(crate) async fn delete_account(
     State(state): State<ApiState>,
     caller: Caller,
 ) -> Result<Response, ApiError> {
-    let email = state.control().account().delete(caller.actor()).await?;
+    let removed = state.control().account().delete(caller.actor()).await?;
     let answer = Answer::ok(DeletedAccount {
         status: "deleted",
-        email,
+        email: removed.email,
+        agents_revoked: removed.agents_revoked,
     });
     Ok(with_cookie(answer, cookie::clear(caller.client())))
 }

@@ -38,9 +38,15 @@ pub(crate) struct DiscoveredBody {
     missing_credentials: Vec<String>,
     /// What an agent's environment holds instead of each brokered key.
     placeholders: BTreeMap<String, String>,
+    /// Requests that the token that asks was given; absent when there is no end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_budget: Option<u64>,
+    /// Those of them that are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_left: Option<u64>,
 }
 
-/// Shows what a vault brokers. Vault tokens know their vault; others name it in `X-Vault` (or `vault`), and an agent with one
+/// Shows what a vault brokers, to a token that is confined to some services those alone. Vault tokens know their vault; others name it in `X-Vault` (or `vault`), and an agent with one
 /// vault need not.
 #[utoipa::path(get, operation_id = "discover", path = "/discover", tag = "agents",
     params(("X-Vault" = Option<String>, Header, description = "vault"),
@@ -74,6 +80,8 @@ pub(crate) async fn discover(
         available_credentials: found.available_credentials,
         missing_credentials: found.missing_credentials,
         placeholders: found.placeholders.into_iter().collect(),
+        request_budget: found.bounds.requests,
+        requests_left: found.bounds.requests_left,
     }))
 }
 

@@ -1,5 +1,6 @@
 //! One module per resource.
 
+pub(crate) mod agent_tokens;
 pub(crate) mod agents;
 pub(crate) mod audit;
 pub(crate) mod auth;

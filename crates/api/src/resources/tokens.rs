@@ -1,6 +1,6 @@
 //! Scoped sessions ("vault tokens").
 
-use agent_vault_control::{NewToken, TokenView, VaultRef};
+use agent_vault_control::{NewBounds, NewToken, TokenView, VaultRef};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -24,8 +24,14 @@ pub(crate) struct NewTokenBody {
     vault_role: String,
     /// 300 to 604800; a day when absent.
     ttl_seconds: Option<u64>,
-    /// At most 100 characters.
+    /// At most 100 characters. Shown in lists and on each row of the request log.
     label: Option<String>,
+    /// Names of services, 1 to 200: the token may use no others. All services when absent.
+    services: Option<Vec<String>>,
+    /// Requests through the proxy that the token has, 1 to 1000000000. No end when absent.
+    request_budget: Option<u64>,
+    /// Networks (`10.20.0.0/16`) or addresses, 1 to 32, that the token may be used from. Anywhere when absent.
+    sources: Option<Vec<String>>,
 }
 
 /// A token that was minted.
@@ -58,6 +64,11 @@ pub(crate) async fn mint(
     let new = NewToken {
         ttl_seconds: body.ttl_seconds,
         label: body.label,
+        bounds: NewBounds {
+            services: body.services,
+            requests: body.request_budget,
+            sources: body.sources,
+        },
     };
     let vault = VaultRef::Named(&body.vault);
     let minted = state
@@ -97,6 +108,18 @@ pub(crate) struct TokenItem {
     /// By a request through the proxy or to this API.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<Stamp>,
+    /// Services that it may use; absent when it may use all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    services: Option<Vec<String>>,
+    /// Requests that it was given; absent when there is no end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_budget: Option<u64>,
+    /// Those of them that are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_left: Option<u64>,
+    /// Networks that it may be used from; absent when it may be used anywhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<String>,
 }
 
 /// Live tokens of a vault.
@@ -153,5 +176,9 @@ fn item(view: TokenView) -> TokenItem {
         created_at: Stamp(view.created_at),
         expires_at: view.expires_at.map(Stamp),
         last_used_at: view.last_used_at.map(Stamp),
+        services: view.bounds.services,
+        request_budget: view.bounds.requests,
+        requests_left: view.bounds.requests_left,
+        sources: view.bounds.sources,
     }
 }

@@ -1,14 +1,15 @@
 //! The user directory.
 
-use agent_vault_control::{UserView, instance_role};
+use agent_vault_control::{MadeAgents, UserView, instance_role};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, Outcome, Stamp};
 use crate::body::JsonBody;
-use crate::error::Refusals;
+use crate::error::{ApiError, Refusals};
 use crate::principal::Caller;
+use crate::query::Query;
 use crate::segment::Segment;
 use crate::state::ApiState;
 
@@ -22,6 +23,8 @@ pub(crate) struct VaultRoleItem {
 /// A person in the directory.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UserItem {
+    /// Stands in paths in the place of the address.
+    id: String,
     email: String,
     role: &'static str,
     created_at: Stamp,
@@ -44,6 +47,7 @@ pub(crate) async fn list(State(state): State<ApiState>, caller: Caller) -> Outco
     let users = users
         .into_iter()
         .map(|user| UserItem {
+            id: user.id.to_string(),
             email: user.email,
             role: user.role.as_str(),
             created_at: Stamp(user.created_at),
@@ -64,6 +68,7 @@ pub(crate) async fn list(State(state): State<ApiState>, caller: Caller) -> Outco
 /// A person.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UserDetail {
+    id: String,
     email: String,
     role: &'static str,
     /// Names of the vaults that they have a role in.
@@ -73,7 +78,7 @@ pub(crate) struct UserDetail {
 
 /// Shows one person; `me` is the one who asks.
 #[utoipa::path(get, operation_id = "users_get", path = "/v1/admin/users/{email}", tag = "users",
-    params(("email" = String, Path, description = "address, or `me`")),
+    params(("email" = String, Path, description = "address or id, or `me`")),
     responses((status = 200, description = "the person", body = UserDetail), Refusals))]
 pub(crate) async fn get(
     State(state): State<ApiState>,
@@ -81,12 +86,14 @@ pub(crate) async fn get(
     Segment(email): Segment<String>,
 ) -> Outcome<UserDetail> {
     let UserView {
+        id,
         email,
         role,
         vaults,
         created_at,
     } = state.control().users().get(caller.actor(), &email).await?;
     Ok(Answer::ok(UserDetail {
+        id: id.to_string(),
         email,
         role: role.as_str(),
         vaults: vaults
@@ -120,7 +127,7 @@ pub(crate) struct UserRole {
 
 /// Changes a person's instance role.
 #[utoipa::path(post, operation_id = "users_set_role", path = "/v1/admin/users/{email}/role", tag = "users", request_body = RoleBody,
-    params(("email" = String, Path, description = "address")),
+    params(("email" = String, Path, description = "address or id")),
     responses((status = 200, description = "the new role", body = UserRole), Refusals))]
 pub(crate) async fn set_role(
     State(state): State<ApiState>,
@@ -142,27 +149,41 @@ pub(crate) async fn set_role(
 
 /// A person who is gone.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RemovedUser {
+pub(crate) struct RemovedUserBody {
     status: &'static str,
     email: String,
+    /// Agents that the person had made, whose tokens ended therefore.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    agents_revoked: Vec<String>,
 }
 
-/// Removes a person.
+/// Removes a person. Agents that they made are revoked, for they may have kept the tokens; an owner can make one active again by
+/// rotating its token.
 #[utoipa::path(delete, operation_id = "users_delete", path = "/v1/admin/users/{email}", tag = "users",
-    params(("email" = String, Path, description = "address")),
-    responses((status = 200, description = "gone", body = RemovedUser), Refusals))]
+    params(("email" = String, Path, description = "address or id"),
+        ("agents" = Option<String>, Query, description = "what becomes of the agents that the person made: `revoke` (the default) or `keep`")),
+    responses((status = 200, description = "gone", body = RemovedUserBody), Refusals))]
 pub(crate) async fn delete(
     State(state): State<ApiState>,
     caller: Caller,
     Segment(email): Segment<String>,
-) -> Outcome<RemovedUser> {
-    let email = state
+    query: Query,
+) -> Outcome<RemovedUserBody> {
+    let agents = match query.get("agents") {
+        None | Some("revoke") => MadeAgents::Revoke,
+        Some("keep") => MadeAgents::Keep,
+        Some(_) => {
+            return Err(ApiError::bad_request("agents must be one of: revoke, keep"));
+        }
+    };
+    let removed = state
         .control()
         .users()
-        .delete(caller.actor(), &email)
+        .delete(caller.actor(), &email, agents)
         .await?;
-    Ok(Answer::ok(RemovedUser {
+    Ok(Answer::ok(RemovedUserBody {
         status: "removed",
-        email,
+        email: removed.email,
+        agents_revoked: removed.agents_revoked,
     }))
 }

@@ -283,6 +283,11 @@ fn cases() -> Vec<Case> {
             [401, 200, 200, 404, 200, 403, 403, 403, 403],
         ),
         post("/v1/agents/bot/rotate", MANAGED).fresh(),
+        get("/v1/agents/bot/tokens", MANAGED),
+        delete(
+            "/v1/agents/bot/tokens/00000000000000000000",
+            missing(MANAGED),
+        ),
         post("/v1/agents/bot/rename", MANAGED)
             .with(json!({"name": "other-bot"}))
             .fresh(),

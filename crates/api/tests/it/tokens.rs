@@ -552,3 +552,121 @@ async fn m12_the_last_use_of_a_token_is_told() {
         "2026-03-01T12:00:00Z"
     );
 }
+
+/// Whoever goes may have kept the tokens of the agents that they made.
+#[tokio::test]
+async fn h17_agents_go_with_whoever_made_them() {
+    let (world, cast) = World::cast().await;
+    let of_admin = world.agent(&cast.owner, "of-owner", "proxy").await;
+    // The vault's admin is no member of the instance yet.
+    let role = world.post("/v1/admin/users/admin@x.io/role", json!({"role": "member"}));
+    role.token(&cast.owner).send().await.expect(StatusCode::OK);
+    let one = world.agent(&cast.admin, "first", "proxy").await;
+    let minter = world.agent(&cast.admin, "second", "member").await;
+    let (by_minter, _) = mint(&world, &minter).await;
+    let good = |token: &str| world.proxies(token, "default");
+    assert!(good(&one) && good(&minter) && good(&by_minter));
+
+    let remove = |query: &str| {
+        world
+            .delete(&format!("/v1/admin/users/admin@x.io{query}"))
+            .token(&cast.owner)
+            .send()
+    };
+    remove("?agents=burn").await.refused(400);
+    let gone = remove("").await.expect(StatusCode::OK);
+    assert_eq!(gone["agents_revoked"], json!(["first", "second"]));
+    assert!(world.last_audit().await.detail.contains("agents_revoked"));
+    for token in [&one, &minter, &by_minter] {
+        assert!(!good(token));
+    }
+    assert!(good(&of_admin));
+    let agent = async |name: &str| {
+        let path = format!("/v1/agents/{name}");
+        let shown = world.get(&path).token(&cast.owner).send().await;
+        shown.expect(StatusCode::OK)
+    };
+    assert_eq!(agent("first").await["status"], "revoked");
+    assert_eq!(agent("first").await["vaults"][0]["vault_role"], "proxy");
+    // What they ran goes on with a token that they do not know.
+    let again = world.post("/v1/agents/first/rotate", json!({}));
+    let again = again.token(&cast.owner).send().await.expect(StatusCode::OK);
+    assert_eq!(again["reactivated"], true);
+    assert!(good(again["av_agent_token"].as_str().unwrap()));
+}
+
+#[tokio::test]
+async fn h17_agents_may_be_kept_by_an_owner_and_by_nobody_else() {
+    let (world, cast) = World::cast().await;
+    let made = world.agent(&cast.owner, "made", "proxy").await;
+    let second = world
+        .user("second@x.io", InstanceRole::Owner, Some(VaultRole::Admin))
+        .await;
+    let keep = world.delete("/v1/admin/users/owner@x.io?agents=keep");
+    let kept = keep.token(&second).send().await.expect(StatusCode::OK);
+    assert!(kept.get("agents_revoked").is_none(), "{kept}");
+    assert!(world.proxies(&made, "default"));
+
+    let leaver = world.user("leaver@x.io", InstanceRole::Member, None).await;
+    let body = json!({"name": "left-behind"});
+    let token = world.post("/v1/agents", body).token(&leaver).send().await;
+    let token = token.expect(StatusCode::CREATED)["av_agent_token"].clone();
+    let me = |token: &str| world.get("/v1/auth/me").token(token).send();
+    me(token.as_str().unwrap()).await.expect(StatusCode::OK);
+    let left = world.delete("/v1/auth/account?agents=keep").token(&leaver);
+    let left = left.send().await.expect(StatusCode::OK);
+    assert_eq!(left["agents_revoked"], json!(["left-behind"]));
+    me(token.as_str().unwrap()).await.refused(401);
+}
+
+/// Wherever an address stands in a path, an id may stand: access logs of whatever is in between learn nothing.
+#[tokio::test]
+async fn h42_people_can_be_named_without_their_address() {
+    let (world, cast) = World::cast().await;
+    let people = world.get("/v1/users").token(&cast.owner).send().await;
+    let people = people.expect(StatusCode::OK);
+    let id = people["users"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|user| user["email"] == "member@x.io")
+        .unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let owner = |method: Method, path: String| world.call(method, &path).token(&cast.owner);
+    let shown = owner(Method::GET, format!("/v1/admin/users/{id}"));
+    let shown = shown.send().await.expect(StatusCode::OK);
+    assert_eq!(
+        (&shown["email"], &shown["id"]),
+        (&json!("member@x.io"), &json!(id))
+    );
+    owner(Method::POST, format!("/v1/admin/users/{id}/role"))
+        .json(json!({"role": "no-access"}))
+        .send()
+        .await
+        .expect(StatusCode::OK);
+    owner(Method::POST, format!("/v1/vaults/default/users/{id}/role"))
+        .json(json!({"role": "admin"}))
+        .send()
+        .await
+        .expect(StatusCode::OK);
+    owner(Method::DELETE, format!("/v1/admin/users/{id}/totp"))
+        .send()
+        .await
+        .refused(404);
+    owner(Method::DELETE, format!("/v1/vaults/default/users/{id}"))
+        .send()
+        .await
+        .expect(StatusCode::OK);
+    let gone = owner(Method::DELETE, format!("/v1/admin/users/{id}"));
+    assert_eq!(
+        gone.send().await.expect(StatusCode::OK)["email"],
+        "member@x.io"
+    );
+    let unknown = uuid::Uuid::new_v4();
+    owner(Method::GET, format!("/v1/admin/users/{unknown}"))
+        .send()
+        .await
+        .refused(404);
+}

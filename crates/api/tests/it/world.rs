@@ -278,6 +278,10 @@ impl World {
             last_ip: String::new(),
             last_user_agent: String::new(),
             created_by: None,
+            services: None,
+            budget: None,
+            budget_spent: 0,
+            sources: Vec::new(),
         })
         .await
         .unwrap();

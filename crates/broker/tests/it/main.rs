@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use agent_vault_broker::{
     AgentRecord, AuthRefusal, Broker, BrokerOptions, GrantError, Image, LimitRefusal,
-    LimitSettings, SealedCredential, SessionKind, SessionRecord, VaultRecord, VaultRole, Verdict,
-    credential_context,
+    LimitSettings, SealedCredential, SessionKind, SessionRecord, TokenBounds, VaultRecord,
+    VaultRole, Verdict, credential_context,
 };
 use agent_vault_policy::{
     Authority, CredentialKey, Facts, RequestTarget, Scheme, Service, ServiceDraft, UnmatchedPolicy,
@@ -84,6 +84,7 @@ impl Setting {
             expires_at,
             label: None,
             kind,
+            bounds: TokenBounds::default(),
         });
         token
     }
@@ -367,6 +368,7 @@ fn former_values_are_remembered_for_a_while() {
             role: VaultRole::Proxy,
             minted_by: None,
         },
+        bounds: TokenBounds::default(),
     };
     for _ in 0..3 {
         let mut record = s.vault(ONE, "one");
@@ -378,6 +380,66 @@ fn former_values_are_remembered_for_a_while() {
         });
     }
     assert_eq!(former(later(200)).first().unwrap(), "value number 8");
+}
+
+/// A rotation of the data key seals every value again and then destroys the key that sealed it: neither makes former values of those
+/// in force, nor loses those that there are.
+#[test]
+fn former_values_outlive_the_data_key_that_sealed_them() {
+    let s = Setting::unlimited();
+    let token = s.scoped(ONE);
+    let store = |stored: &SealedCredential| {
+        let mut record = s.vault(ONE, "one");
+        record.credentials = vec![(key(), stored.clone())];
+        s.broker.put_vault(record);
+    };
+    let put = |value: &[u8]| {
+        let stored = s.sealed(ONE, value);
+        store(&stored);
+        stored
+    };
+    let values = || {
+        let principal = s.broker.authenticate(token.expose(), None, NOW).unwrap();
+        let admission = s.broker.admit(&principal, NOW).unwrap();
+        let authority = Authority::parse("api.example.com:443").unwrap();
+        let target = RequestTarget::parse("/").unwrap();
+        let facts = Facts {
+            scheme: Scheme::Https,
+            authority: &authority,
+            target: &target,
+            agent: None,
+            headers: &HeaderMap::new(),
+        };
+        let Verdict::Inject(permit) = admission.decide(&facts) else {
+            panic!("no rule");
+        };
+        let grant = permit.grant().unwrap();
+        let text = |value: &agent_vault_seal::SecretBytes| value.expose_str().unwrap().to_owned();
+        let now: Vec<String> = grant.secrets().map(|(_, value)| text(value)).collect();
+        let former: Vec<String> = grant.former().map(|(_, value)| text(value)).collect();
+        (now, former)
+    };
+    put(b"the first value");
+    let mut stored = put(b"the second value");
+    let expected = (
+        vec!["the second value".to_owned()],
+        vec!["the first value".to_owned(), "value of one".to_owned()],
+    );
+    assert_eq!(values(), expected);
+    for _ in 0..3 {
+        // Both keys open, and what is stored is still sealed with the old one.
+        let rotated = s.keyring.rotated().unwrap();
+        s.keyring.replace(&rotated);
+        store(&stored);
+        assert_eq!(values(), expected);
+        // It is sealed again, and the old key goes.
+        s.keyring.replace(&s.keyring.without_older());
+        stored = put(b"the second value");
+        assert_eq!(values(), expected);
+    }
+    // One version, another value: deleted, and made anew.
+    put(b"the third value");
+    assert_eq!(values().1[0], "the second value");
 }
 
 #[tokio::test(start_paused = true)]

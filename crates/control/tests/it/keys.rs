@@ -206,3 +206,66 @@ async fn another_process_takes_the_new_key_over_and_cannot_seal_with_the_old_one
     let (_, third) = start(temp.path(), None).await;
     check(&third).await;
 }
+
+/// What was replaced shortly before a rotation is searched for in responses after it too, though the key that sealed it is gone.
+#[tokio::test]
+async fn former_values_are_known_after_a_rotation() {
+    use agent_vault_broker::Verdict;
+    use agent_vault_control::{Conditions, NewToken};
+    use agent_vault_policy::{Authority, Facts, RequestTarget, Scheme};
+
+    let temp = tempfile::tempdir().unwrap();
+    let (_, control) = start(temp.path(), None).await;
+    let local = Actor::LocalOperator;
+    let draft = serde_json::from_str(
+        r#"{"name":"api","host":"api.x.com","auth":{"type":"bearer","token":"API_KEY"}}"#,
+    )
+    .unwrap();
+    control
+        .services()
+        .upsert(&local, "default", vec![draft], &Conditions::default())
+        .await
+        .unwrap();
+    for value in ["the first value", "the second value"] {
+        let values = vec![("API_KEY".to_owned(), secret(value))];
+        control
+            .credentials()
+            .set(&local, VaultRef::Implied, values, None)
+            .await
+            .unwrap();
+    }
+    let token = control
+        .tokens()
+        .mint(&local, VaultRef::Implied, NewToken::default())
+        .await
+        .unwrap()
+        .token;
+    let former = || -> Vec<String> {
+        let broker = control.broker();
+        let now = Timestamp::UNIX_EPOCH;
+        let principal = broker.authenticate(token.expose(), None, now).unwrap();
+        let facts = Facts {
+            scheme: Scheme::Https,
+            authority: &Authority::parse("api.x.com:443").unwrap(),
+            target: &RequestTarget::parse("/").unwrap(),
+            agent: None,
+            headers: &http::HeaderMap::new(),
+        };
+        let Verdict::Inject(permit) = broker.admit(&principal, now).unwrap().decide(&facts) else {
+            panic!("no rule");
+        };
+        let grant = permit.grant().unwrap();
+        grant
+            .former()
+            .map(|(_, value)| value.expose_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(former(), ["the first value"]);
+    for _ in 0..2 {
+        control.keys().rotate(&local).await.unwrap();
+        assert_eq!(former(), ["the first value"]);
+        control.reseal().await.unwrap();
+        assert!(!key_of(&control).await.1);
+        assert_eq!(former(), ["the first value"]);
+    }
+}

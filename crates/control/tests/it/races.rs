@@ -178,7 +178,7 @@ async fn a_role_that_ended_a_moment_ago_counts_no_more() {
     instance
         .control
         .users()
-        .delete(&owner, "m@x.io")
+        .delete(&owner, "m@x.io", agent_vault_control::MadeAgents::Revoke)
         .await
         .unwrap();
     let refused = instance

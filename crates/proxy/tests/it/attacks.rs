@@ -1,6 +1,7 @@
 //! One attack per promise; the families of them are in the modules below.
 
 mod addresses;
+mod bounds;
 mod destinations;
 mod downgrade;
 mod exhaustion;

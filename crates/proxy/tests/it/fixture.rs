@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use agent_vault_broker::{
     Actor, ActorKind, AgentRecord, Broker, BrokerOptions, Image, LimitSettings, SealedCredential,
-    SessionKind, SessionRecord, VaultRecord, VaultRole, credential_context,
+    SessionKind, SessionRecord, TokenBounds, VaultRecord, VaultRole, credential_context,
 };
 use agent_vault_ca::{LeafIssuer, OwnIdentity, RootCa};
 use agent_vault_policy::{
@@ -396,6 +396,7 @@ pub(crate) fn scoped(token: &Token, vault: Uuid) -> SessionRecord {
                 name: Arc::from("owner@example.test"),
             }),
         },
+        bounds: TokenBounds::default(),
     }
 }
 
@@ -458,6 +459,16 @@ impl Stage {
         token
     }
 
+    /// Adds a scoped session for the stage's vault that is confined.
+    pub(crate) fn bounded(&self, bounds: TokenBounds) -> Token {
+        let token = Token::generate(TokenKind::Scoped).unwrap();
+        self.broker.put_session(SessionRecord {
+            bounds,
+            ..scoped(&token, self.vault.id)
+        });
+        token
+    }
+
     /// Adds an agent with these grants.
     pub(crate) fn agent(&self, name: &str, grants: &[Uuid]) -> (Token, AgentRecord) {
         let id = Uuid::new_v4();
@@ -478,6 +489,7 @@ impl Stage {
             expires_at: None,
             label: None,
             kind: SessionKind::Agent { agent: id },
+            bounds: TokenBounds::default(),
         });
         (token, record)
     }

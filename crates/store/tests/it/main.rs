@@ -117,6 +117,10 @@ fn session(kind: SessionKind, owner: Uuid, token: &str) -> Session {
         last_ip: String::new(),
         last_user_agent: String::new(),
         created_by: None,
+        services: None,
+        budget: None,
+        budget_spent: 0,
+        sources: Vec::new(),
     }
 }
 

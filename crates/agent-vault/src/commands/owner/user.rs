@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::json;
 
 use crate::cli::{App, Output, Yes};
-use crate::client::types::Me;
+use crate::client::types::{Me, RemovedUser};
 use crate::client::{ApiPath, Call};
 use crate::commands::{or_dash, time};
 use crate::connect::Connection;
@@ -28,11 +28,14 @@ enum UserCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Remove a person with their logins, grants and vault tokens
+    /// Remove a person with their logins, grants and vault tokens; agents that they made are revoked
     #[command(alias = "rm")]
     Remove {
         /// Address
         email: String,
+        /// Leave the agents that they made as they are; whoever is removed may know their tokens
+        #[arg(long)]
+        keep_agents: bool,
         #[command(flatten)]
         yes: Yes,
     },
@@ -67,15 +70,37 @@ pub(super) async fn run(app: &App, connection: &Connection, args: UserArgs) -> R
             app.ui.field("Vaults", &or_dash(&user.vaults.join(", ")))?;
             app.ui.field("Created", &time(&user.created_at))
         }
-        UserCommand::Remove { email, yes } => {
+        UserCommand::Remove {
+            email,
+            keep_agents,
+            yes,
+        } => {
+            let agents = if keep_agents {
+                "Agents that they made go on."
+            } else {
+                "Agents that they made are revoked."
+            };
             app.ui.confirm_typed(
-                &format!("This removes {email} with their logins, grants and vault tokens."),
+                &format!(
+                    "This removes {email} with their logins, grants and vault tokens. {agents}"
+                ),
                 &email,
                 yes.yes,
             )?;
-            connection
-                .send(app, Call::new(Method::DELETE, one(&email)))
-                .await?;
+            let mut path = one(&email);
+            if keep_agents {
+                path = path.query("agents", "keep");
+            }
+            let removed: RemovedUser = connection
+                .send(app, Call::new(Method::DELETE, path))
+                .await?
+                .json()?;
+            if !removed.agents_revoked.is_empty() {
+                app.ui.note(&format!(
+                    "revoked with them: {}; `agent-vault agent rotate` makes one active again",
+                    removed.agents_revoked.join(", ")
+                ));
+            }
             app.ui.success(&format!("removed {email}"))
         }
         UserCommand::SetRole { email, role } => {

@@ -8,13 +8,14 @@ use crate::cli::{App, Output, Target, Yes};
 use crate::client::types::{Minted, ScopedSessions};
 use crate::client::{ApiPath, Call};
 use crate::commands::{or_dash, time};
+use crate::confine::{self, Confine};
 use crate::error::{CliError, Result};
 
 /// `agent-vault vault token`.
 #[derive(Args)]
-#[command(
-    after_help = "Example: AGENT_VAULT_TOKEN=$(agent-vault vault token --ttl 3600 --label nightly)"
-)]
+#[command(after_help = "Examples:
+  AGENT_VAULT_TOKEN=$(agent-vault vault token --ttl 3600 --label nightly)
+  agent-vault vault token --services github,stripe --budget 500 --source 10.20.0.0/16")]
 pub(super) struct TokenArgs {
     #[command(subcommand)]
     command: Option<TokenCommand>,
@@ -24,6 +25,11 @@ pub(super) struct TokenArgs {
     /// What the token is called in lists and logs
     #[arg(long)]
     label: Option<String>,
+    #[command(flatten)]
+    confine: Confine,
+    /// Networks or addresses that the token may be used from
+    #[arg(long = "source", value_name = "NETWORK", value_delimiter = ',')]
+    sources: Vec<String>,
     #[command(flatten)]
     output: Output,
 }
@@ -47,9 +53,13 @@ enum TokenCommand {
 
 pub(super) async fn run(app: &App, target: &Target, args: TokenArgs) -> Result {
     // Not left to clap, for which the inherited `--vault` would count as well.
-    if args.command.is_some() && (args.ttl.is_some() || args.label.is_some()) {
+    let for_new = args.ttl.is_some()
+        || args.label.is_some()
+        || args.confine.is_given()
+        || !args.sources.is_empty();
+    if args.command.is_some() && for_new {
         return Err(CliError::usage(
-            "`--ttl` and `--label` are for a new token, not for `list` or `revoke`",
+            "`--ttl`, `--label`, `--services`, `--budget` and `--source` are for a new token, not for `list` or `revoke`",
         ));
     }
     let (connection, vault) = super::open(app, target).await?;
@@ -62,6 +72,10 @@ pub(super) async fn run(app: &App, target: &Target, args: TokenArgs) -> Result {
             }
             if let Some(label) = args.label {
                 body.insert("label".to_owned(), json!(label));
+            }
+            args.confine.put(&mut body);
+            if !args.sources.is_empty() {
+                body.insert("sources".to_owned(), json!(args.sources));
             }
             let reply = connection
                 .send(app, Call::new(Method::POST, "/v1/sessions").json(&body))
@@ -87,6 +101,7 @@ pub(super) async fn run(app: &App, target: &Target, args: TokenArgs) -> Result {
                 .sessions
                 .into_iter()
                 .map(|s| {
+                    let confined = confine::shown(&s);
                     let by = s.created_by.map(|c| c.display_name).unwrap_or_default();
                     vec![
                         s.id,
@@ -96,6 +111,7 @@ pub(super) async fn run(app: &App, target: &Target, args: TokenArgs) -> Result {
                         time(&s.created_at),
                         or_dash(&time(&s.last_used_at)),
                         or_dash(&time(&s.expires_at)),
+                        or_dash(&confined),
                     ]
                 })
                 .collect();
@@ -108,6 +124,7 @@ pub(super) async fn run(app: &App, target: &Target, args: TokenArgs) -> Result {
                     "CREATED",
                     "LAST USED",
                     "EXPIRES",
+                    "CONFINED TO",
                 ],
                 rows,
                 "no live tokens",

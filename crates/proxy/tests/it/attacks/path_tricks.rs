@@ -9,7 +9,7 @@ use crate::fixture::{Agent, HOST, PATHS, Stage};
 
 /// Which credential may go out with a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Carries {
+pub(super) enum Carries {
     /// None: refused, or sent without.
     Nothing,
     Public,
@@ -18,7 +18,7 @@ enum Carries {
 
 use Carries::{Admin, Nothing, Public};
 
-const PATHS_TRIED: &[(&str, Carries)] = &[
+pub(super) const PATHS_TRIED: &[(&str, Carries)] = &[
     ("/public/x", Public),
     ("/admin/x", Admin),
     ("/public/x.y/..z/.a", Public),

@@ -1,26 +1,22 @@
-//! Agents and their tokens.
+//! Agents: who may make, see and change them. Their tokens are in [`tokens`].
 
-use agent_vault_broker::{SessionKind as BrokerKind, SessionRecord};
+mod tokens;
+
 use agent_vault_policy::Slug;
-use agent_vault_seal::{Token, TokenKind, public_id};
-use agent_vault_store::{
-    ActorRef, Agent, AgentStatus, Grant, InstanceRole, Session, SessionKind, VaultRole,
-};
-use jiff::{SignedDuration, Timestamp};
+use agent_vault_seal::Token;
+use agent_vault_store::{ActorRef, Agent, AgentStatus, Grant, InstanceRole, VaultRole};
+use jiff::Timestamp;
 use uuid::Uuid;
+
+pub use tokens::{AgentTokenView, RotatedAgent, Rotation};
 
 use crate::Control;
 use crate::access::{self, Admin, InstanceAccess, InstanceMember, InstanceOwner, Rows, VaultRef};
 use crate::actor::Actor;
-use crate::error::{ControlError, ErrorKind};
-use crate::label;
+use crate::error::ControlError;
 use crate::owners;
 use crate::write::{Ended, Publication, Write};
 
-/// Shortest life that an agent's token may be given, in seconds.
-const MIN_TTL_SECONDS: u64 = 300;
-/// Longest life that an agent's token may be given, in seconds: ten years.
-const MAX_TTL_SECONDS: u64 = 10 * 365 * 24 * 3600;
 /// Most vaults that a new agent is granted at once.
 const MAX_INITIAL_GRANTS: usize = 100;
 
@@ -50,19 +46,6 @@ pub struct CreatedAgent {
     pub view: AgentView,
 }
 
-/// A token that replaced all others of an agent, shown once.
-#[derive(Debug)]
-pub struct RotatedAgent {
-    /// The token.
-    pub token: Token,
-    /// When it ends.
-    pub token_expires_at: Option<Timestamp>,
-    /// Since when.
-    pub rotated_at: Timestamp,
-    /// Whether a revoked agent became active by this.
-    pub reactivated: bool,
-}
-
 /// An agent in the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentView {
@@ -78,9 +61,9 @@ pub struct AgentView {
     pub created_at: Timestamp,
     /// Since when it may not act.
     pub revoked_at: Option<Timestamp>,
-    /// When its token ends; `None` is never.
+    /// When its newest token ends; `None` is never.
     pub token_expires_at: Option<Timestamp>,
-    /// When its token was last used.
+    /// When any of its tokens was last used.
     pub last_used_at: Option<Timestamp>,
 }
 
@@ -174,24 +157,6 @@ impl Agents<'_> {
         write.finish(outcome).await
     }
 
-    /// Replaces an agent's tokens by a new one. The scoped sessions it minted end with the old ones.
-    ///
-    /// A revoked agent becomes active again when its creator or an owner asks. A creator who is not an owner cannot undo a revocation
-    /// by somebody else (M12), nor act with grants that others gave the agent later than they themselves could (H17).
-    ///
-    /// # Errors
-    /// Unless owner or creator.
-    pub async fn rotate(
-        &self,
-        actor: &Actor,
-        name: &str,
-        ttl_seconds: Option<u64>,
-    ) -> Result<RotatedAgent, ControlError> {
-        let mut write = self.0.begin(actor, "agent.rotate", target(name)).await?;
-        let outcome = rotate(&mut write, actor, name, ttl_seconds).await;
-        write.finish(outcome).await
-    }
-
     /// Renames an agent; its tokens stay good.
     ///
     /// # Errors
@@ -240,7 +205,7 @@ impl Agents<'_> {
             created_at: agent.created_at,
             revoked_at: agent.revoked_at,
             token_expires_at: token.and_then(|token| token.expires_at),
-            last_used_at: token.and_then(|token| token.last_used_at),
+            last_used_at: tokens.iter().filter_map(|token| token.last_used_at).max(),
         })
     }
 }
@@ -282,7 +247,7 @@ async fn create(
         )));
     }
     let now = write.now();
-    let expires_at = expiry(now, new.ttl_seconds)?;
+    let expires_at = tokens::expiry(now, new.ttl_seconds)?;
     let agent = Agent {
         id: Uuid::new_v4(),
         name,
@@ -312,7 +277,7 @@ async fn create(
         write.tx().put_grant(&grant).await?;
         vaults.push((vault, role));
     }
-    let (token, session) = issue(write, agent.id, expires_at, new.label.as_deref()).await?;
+    let (token, session) = tokens::issue(write, agent.id, expires_at, new.label.as_deref()).await?;
     write.note("role", agent.role.as_str());
     let granted: Vec<String> = vaults
         .iter()
@@ -365,15 +330,22 @@ async fn manageable(
     name: &str,
 ) -> Result<(Agent, bool), ControlError> {
     let access = access::instance::<InstanceMember>(write.tx(), actor).await?;
-    let agent = write
-        .tx()
-        .agent_by_name(name)
-        .await?
-        .ok_or_else(|| unknown(name))?;
+    let agent = write.tx().agent_by_name(name).await?;
+    managed_by(write.tx(), &access, agent, name).await
+}
+
+/// The agent, and whether it is an owner who manages it.
+async fn managed_by(
+    rows: &mut impl Rows,
+    access: &InstanceAccess<InstanceMember>,
+    agent: Option<Agent>,
+    name: &str,
+) -> Result<(Agent, bool), ControlError> {
+    let agent = agent.ok_or_else(|| unknown(name))?;
     if access.is_owner() {
         return Ok((agent, true));
     }
-    if !may_see(write.tx(), &access, &agent).await? {
+    if !may_see(rows, access, &agent).await? {
         return Err(unknown(name));
     }
     let own = access.identity().is_some() && agent.created_by == access.identity();
@@ -402,14 +374,39 @@ async fn revoke(write: &mut Write, actor: &Actor, name: &str) -> Result<(), Cont
         owners::Loss::Removal,
     )
     .await?;
+    end(write, agent.id).await
+}
+
+async fn end(write: &mut Write, agent: Uuid) -> Result<(), ControlError> {
     let now = write.now();
-    write.tx().revoke_agent(agent.id, now).await?;
-    write.publish(Publication::Sessions(Ended::OfAgent(agent.id)));
-    write.publish(Publication::Sessions(Ended::MintedBy(
-        ActorRef::agent(agent.id),
-        None,
-    )));
-    write.publish_agent(agent.id).await
+    write.tx().revoke_agent(agent, now).await?;
+    let minter = ActorRef::agent(agent);
+    write.publish(Publication::Sessions(Ended::OfAgent(agent)));
+    write.publish(Publication::Sessions(Ended::MintedBy(minter, None)));
+    write.publish_agent(agent).await
+}
+
+/// Revokes the agents that somebody made who goes: they may still hold the tokens (H17). Names and grants stay, and an owner can make
+/// an agent active again with another token. Answers the names.
+pub(crate) async fn revoke_made_by(
+    write: &mut Write,
+    maker: ActorRef,
+) -> Result<Vec<String>, ControlError> {
+    let agents = write.tx().agents().await?;
+    let mut revoked = Vec::new();
+    for agent in agents {
+        if agent.created_by != Some(maker) || agent.status != AgentStatus::Active {
+            continue;
+        }
+        let identity = ActorRef::agent(agent.id);
+        owners::keep_an_owner(write.tx(), identity, agent.role, owners::Loss::Removal).await?;
+        end(write, agent.id).await?;
+        revoked.push(agent.name);
+    }
+    if !revoked.is_empty() {
+        write.note("agents_revoked", revoked.clone());
+    }
+    Ok(revoked)
 }
 
 async fn delete(write: &mut Write, actor: &Actor, name: &str) -> Result<(), ControlError> {
@@ -422,66 +419,6 @@ async fn delete(write: &mut Write, actor: &Actor, name: &str) -> Result<(), Cont
     write.tx().delete_agent(agent.id).await?;
     write.publish(Publication::Sessions(Ended::MintedBy(identity, None)));
     write.publish(Publication::AgentGone(agent.id));
-    Ok(())
-}
-
-async fn rotate(
-    write: &mut Write,
-    actor: &Actor,
-    name: &str,
-    ttl_seconds: Option<u64>,
-) -> Result<RotatedAgent, ControlError> {
-    let (agent, owner) = manageable(write, actor, name).await?;
-    let now = write.now();
-    let expires_at = expiry(now, ttl_seconds)?;
-    let reactivated = agent.status == AgentStatus::Revoked;
-    if reactivated && !owner {
-        return Err(ControlError::conflict("The agent is revoked")
-            .hint("an owner can make it active again by rotating its token"));
-    }
-    if !owner {
-        may_wield_grants(write, actor, agent.id).await?;
-    }
-    let identity = ActorRef::agent(agent.id);
-    write.tx().delete_agent_sessions(agent.id).await?;
-    let minted = write.tx().delete_sessions_minted_by(identity, None).await?;
-    if reactivated {
-        write.tx().activate_agent(agent.id, now).await?;
-    }
-    let (token, session) = issue(write, agent.id, expires_at, None).await?;
-    write.note("reactivated", reactivated);
-    write.note("ended_tokens", minted);
-    write.publish(Publication::Sessions(Ended::OfAgent(agent.id)));
-    write.publish(Publication::Sessions(Ended::MintedBy(identity, None)));
-    write.publish_agent(agent.id).await?;
-    write.publish(Publication::Session(Box::new(session)));
-    Ok(RotatedAgent {
-        token,
-        token_expires_at: expires_at,
-        rotated_at: now,
-        reactivated,
-    })
-}
-
-/// Whoever gets an agent's token acts with its grants, so its creator needs as much in each of its vaults (H17).
-async fn may_wield_grants(
-    write: &mut Write,
-    actor: &Actor,
-    agent: Uuid,
-) -> Result<(), ControlError> {
-    let Some(identity) = actor.identity() else {
-        return Ok(());
-    };
-    for membership in write.tx().vaults_of(ActorRef::agent(agent)).await? {
-        let own = write.tx().grant(identity, membership.vault.id).await?;
-        if own.is_none_or(|own| own.role < membership.role) {
-            return Err(ControlError::forbidden(format!(
-                "The agent is `{}` in the vault `{}`, where you are less",
-                membership.role, membership.vault.name
-            ))
-            .hint("ask an owner to rotate its token"));
-        }
-    }
     Ok(())
 }
 
@@ -530,63 +467,6 @@ async fn set_role(
     write.note("before", agent.role.as_str());
     write.note("role", role.as_str());
     Ok(agent.role)
-}
-
-async fn issue(
-    write: &mut Write,
-    agent: Uuid,
-    expires_at: Option<Timestamp>,
-    wanted: Option<&str>,
-) -> Result<(Token, SessionRecord), ControlError> {
-    let label = wanted.map(label::token_label).transpose()?.flatten();
-    let token = Token::generate(TokenKind::Agent)?;
-    let session = Session {
-        hash: token.hash(),
-        kind: SessionKind::Agent,
-        public_id: public_id()?,
-        user_id: None,
-        agent_id: Some(agent),
-        vault_id: None,
-        vault_role: None,
-        label: label.clone().unwrap_or_default(),
-        device_label: String::new(),
-        expires_at,
-        idle_ttl_seconds: None,
-        created_at: write.now(),
-        last_used_at: None,
-        last_ip: String::new(),
-        last_user_agent: String::new(),
-        created_by: None,
-    };
-    write.tx().insert_session(&session).await?;
-    write.note("session", session.public_id.as_str());
-    let record = SessionRecord {
-        token: session.hash,
-        public_id: session.public_id,
-        expires_at,
-        label,
-        kind: BrokerKind::Agent { agent },
-    };
-    Ok((token, record))
-}
-
-fn expiry(now: Timestamp, ttl_seconds: Option<u64>) -> Result<Option<Timestamp>, ControlError> {
-    let Some(seconds) = ttl_seconds else {
-        return Ok(None);
-    };
-    // Bounds first, arithmetic after (H47).
-    if !(MIN_TTL_SECONDS..=MAX_TTL_SECONDS).contains(&seconds) {
-        return Err(ControlError::invalid(format!(
-            "ttl_seconds must be between {MIN_TTL_SECONDS} and {MAX_TTL_SECONDS}"
-        )));
-    }
-    let life = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-    now.checked_add(life).map(Some).map_err(|_| {
-        ControlError::new(
-            ErrorKind::Invalid,
-            "ttl_seconds reaches beyond the calendar",
-        )
-    })
 }
 
 fn agent_name(name: &str) -> Result<String, ControlError> {
