@@ -89,6 +89,11 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "0030_proposals",
         include_str!("migrations/sqlite/0030_proposals.sql"),
     ),
+    (
+        50,
+        "0050_webhooks",
+        include_str!("migrations/sqlite/0050_webhooks.sql"),
+    ),
 ];
 
 /// The statement that appends a number of log rows; written once per process for each number.
