@@ -11,3 +11,4 @@ mod proposals;
 mod races;
 mod retention;
 mod usage;
+mod webhooks;
