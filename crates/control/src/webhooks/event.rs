@@ -104,15 +104,19 @@ impl From<&ProposalView> for Proposed {
 }
 
 impl Proposed {
-    fn data(&self) -> Value {
-        json!({
-            "proposal": self.id,
-            "author": self.author,
-            "message": self.message,
-            "services": self.services,
-            "credentials": self.credentials,
-            "expires_at": stamp(self.expires_at),
-        })
+    fn data<const N: usize>(&self, more: [(&str, Value); N]) -> Value {
+        let own = [
+            ("proposal", json!(self.id)),
+            ("author", json!(self.author)),
+            ("message", json!(self.message)),
+            ("services", json!(self.services)),
+            ("credentials", json!(self.credentials)),
+            ("expires_at", json!(stamp(self.expires_at))),
+        ];
+        let fields = own.into_iter().chain(more);
+        fields
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 }
 
@@ -194,24 +198,18 @@ impl Event {
 
     fn data(&self) -> Value {
         match self {
-            Self::Raised { proposal, link } => {
-                let mut data = proposal.data();
-                data["link"] = json!(link);
-                data
-            }
+            Self::Raised { proposal, link } => proposal.data([("link", json!(link))]),
             Self::Decided {
                 proposal,
                 status,
                 by,
                 note,
-            } => {
-                let mut data = proposal.data();
-                data["status"] = json!(status);
-                data["decided_by"] = json!(by);
-                data["note"] = json!(words(note));
-                data
-            }
-            Self::Expired(proposal) => proposal.data(),
+            } => proposal.data([
+                ("status", json!(status)),
+                ("decided_by", json!(by)),
+                ("note", json!(words(note))),
+            ]),
+            Self::Expired(proposal) => proposal.data([]),
             Self::Missing { refused, missing } => json!({
                 "service": refused.service,
                 "host": refused.host,

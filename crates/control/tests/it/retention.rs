@@ -164,7 +164,7 @@ async fn the_audit_log_is_cut_at_the_start_and_each_day_and_the_rest_verifies() 
     }
     assert_eq!(oldest_audit(&instance).await, 5);
     // While somebody blocks, the timer moves only when told to.
-    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
     let holding = tokio::task::spawn_blocking(move || released.recv());
     tokio::time::pause();
     tokio::time::advance(std::time::Duration::from_hours(23)).await;

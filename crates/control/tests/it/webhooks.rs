@@ -79,9 +79,14 @@ impl Receiver {
 
     /// Types of what arrived.
     fn types(&self) -> Vec<String> {
-        let kind = |parcel: &Parcel| body(parcel)["type"].as_str().unwrap().to_owned();
         self.got().iter().map(kind).collect()
     }
+}
+
+fn kind(parcel: &Parcel) -> String {
+    let body = body(parcel);
+    let kind = body.get("type").and_then(Value::as_str);
+    kind.unwrap().to_owned()
 }
 
 fn body(parcel: &Parcel) -> Value {
@@ -554,10 +559,7 @@ async fn each_hears_what_it_asked_for_of_its_own_vault() {
     let mut heard: Vec<(String, String)> = receiver
         .got()
         .iter()
-        .map(|parcel| {
-            let kind = body(parcel)["type"].as_str().unwrap().to_owned();
-            (parcel.endpoint.to_string(), kind)
-        })
+        .map(|parcel| (parcel.endpoint.to_string(), kind(parcel)))
         .collect();
     heard.sort();
     let mut wanted = vec![
