@@ -116,6 +116,11 @@ fn what_was_done_is_counted_by_closed_lists_of_labels() {
         ("agent_vault_database_up", &[], 1.0),
         ("agent_vault_build_info", &[env!("CARGO_PKG_VERSION")], 1.0),
         ("agent_vault_log_rows_total", &["outcome=\"lost\""], 0.0),
+        (
+            "agent_vault_webhook_events_total",
+            &["outcome=\"lost\""],
+            0.0,
+        ),
         ("agent_vault_started_after_crash", &[], 0.0),
     ] {
         assert_eq!(total(&after, name, labels), count, "{name} {labels:?}");

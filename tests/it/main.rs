@@ -38,3 +38,4 @@ mod several_accounts;
 mod soak;
 mod stage;
 mod tls;
+mod webhooks;

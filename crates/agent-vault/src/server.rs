@@ -8,6 +8,7 @@
 //! [`Server`] has listeners of its own; [`Local`] is the same engine for one command: the management API in-process and, for
 //! `run`, both listeners on ports that the system chooses. Several engines may share one data folder.
 
+mod courier;
 mod engine;
 mod knobs;
 mod listen;

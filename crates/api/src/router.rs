@@ -23,7 +23,7 @@ use crate::resources::{
     agent_tokens, agents, audit, auth, catalog, codes, credential_versions, credentials, devices,
     discover, instance, invites, keys, log_stream, logs, metrics, mitm, page, proposals,
     second_factor, service_test, services, settings, skills, status, tokens, users, vault_agents,
-    vault_users, vaults,
+    vault_users, vaults, webhooks,
 };
 use crate::state::ApiState;
 use crate::{absent, clean_path, headers, openapi, origin, principal};
@@ -44,8 +44,8 @@ pub fn router(state: ApiState) -> Router {
             get(move || openapi::serve(Arc::clone(&document))),
         )
         .route("/", get(page::index))
-        .route("/approve/{id}", get(proposals::page))
-        .route("/approve.js", get(proposals::script))
+        .route("/approve/{id}", get(proposals::link::page))
+        .route("/approve.js", get(proposals::link::script))
         .route("/device", get(devices::page))
         .route("/device.js", get(devices::script))
         .route("/invite/{token}", get(invites::page))
@@ -124,7 +124,7 @@ fn login() -> OpenApiRouter<ApiState> {
         .routes(routes!(auth::login))
         .routes(routes!(auth::logout))
         .routes(routes!(devices::start))
-        .routes(routes!(proposals::link))
+        .routes(routes!(proposals::link::link))
 }
 
 /// For those who hold a link; counted by client address and link.
@@ -181,12 +181,12 @@ fn authenticated() -> OpenApiRouter<ApiState> {
         .routes(routes!(credential_versions::expire))
         .routes(routes!(credential_versions::delete))
         .routes(routes!(discover::discover))
-        .routes(routes!(proposals::raise, proposals::list))
-        .routes(routes!(proposals::get))
-        .routes(routes!(proposals::review_list))
-        .routes(routes!(proposals::review))
-        .routes(routes!(proposals::approve))
-        .routes(routes!(proposals::reject))
+        .routes(routes!(proposals::agent::raise, proposals::agent::list))
+        .routes(routes!(proposals::agent::get))
+        .routes(routes!(proposals::review::review_list))
+        .routes(routes!(proposals::review::review))
+        .routes(routes!(proposals::decide::approve))
+        .routes(routes!(proposals::decide::reject))
         .routes(routes!(agents::create, agents::list))
         .routes(routes!(agents::get, agents::revoke))
         .routes(routes!(agents::delete))
@@ -219,6 +219,24 @@ fn authenticated() -> OpenApiRouter<ApiState> {
         .routes(routes!(services::credential_usage))
         .routes(routes!(services::get, services::patch, services::remove))
         .routes(routes!(service_test::test))
+        .routes(routes!(webhooks::vault::list, webhooks::vault::add))
+        .routes(routes!(
+            webhooks::vault::get,
+            webhooks::vault::change,
+            webhooks::vault::remove
+        ))
+        .routes(routes!(webhooks::vault::rotate))
+        .routes(routes!(webhooks::vault::test))
+        .routes(routes!(webhooks::vault::deliveries))
+        .routes(routes!(webhooks::instance::list, webhooks::instance::add))
+        .routes(routes!(
+            webhooks::instance::get,
+            webhooks::instance::change,
+            webhooks::instance::remove
+        ))
+        .routes(routes!(webhooks::instance::rotate))
+        .routes(routes!(webhooks::instance::test))
+        .routes(routes!(webhooks::instance::deliveries))
         .routes(routes!(keys::get))
         .routes(routes!(keys::rotate))
         .routes(routes!(audit::list))

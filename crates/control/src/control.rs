@@ -23,6 +23,7 @@ use crate::options::ControlOptions;
 use crate::outbox::Outbox;
 use crate::refusals::RefusalBudget;
 use crate::touch::TouchGate;
+use crate::webhooks::Hooks;
 use crate::write::{Ended, Publication};
 use crate::{
     Account, Agents, Authority, Codes, Credentials, Devices, Discovery, Instance, Invites, Logs,
@@ -47,6 +48,7 @@ struct Inner {
     /// The settings of the instance as of the version that the broker shows.
     loaded: RwLock<Arc<Loaded>>,
     outbox: Outbox,
+    hooks: Hooks,
     tasks: TaskTracker,
     /// Held from the begin of a write until it is published, so that the broker sees writes in their order. Holds the version of
     /// the database that the broker shows.
@@ -91,6 +93,7 @@ impl Control {
             refusals: RefusalBudget::default(),
             loaded: RwLock::new(Arc::new(loaded)),
             outbox: Outbox::default(),
+            hooks: Hooks::default(),
             tasks: TaskTracker::new(),
             gate: Arc::new(Mutex::new(0)),
             initialized: AtomicBool::new(false),
@@ -295,6 +298,10 @@ impl Control {
 
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.0.outbox
+    }
+
+    pub(crate) fn hooks(&self) -> &Hooks {
+        &self.0.hooks
     }
 
     pub(crate) fn instance_id(&self) -> &[u8] {

@@ -10,9 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Control;
 use crate::error::ControlError;
+use crate::webhooks;
 
 /// Time between two sweeps; the first is at the start.
 const INTERVAL: Duration = Duration::from_mins(15);
+/// Time between two looks for proposals that have run out: those who wait for one are told soon.
+const PROPOSALS_INTERVAL: Duration = Duration::from_mins(1);
 /// How long an invitation stays in lists after its end.
 const INVITES_SHOWN: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How long a proposal stays in lists after its end.
@@ -30,14 +33,24 @@ impl Control {
     pub async fn keep_people(&self, cancelled: CancellationToken) {
         let mut turns = tokio::time::interval(INTERVAL);
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut proposals = tokio::time::interval(PROPOSALS_INTERVAL);
+        proposals.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let all = tokio::select! {
+                () = cancelled.cancelled() => return,
+                _ = turns.tick() => true,
+                _ = proposals.tick() => false,
+            };
+            let sweep = async {
+                if all {
+                    self.sweep_people().await
+                } else {
+                    self.expire_proposals().await
+                }
+            };
             tokio::select! {
                 () = cancelled.cancelled() => return,
-                _ = turns.tick() => {}
-            }
-            tokio::select! {
-                () = cancelled.cancelled() => return,
-                swept = self.sweep_people() => if let Err(error) = swept {
+                swept = sweep => if let Err(error) = swept {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "removing what has run out failed"
@@ -70,20 +83,30 @@ impl Control {
                 break;
             }
         }
-        self.sweep_proposals(now).await?;
+        self.expire_proposals().await?;
+        self.forget_proposals(now).await?;
+        self.give_up_deliveries(now).await?;
         self.drop_unconfirmed(now).await
     }
 
-    /// Ends proposals that nobody decided in time, with the values that came with them, and forgets old ones.
-    async fn sweep_proposals(&self, now: Timestamp) -> Result<(), ControlError> {
-        for _ in 0..MAX_PURGES {
-            if self.store().expire_proposals(now).await? == 0 {
-                break;
-            }
-        }
+    /// Forgets proposals that ended long ago.
+    async fn forget_proposals(&self, now: Timestamp) -> Result<(), ControlError> {
         let kept = now.checked_sub(PROPOSALS_SHOWN).unwrap_or(Timestamp::MIN);
         for _ in 0..MAX_PURGES {
             if self.store().purge_proposals(kept).await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up what has waited for webhooks for too long.
+    async fn give_up_deliveries(&self, now: Timestamp) -> Result<(), ControlError> {
+        let before = now
+            .checked_sub(webhooks::FULL_AGE)
+            .unwrap_or(Timestamp::MIN);
+        for _ in 0..MAX_PURGES {
+            if self.store().give_up_deliveries(before, now).await? == 0 {
                 break;
             }
         }

@@ -25,6 +25,7 @@
 //! | [`Control::logs`] | request log, discovered hosts, retention |
 //! | [`Control::audit`] | the record of management actions |
 //! | [`Control::keys`] | the data key |
+//! | [`Control::webhooks`] | endpoints that are told of what happens |
 //! | [`Control::authority`] | the certificate authority's record |
 //!
 //! A write returns only after the broker shows it, so the next proxied request is decided by it. [`Control::watch_database`]
@@ -80,6 +81,7 @@ mod users;
 mod vaults;
 mod versions;
 mod watch;
+mod webhooks;
 mod write;
 
 pub use access::VaultRef;
@@ -134,10 +136,15 @@ pub use tokens::{MintedToken, Minter, NewToken, TokenView, Tokens};
 pub use users::{MadeAgents, RemovedUser, UserView, Users};
 pub use vaults::{Membership, RenamedVault, VaultView, Vaults};
 pub use versions::VersionView;
+pub use webhooks::{
+    Courier, Delivering, EventKind, NewWebhook, Parcel, Receipt, ShownSecret, WebhookChange,
+    WebhookScope, WebhookUrl, WebhookView, Webhooks,
+};
 
 pub use agent_vault_policy::UnmatchedPolicy;
 pub use agent_vault_store::{
     AgentStatus, AuditActor, AuditExportHead, AuditOutcome, AuditQuery, AuditRecord, AuditVerdict,
-    CodePurpose, InstanceRole, LogAppend, LogCursor, LogEntry, LogPage, LogQuery, LogRow,
-    MAX_AUDIT_PAGE, ProposalStatus, StatusBucket, VaultRole,
+    CodePurpose, Delivery as WebhookDelivery, DeliveryStatus, InstanceRole, LogAppend, LogCursor,
+    LogEntry, LogPage, LogQuery, LogRow, MAX_AUDIT_PAGE, ProposalStatus, StatusBucket, VaultRole,
+    Webhook, WebhookState,
 };

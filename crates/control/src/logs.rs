@@ -35,6 +35,7 @@ impl LogWriter {
     /// When the database cannot be written; then none of a statement's rows are stored.
     pub async fn write(&self, rows: &[LogAppend<'_>]) -> Result<usize, ControlError> {
         let kept = self.0.store().append_logs(rows).await?;
+        self.0.hooks().look(rows);
         if kept > 0 {
             self.0
                 .log_news()

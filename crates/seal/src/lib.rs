@@ -24,6 +24,7 @@ pub mod placeholder;
 mod random;
 mod sealed;
 mod secret;
+mod signature;
 mod stream;
 mod token;
 pub mod totp;
@@ -36,6 +37,7 @@ pub use password::{MAX_PASSWORD_BYTES, PasswordHash, hash_password, verify_dummy
 pub use random::{fill, public_id, random_hex};
 pub use sealed::{MAX_PLAINTEXT_BYTES, SealContext, SealKind, Sealed};
 pub use secret::SecretBytes;
+pub use signature::{hmac_sha256, signing_secret};
 pub use stream::{STREAM_CHUNK_BYTES, STREAM_HEAD_BYTES, StreamOpener, StreamSealer};
 pub use token::{Token, TokenHash, TokenKind};
 pub use wrap::{WrapKey, WrappedKey};

@@ -35,17 +35,21 @@ pub enum SealKind {
     /// What lets a person in: a code sent by mail, the secret of an authenticator app. Owner: user id;
     /// name: which of them.
     Person,
+    /// The secret that signs what a webhook is sent. Owner: vault id, or a fixed word for the instance; name: the
+    /// webhook's id.
+    Webhook,
 }
 
 impl SealKind {
     /// Every kind, in the order of the subkeys.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Credential,
         Self::CaKey,
         Self::OAuth,
         Self::Proposal,
         Self::Sentinel,
         Self::Person,
+        Self::Webhook,
     ];
 
     /// The kind's name in associated data and key derivation. Never change one: what it sealed
@@ -58,6 +62,7 @@ impl SealKind {
             Self::Proposal => "proposal",
             Self::Sentinel => "sentinel",
             Self::Person => "person",
+            Self::Webhook => "webhook",
         }
     }
 }

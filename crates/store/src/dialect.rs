@@ -90,6 +90,11 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("migrations/sqlite/0030_proposals.sql"),
     ),
     (
+        50,
+        "0050_webhooks",
+        include_str!("migrations/sqlite/0050_webhooks.sql"),
+    ),
+    (
         60,
         "0060_token_bounds",
         include_str!("migrations/sqlite/0060_token_bounds.sql"),

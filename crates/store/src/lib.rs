@@ -59,6 +59,8 @@ mod tx;
 mod unlock;
 mod users;
 mod vaults;
+mod webhook_queue;
+mod webhooks;
 
 pub use actors::{ActorKind, ActorRef, InstanceRole, UnknownName, VaultRole};
 pub use agents::{Agent, AgentStatus};
@@ -99,3 +101,8 @@ pub use tx::Tx;
 pub use unlock::{Protection, UnlockError, Unlocked};
 pub use users::{User, email_lookup};
 pub use vaults::{DEFAULT_VAULT_ID, DEFAULT_VAULT_NAME, Vault};
+pub use webhook_queue::{
+    AttemptEnd, ClaimedDelivery, Delivery, DeliveryStatus, MAX_KEPT_DELIVERIES,
+    MAX_WAITING_DELIVERIES, NextAttempt, ParkingRule, QueuedEvent,
+};
+pub use webhooks::{Webhook, WebhookSecret, WebhookState};

@@ -242,7 +242,25 @@ async fn proposal_values(
     row::all(rows, |row| Ok((row.text("key")?, row.sealed("sealed")?)))
 }
 
+async fn overdue_proposals(
+    connection: &mut Connection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Proposal>, StoreError> {
+    let sql = format!(
+        "select {COLUMNS} from proposals where status = 'pending' and expires_at <= $1 order by expires_at limit $2"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(now.as_millisecond())
+        .bind(i64::from(limit))
+        .fetch_all(connection)
+        .await?;
+    row::all(rows, read)
+}
+
 reads! {
+    /// Proposals of any vault that are marked as pending and whose time is over at `now`, the first to end first.
+    overdue_proposals(now: Timestamp, limit: u32) -> Vec<Proposal>;
     /// A vault's proposals, newest first, up to `limit`; `status` is what they are at `now`.
     proposals(vault_id: Uuid, status: Option<ProposalStatus>, now: Timestamp, limit: u32) -> Vec<Proposal>;
     /// One proposal.
@@ -346,31 +364,40 @@ impl Tx {
     }
 }
 
-impl Store {
-    /// Marks up to 500 pending proposals whose time is over at `now` as expired and deletes the values that came with them;
-    /// answers how many.
+impl Tx {
+    /// Marks a pending proposal whose time is over at `now` as expired and deletes the values that came with it. Answers whether
+    /// it was such a one.
     ///
     /// # Errors
     /// [`StoreError`] when the database cannot be written.
-    pub async fn expire_proposals(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let mut writer = self.writer().await?;
+    pub async fn expire_proposal(
+        &mut self,
+        vault_id: Uuid,
+        id: u32,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let expired = sqlx::query(
-            "update proposals set status = 'expired', ended_at = expires_at where (vault_id, id) in (
-                 select vault_id, id from proposals where status = 'pending' and expires_at <= $1 limit $2)",
+            "update proposals set status = 'expired', ended_at = expires_at
+             where vault_id = $1 and id = $2 and status = 'pending' and expires_at <= $3",
         )
+        .bind(vault_id.to_string())
+        .bind(i64::from(id))
         .bind(now.as_millisecond())
-        .bind(PURGE_BATCH)
-        .execute(&mut *writer)
+        .execute(self.connection())
         .await?;
-        sqlx::query(
-            "delete from proposal_values where (vault_id, proposal_id) not in (
-                 select vault_id, id from proposals where status = 'pending')",
-        )
-        .execute(&mut *writer)
-        .await?;
-        Ok(expired.rows_affected())
+        if expired.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query("delete from proposal_values where vault_id = $1 and proposal_id = $2")
+            .bind(vault_id.to_string())
+            .bind(i64::from(id))
+            .execute(self.connection())
+            .await?;
+        Ok(true)
     }
+}
 
+impl Store {
     /// Removes up to 500 proposals that ended before `before`, never the newest of a vault; answers how many.
     ///
     /// # Errors

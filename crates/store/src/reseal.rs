@@ -24,7 +24,7 @@ struct Place {
     update: &'static str,
 }
 
-static PLACES: [Place; 5] = [
+static PLACES: [Place; 6] = [
     Place {
         table: "credential_versions",
         kind: SealKind::Credential,
@@ -60,6 +60,14 @@ static PLACES: [Place; 5] = [
         select: "select rowid as row, sealed, vault_id as owner, proposal_id || '/' || key as name, 1 as version
                  from proposal_values where rowid > $1 and substr(sealed, 2, 8) <> $2 order by rowid limit $3",
         update: "update proposal_values set sealed = $2 where rowid = $1 and sealed = $3",
+    },
+    Place {
+        table: "webhook_secrets",
+        kind: SealKind::Webhook,
+        select: "select s.rowid as row, s.sealed, coalesce(w.vault_id, 'instance') as owner, w.id as name, s.version
+                 from webhook_secrets s join webhooks w on w.id = s.webhook_id
+                 where s.rowid > $1 and substr(s.sealed, 2, 8) <> $2 order by s.rowid limit $3",
+        update: "update webhook_secrets set sealed = $2 where rowid = $1 and sealed = $3",
     },
 ];
 

@@ -21,6 +21,7 @@ pub(crate) mod totp;
 pub(crate) mod user;
 pub(crate) mod vault;
 pub(crate) mod version;
+pub(crate) mod webhook;
 
 use crate::cli::App;
 use crate::error::{CliError, Result};

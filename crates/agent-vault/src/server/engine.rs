@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::courier::OutboundCourier;
 use super::log_sink::StoreSink;
 use super::{
     Endpoints, KeyState, StartError, StoreState, Unlock, knobs, mail, metrics, outbound, own_tls,
@@ -210,7 +211,7 @@ impl Engine {
         ))
     }
 
-    /// Serves the API and, where there is one, the proxy, until `shutdown`; then lets what is open end.
+    /// Serves the API and, where there is one, the proxy, and tells webhooks, until `shutdown`; then lets what is open end.
     pub(super) async fn serve(
         &self,
         endpoints: &Endpoints,
@@ -239,7 +240,9 @@ impl Engine {
                 .await;
             self.proxy_listening.store(false, Ordering::Release);
         };
-        tokio::join!(api, proxy);
+        let courier = Arc::new(OutboundCourier(Arc::clone(&self.upstream)));
+        let hooks = self.control.keep_webhooks(courier, shutdown.clone());
+        tokio::join!(api, proxy, hooks);
     }
 
     fn proxy(&self, endpoints: &Endpoints, shutdown: CancellationToken) -> Proxy {
@@ -310,6 +313,10 @@ impl Engine {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        // What the last requests have to tell is sent by whoever serves next.
+        if let Err(error) = self.control.queue_notices().await {
+            tracing::warn!(%error, "events for webhooks were lost");
+        }
         if self.journal.lost() > 0 {
             tracing::warn!(
                 records = self.journal.lost(),

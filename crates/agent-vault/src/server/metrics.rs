@@ -151,6 +151,11 @@ impl Reading {
             "How long the database took to store a batch of log rows.",
             [([("operation", "append")], meters.row_writes())],
         )?;
+        page.counters(
+            "agent_vault_webhook_events",
+            "Events of requests that webhooks were not told of.",
+            [([("outcome", "lost")], self.sources.control.lost_events())],
+        )?;
         page.gauge(
             "agent_vault_started_after_crash",
             "1 if the server before this one did not stop in order, so that its last log rows may be missing.",

@@ -30,3 +30,4 @@ pub(crate) mod users;
 pub(crate) mod vault_agents;
 pub(crate) mod vault_users;
 pub(crate) mod vaults;
+pub(crate) mod webhooks;

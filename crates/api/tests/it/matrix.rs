@@ -262,6 +262,29 @@ fn cases() -> Vec<Case> {
         get("/v1/admin/proposals/9?vault=default", missing(ACCESS)),
         post("/v1/admin/proposals/9/approve", missing(MEMBER)).with(json!({"vault": "default"})),
         post("/v1/admin/proposals/9/reject", missing(MEMBER)).with(json!({"vault": "default"})),
+        get("/v1/vaults/default/webhooks", CONTROL),
+        post("/v1/vaults/default/webhooks", created(CONTROL))
+            .with(json!({"url": "https://hooks.example.com/"}))
+            .fresh(),
+        get("/v1/vaults/default/webhooks/none", missing(CONTROL)),
+        patch("/v1/vaults/default/webhooks/none", missing(CONTROL)).with(json!({"enabled": true})),
+        delete("/v1/vaults/default/webhooks/none", missing(CONTROL)),
+        post("/v1/vaults/default/webhooks/none/rotate", missing(CONTROL)),
+        post("/v1/vaults/default/webhooks/none/test", missing(CONTROL)),
+        get(
+            "/v1/vaults/default/webhooks/none/deliveries",
+            missing(CONTROL),
+        ),
+        get("/v1/instance/webhooks", OWNER),
+        post("/v1/instance/webhooks", created(OWNER))
+            .with(json!({"url": "https://hooks.example.com/"}))
+            .fresh(),
+        get("/v1/instance/webhooks/none", missing(OWNER)),
+        patch("/v1/instance/webhooks/none", missing(OWNER)).with(json!({"enabled": true})),
+        delete("/v1/instance/webhooks/none", missing(OWNER)),
+        post("/v1/instance/webhooks/none/rotate", missing(OWNER)),
+        post("/v1/instance/webhooks/none/test", missing(OWNER)),
+        get("/v1/instance/webhooks/none/deliveries", missing(OWNER)),
         get("/v1/instance/keys", OWNER),
         // The keys of these tests are kept nowhere.
         post(

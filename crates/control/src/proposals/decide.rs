@@ -15,6 +15,7 @@ use crate::credentials::{self, Origin};
 use crate::error::ControlError;
 use crate::line_breaks;
 use crate::services::{self, Conditions, ServiceListing};
+use crate::webhooks::{self, Event, Proposed};
 use crate::write::Write;
 
 pub(super) async fn approve(
@@ -153,10 +154,17 @@ async fn end(
         by: &by,
         at: write.now(),
     };
-    if write.tx().end_proposal(&end).await? {
-        return Ok(());
+    if !write.tx().end_proposal(&end).await? {
+        return Err(decided(view.id, status));
     }
-    Err(decided(view.id, status))
+    let event = Event::Decided {
+        proposal: Proposed::from(view),
+        status: status.as_str(),
+        note: note.to_owned(),
+        by: by.name,
+    };
+    webhooks::queue(write, Some(access.vault()), &event).await?;
+    Ok(())
 }
 
 /// The value of each slot that is set: what the person gives, else what the agent gave.

@@ -6,6 +6,7 @@
 //! with its end.
 
 mod decide;
+mod expire;
 mod input;
 mod merge;
 mod preview;
@@ -32,7 +33,7 @@ use crate::services;
 use crate::write::Write;
 use decide::{approve, reject};
 use merge::{Merged, Moment, merge};
-use raise::{Raised, raise};
+use raise::{Raised, page, raise};
 use view::{view, views};
 
 /// Most proposals in one list.
@@ -86,8 +87,9 @@ impl Proposals<'_> {
         base_url: &str,
     ) -> Result<RaisedProposal, ControlError> {
         let mut write = self.0.begin(actor, "proposal.raise", target(vault)).await?;
-        let outcome = raise(&mut write, actor, vault, new).await;
+        let outcome = raise(&mut write, actor, vault, new, base_url).await;
         let raised = write.finish(outcome).await?;
+        self.0.hooks().wake();
         let base = base_url.trim_end_matches('/');
         self.announce(&raised, base);
         Ok(RaisedProposal {
@@ -240,7 +242,9 @@ impl Proposals<'_> {
             .begin(actor, "proposal.approve", target(vault))
             .await?;
         let outcome = approve(&mut write, actor, vault, id, approval).await;
-        write.finish(outcome).await
+        write.finish(outcome).await?;
+        self.0.hooks().wake();
+        Ok(())
     }
 
     /// Turns a proposal down.
@@ -260,7 +264,9 @@ impl Proposals<'_> {
             .begin(actor, "proposal.reject", target(vault))
             .await?;
         let outcome = reject(&mut write, actor, vault, id, reason).await;
-        write.finish(outcome).await
+        write.finish(outcome).await?;
+        self.0.hooks().wake();
+        Ok(())
     }
 
     async fn rows(
@@ -305,7 +311,7 @@ impl Proposals<'_> {
         ))
     }
 
-    /// The one place from which the world hears of a new proposal: a mail to each person who may decide.
+    /// A mail to each person who may decide. Webhooks hear of it by the transaction that raises it.
     ///
     /// One letter each, so that nobody sees another's address, with a link that opens nothing without a login.
     fn announce(&self, raised: &Raised, base: &str) {
@@ -313,7 +319,7 @@ impl Proposals<'_> {
             return;
         };
         let (view, tell) = (raised.view.clone(), raised.tell.clone());
-        let link = format!("{base}/approve/{}?vault={}", view.id, view.vault);
+        let link = page(base, &view);
         let told = self.0.later("telling people of a proposal", async move {
             let said = if view.user_message.is_empty() {
                 &view.message

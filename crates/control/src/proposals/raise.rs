@@ -12,6 +12,7 @@ use super::{context, for_programs, needed, note, people_refused, references, val
 use crate::access::{self, AnyRole, VaultRef};
 use crate::actor::Actor;
 use crate::error::{ControlError, ErrorKind};
+use crate::webhooks::{self, Event, Proposed};
 use crate::write::Write;
 use crate::{credentials, line_breaks, services};
 
@@ -36,6 +37,7 @@ pub(super) async fn raise(
     actor: &Actor,
     vault: VaultRef<'_>,
     mut new: NewProposal,
+    base_url: &str,
 ) -> Result<Raised, ControlError> {
     for_programs(actor)?;
     let access = access::vault::<AnyRole>(write.tx(), actor, vault).await?;
@@ -106,6 +108,11 @@ pub(super) async fn raise(
     write.note("proposal", id);
     let view = view(&access.vault().name, row, now)?;
     note(write, &view);
+    let event = Event::Raised {
+        proposal: Proposed::from(&view),
+        link: page(base_url, &view),
+    };
+    webhooks::queue(write, Some(access.vault()), &event).await?;
     let least = needed(&view.services);
     let tell = write
         .tx()
@@ -117,6 +124,12 @@ pub(super) async fn raise(
         .map(|user| user.email)
         .collect();
     Ok(Raised { view, token, tell })
+}
+
+/// The page where a proposal is decided. Opens nothing without a login.
+pub(super) fn page(base_url: &str, view: &ProposalView) -> String {
+    let base = base_url.trim_end_matches('/');
+    format!("{base}/approve/{}?vault={}", view.id, view.vault)
 }
 
 async fn author(

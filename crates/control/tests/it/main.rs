@@ -12,3 +12,4 @@ mod proposals;
 mod races;
 mod retention;
 mod usage;
+mod webhooks;

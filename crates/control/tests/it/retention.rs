@@ -1,7 +1,7 @@
 //! What sweeps remove.
 
 use agent_vault_control::{Actor, LogRow, NewToken, RetentionKnobs, VaultRef};
-use agent_vault_store::{AuditEntry, DEFAULT_VAULT_ID, LogQuery};
+use agent_vault_store::{AuditEntry, AuditVerdict, DEFAULT_VAULT_ID, LogQuery};
 use jiff::SignedDuration;
 
 use crate::instance::Instance;
@@ -119,4 +119,70 @@ async fn ended_sessions_are_purged() {
         .await
         .unwrap();
     assert!(!there().await);
+}
+
+/// The age of the oldest audit record that is left, in whole days.
+async fn oldest_audit(instance: &Instance) -> i64 {
+    let records = instance.store.audit_page(None, 500).await.unwrap();
+    let oldest = records.last().unwrap().at;
+    instance.now().duration_since(oldest).as_hours() / 24
+}
+
+#[tokio::test]
+async fn the_audit_log_is_cut_at_the_start_and_each_day_and_the_rest_verifies() {
+    let instance = Instance::new().await;
+    let record = async || {
+        let tx = instance.store.begin().await.unwrap();
+        let entry = AuditEntry::system("test.day", "", instance.now());
+        tx.commit(&entry).await.unwrap();
+    };
+    for _ in 0..10 {
+        record().await;
+        instance.advance(SignedDuration::from_hours(24));
+    }
+    // 0 keeps all: the task ends at once.
+    let closing = tokio_util::sync::CancellationToken::new();
+    instance.control.keep_audit(0, closing.clone()).await;
+    assert_eq!(oldest_audit(&instance).await, 10);
+
+    let (control, ended) = (instance.control.clone(), closing.clone());
+    let keeping = async move { control.keep_audit(3, ended).await };
+    let mut tasks = tokio::task::JoinSet::from_iter([keeping]);
+    while oldest_audit(&instance).await > 3 {
+        tokio::task::yield_now().await;
+    }
+    let verdict = instance.store.verify_audit().await.unwrap();
+    assert!(
+        matches!(verdict, AuditVerdict::Intact { .. }),
+        "{verdict:?}"
+    );
+
+    // The next look is a day later by the timer, and cuts what is too old by the clock then.
+    for _ in 0..2 {
+        record().await;
+        instance.advance(SignedDuration::from_hours(24));
+    }
+    assert_eq!(oldest_audit(&instance).await, 5);
+    // While somebody blocks, the timer moves only when told to.
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
+    let holding = tokio::task::spawn_blocking(move || released.recv());
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_hours(23)).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(oldest_audit(&instance).await, 5);
+    tokio::time::advance(std::time::Duration::from_hours(1)).await;
+    while oldest_audit(&instance).await > 3 {
+        tokio::task::yield_now().await;
+    }
+    drop(release);
+    assert!(holding.await.unwrap().is_err());
+    let verdict = instance.store.verify_audit().await.unwrap();
+    assert!(
+        matches!(verdict, AuditVerdict::Intact { .. }),
+        "{verdict:?}"
+    );
+    closing.cancel();
+    tasks.join_next().await.unwrap().unwrap();
 }

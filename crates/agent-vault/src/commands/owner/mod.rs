@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::cli::{AddressArg, App, Output};
 use crate::client::Call;
 use crate::client::types::{TestMailSent, WaitingCodes};
-use crate::commands::time;
+use crate::commands::{time, webhook};
 use crate::connect::Connection;
 use crate::error::Result;
 
@@ -36,6 +36,8 @@ enum OwnerCommand {
     Config(config::ConfigArgs),
     /// Mail
     Email(EmailArgs),
+    /// Webhooks that hear of every vault
+    Webhook(webhook::WebhookArgs),
     /// Show codes that no mail took away, to hand them on to their owners
     Codes {
         #[command(flatten)]
@@ -73,6 +75,9 @@ pub(crate) async fn run(app: &App, args: OwnerArgs) -> Result {
         OwnerCommand::User(args) => user::run(app, &connection, args).await,
         OwnerCommand::Vault(args) => vault::run(app, &connection, args).await,
         OwnerCommand::Config(args) => config::run(app, &connection, args).await,
+        OwnerCommand::Webhook(args) => {
+            webhook::run(app, &connection, &webhook::Scope::Instance, args).await
+        }
         OwnerCommand::Email(args) => {
             let EmailCommand::Test { to, output } = args.command;
             let body = to.map_or_else(|| json!({}), |to| json!({"to": to}));

@@ -25,6 +25,7 @@ mod versions;
 use clap::{Args, Subcommand};
 
 use crate::cli::{App, Output, Target, Yes};
+use crate::commands::webhook;
 use crate::connect::Connection;
 use crate::error::Result;
 use crate::run;
@@ -123,6 +124,8 @@ enum VaultCommand {
     Hosts(hosts::HostsArgs),
     /// Show and change settings of the vault
     Settings(settings::SettingsArgs),
+    /// Webhooks: who is told of proposals, missing credentials, failing services and limits
+    Webhook(webhook::WebhookArgs),
 }
 
 pub(crate) async fn run(app: &App, args: VaultArgs) -> Result<u8> {
@@ -148,6 +151,10 @@ pub(crate) async fn run(app: &App, args: VaultArgs) -> Result<u8> {
         VaultCommand::Logs(args) => logs::run(app, &target, args).await,
         VaultCommand::Hosts(args) => hosts::run(app, &target, args).await,
         VaultCommand::Settings(args) => settings::run(app, &target, args).await,
+        VaultCommand::Webhook(args) => {
+            let (connection, vault) = open(app, &target).await?;
+            webhook::run(app, &connection, &webhook::Scope::Vault(vault), args).await
+        }
     }
     .map(|()| 0)
 }
