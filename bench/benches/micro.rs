@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use agent_vault_broker::{
     Broker, BrokerOptions, Image, LimitSettings, Principal, SealedCredential, SessionKind,
-    SessionRecord, VaultRecord, VaultRole, Verdict, credential_context,
+    SessionRecord, TokenBounds, VaultRecord, VaultRole, Verdict, credential_context,
 };
 use agent_vault_ca::{LeafIssuer, RootCa};
 use agent_vault_policy::{
@@ -92,6 +92,7 @@ fn broker(rules: usize) -> (Broker, Arc<Keyring>, Principal) {
             public_id: token.hash().to_hex(),
             expires_at: None,
             label: None,
+            bounds: TokenBounds::default(),
             kind: SessionKind::Scoped {
                 vault: VAULT,
                 role: VaultRole::Proxy,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use agent_vault_broker::{
     Broker, BrokerOptions, Image, LimitSettings, SealedCredential, SessionKind, SessionRecord,
-    VaultRecord, VaultRole, credential_context,
+    TokenBounds, VaultRecord, VaultRole, credential_context,
 };
 use agent_vault_ca::{LeafIssuer, RootCa};
 use agent_vault_policy::{
@@ -147,6 +147,7 @@ fn broker(keyring: &Arc<Keyring>, authority: &str) -> anyhow::Result<(Arc<Broker
             public_id: token.hash().to_hex(),
             expires_at: None,
             label: None,
+            bounds: TokenBounds::default(),
             kind: SessionKind::Scoped {
                 vault: VAULT,
                 role: VaultRole::Proxy,
