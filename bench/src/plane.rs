@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use agent_vault_broker::{
     Broker, BrokerOptions, Image, LimitSettings, SealedCredential, SessionKind, SessionRecord,
@@ -88,8 +87,7 @@ pub(crate) fn main(
             base_url: None,
             max_request_bytes: None,
             max_response_bytes: None,
-            max_auth_failures: None,
-            auth_failure_window: Duration::from_secs(300),
+            auth_failures: Arc::new(|| None),
             own_identity: None,
             require_tls: false,
             proxy_protocol_from: Vec::new(),

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use agent_vault_broker::{Broker, Principal};
 use agent_vault_seal::TokenHash;
@@ -15,6 +14,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::FailureLimit;
 use crate::limits::MAX_FAILURE_KEYS;
 use crate::respond::Refusal;
 
@@ -105,18 +105,15 @@ type Source = (IpAddr, Option<TokenHash>);
 
 /// Failed authentications per address and presented token within a sliding window. Success is never counted and never
 /// blocked, and one agent's bad token does not block its neighbours behind the same address.
-#[derive(Debug)]
 pub(crate) struct FailureBudget {
-    max: Option<u32>,
-    window: Duration,
+    limit: FailureLimit,
     seen: Mutex<HashMap<Source, VecDeque<Instant>>>,
 }
 
 impl FailureBudget {
-    pub(crate) fn new(max: Option<u32>, window: Duration) -> Self {
+    pub(crate) fn new(limit: FailureLimit) -> Self {
         Self {
-            max,
-            window,
+            limit,
             seen: Mutex::new(HashMap::new()),
         }
     }
@@ -127,7 +124,7 @@ impl FailureBudget {
         peer: IpAddr,
         token: Option<TokenHash>,
     ) -> Result<(), Refusal> {
-        let Some(max) = self.max else {
+        let Some((max, window)) = (self.limit)() else {
             return Ok(());
         };
         if peer.to_canonical().is_loopback() {
@@ -139,22 +136,22 @@ impl FailureBudget {
             seen.retain(|_, times| {
                 times
                     .back()
-                    .is_some_and(|last| now.duration_since(*last) < self.window)
+                    .is_some_and(|last| now.duration_since(*last) < window)
             });
             if seen.len() >= MAX_FAILURE_KEYS {
-                return Err(Refusal::too_many_failures(self.window, max));
+                return Err(Refusal::too_many_failures(window, max));
             }
         }
         let times = seen.entry((peer, token)).or_default();
         while times
             .front()
-            .is_some_and(|first| now.duration_since(*first) >= self.window)
+            .is_some_and(|first| now.duration_since(*first) >= window)
         {
             times.pop_front();
         }
         if times.len() >= max as usize {
-            let wait = times.front().map_or(self.window, |first| {
-                self.window.saturating_sub(now.duration_since(*first))
+            let wait = times.front().map_or(window, |first| {
+                window.saturating_sub(now.duration_since(*first))
             });
             return Err(Refusal::too_many_failures(wait, max));
         }
@@ -165,6 +162,8 @@ impl FailureBudget {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use http::HeaderValue;
 
@@ -172,6 +171,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(PROXY_AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         Presented::read(&headers).map(|found| (found.token.to_string(), found.vault))
+    }
+
+    fn three() -> FailureLimit {
+        std::sync::Arc::new(|| Some((3, Duration::from_secs(300))))
     }
 
     #[test]
@@ -215,7 +218,7 @@ mod tests {
             std::sync::Arc::new(keyring),
             agent_vault_broker::BrokerOptions { limits },
         );
-        let budget = FailureBudget::new(Some(3), Duration::from_secs(300));
+        let budget = FailureBudget::new(three());
         let far: IpAddr = "192.0.2.7".parse().unwrap();
         let status = |value: Option<&str>| {
             let mut headers = HeaderMap::new();
@@ -240,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_bad_token_does_not_block_another_and_loopback_is_exempt() {
-        let budget = FailureBudget::new(Some(3), Duration::from_secs(300));
+        let budget = FailureBudget::new(three());
         let far: IpAddr = "192.0.2.7".parse().unwrap();
         let bad = Some(TokenHash::of("bad"));
         for _ in 0..3 {
@@ -255,6 +258,25 @@ mod tests {
         let near: IpAddr = "127.0.0.9".parse().unwrap();
         for _ in 0..10 {
             assert!(budget.check_and_record(near, bad).is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn m51_a_changed_setting_counts_at_once() {
+        let max = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(2));
+        let now = std::sync::Arc::clone(&max);
+        let budget = FailureBudget::new(std::sync::Arc::new(move || {
+            match now.load(std::sync::atomic::Ordering::SeqCst) {
+                0 => None,
+                max => Some((max, Duration::from_secs(300))),
+            }
+        }));
+        let far: IpAddr = "192.0.2.7".parse().unwrap();
+        let is_let = || budget.check_and_record(far, None).is_ok();
+        assert_eq!([is_let(), is_let(), is_let()], [true, true, false]);
+        for (setting, expected) in [(3, [true, false]), (0, [true, true]), (1, [false, false])] {
+            max.store(setting, std::sync::atomic::Ordering::SeqCst);
+            assert_eq!([is_let(), is_let()], expected, "{setting}");
         }
     }
 }

@@ -39,7 +39,7 @@ pub fn authorization(data: &[u8]) {
     );
     assert!(is_basic || presented.vault.is_none());
     // Whoever it is, guessing is counted, and not without end.
-    let budget = FailureBudget::new(Some(1), Duration::from_secs(60));
+    let budget = FailureBudget::new(std::sync::Arc::new(|| Some((1, Duration::from_secs(60)))));
     let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let token = Some(agent_vault_seal::TokenHash::of(&presented.token));
     assert!(budget.check_and_record(peer, token).is_ok());

@@ -73,6 +73,10 @@ use source::Balancers;
 /// The clock of the data plane.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
+/// Failed authentications for each address and token, and the window that they are counted in; `None` for no limit. Asked at each
+/// failure, so that a changed setting counts at once.
+pub type FailureLimit = Arc<dyn Fn() -> Option<(u32, Duration)> + Send + Sync>;
+
 /// What an operator may set.
 #[derive(Clone)]
 pub struct ProxyOptions {
@@ -84,10 +88,8 @@ pub struct ProxyOptions {
     pub max_response_bytes: Option<u64>,
     /// Whether log records have the path. It is the client's own, and clients put secrets even there.
     pub log_paths: bool,
-    /// Failed authentications per address and token within the window; `None` for no limit.
-    pub max_auth_failures: Option<u32>,
-    /// The window of `max_auth_failures`.
-    pub auth_failure_window: Duration,
+    /// How many failed authentications are let through.
+    pub auth_failures: FailureLimit,
     /// TLS on the port itself, beside HTTP in clear; without it there is only the latter.
     pub own_identity: Option<Arc<OwnIdentity>>,
     /// What is sent in clear is refused, before anybody looks at the token that it carries.
@@ -162,7 +164,7 @@ impl Proxy {
             issuer,
             upstream,
             journal,
-            failures: FailureBudget::new(options.max_auth_failures, options.auth_failure_window),
+            failures: FailureBudget::new(Arc::clone(&options.auth_failures)),
             budget: Budget::new(),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             addresses: Addresses::new(MAX_CONNECTIONS_PER_ADDRESS),

@@ -92,7 +92,7 @@ enum AgentCommand {
     /// Print a new token for an agent and end its present ones, at once or after a while
     #[command(after_help = "Examples:
   agent-vault agent rotate builder --yes
-  agent-vault agent rotate builder --overlap 10m --token-only --yes")]
+  export AGENT_VAULT_TOKEN=$(agent-vault agent rotate builder --overlap 10m --token-only --yes)")]
     Rotate {
         /// Name
         name: String,

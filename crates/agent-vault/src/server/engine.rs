@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use agent_vault_api::{ApiState, FlushLogs, RateLimits, ServerInfo};
 use agent_vault_ca::{LeafIssuer, OwnIdentity, RootCa};
@@ -246,7 +245,7 @@ impl Engine {
     }
 
     fn proxy(&self, endpoints: &Endpoints, shutdown: CancellationToken) -> Proxy {
-        let auth = self.control.limits().limits.auth;
+        let control = self.control.clone();
         let cap = |bytes: u64| (bytes > 0).then_some(bytes);
         Proxy::new(
             Arc::clone(self.control.broker()),
@@ -258,8 +257,10 @@ impl Engine {
                 max_request_bytes: cap(self.config.max_request_bytes.value),
                 max_response_bytes: cap(self.config.max_response_bytes.value),
                 log_paths: self.config.log_paths.value,
-                max_auth_failures: auth.map(|auth| auth.max),
-                auth_failure_window: auth.map_or(Duration::ZERO, |auth| auth.window),
+                auth_failures: Arc::new(move || {
+                    let auth = control.limits().limits.auth?;
+                    Some((auth.max, auth.window))
+                }),
                 own_identity: Some(Arc::clone(&self.identity)),
                 require_tls: self.config.tls.value == TlsMode::Required,
                 proxy_protocol_from: self.config.proxy_protocol_from.value.clone(),
