@@ -26,4 +26,5 @@ mod services;
 mod setup;
 mod status;
 mod tokens;
+mod webhooks;
 mod world;
