@@ -251,13 +251,13 @@ fn a_receiver_that_does_badly_is_named_and_no_redirect_is_followed() {
         // What policy keeps every request from.
         (
             "https://169.254.169.254/latest/meta-data".to_owned(),
-            "169.254.169.254",
+            "may not be connected to",
         ),
         (
             "https://[::ffff:a9fe:a9fe]/latest".to_owned(),
-            "not allowed",
+            "may not be connected to",
         ),
-        ("https://10.0.0.1/".to_owned(), "10.0.0.1"),
+        ("https://10.0.0.1/".to_owned(), "may not be connected to"),
     ];
     let mut waiting = Vec::new();
     for (url, reason) in &refused {
@@ -283,10 +283,7 @@ fn a_receiver_that_does_badly_is_named_and_no_redirect_is_followed() {
             .succeed()
             .json();
         let error = shown["last_error"].as_str().expect("a reason");
-        assert!(
-            error.contains(reason) || *reason == "not allowed" && !error.is_empty(),
-            "{url}: {error}"
-        );
+        assert!(error.contains(reason), "{url}: {error}");
         assert_eq!(shown["pending"], 1, "{shown}");
     }
     assert!(stage.upstream.latest("/elsewhere").is_none());
@@ -312,7 +309,7 @@ fn an_address_that_requests_may_not_reach_is_out_of_reach_for_webhooks_too() {
             .person(&["owner", "webhook", "test", id])
             .fail(1)
             .one_error_with_hint()
-            .says(&["not delivered"]);
+            .says(&["not delivered", "may not be connected to"]);
     }
     assert_eq!(stage.upstream.connections(), 0);
 }

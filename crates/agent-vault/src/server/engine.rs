@@ -240,7 +240,7 @@ impl Engine {
             self.proxy_listening.store(false, Ordering::Release);
         };
         let courier = Arc::new(OutboundCourier(Arc::clone(&self.upstream)));
-        let hooks = self.control.keep_webhooks(courier, shutdown.clone());
+        let hooks = Box::pin(self.control.keep_webhooks(courier, shutdown.clone()));
         tokio::join!(api, proxy, hooks);
     }
 

@@ -27,4 +27,5 @@ mod setup;
 mod status;
 mod token_bounds;
 mod tokens;
+mod webhooks;
 mod world;
