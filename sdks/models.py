@@ -65,6 +65,7 @@ ROOTS = {
     "Readiness": "Readiness",
     "RemovedService": "ServiceRemoved",
     "RemovedUser": "RemovedUser",
+    "RemovedUserBody": "RemovedUser",
     "Renamed": "Renamed",
     "ReplacedBody": "ServicesReplaced",
     "ReviewDetail": "ProposalReview",
@@ -168,8 +169,10 @@ class Reading:
         self.schemas: dict[str, Any] = document["components"]["schemas"]
         self.fields: dict[str, list[Field]] = {}
         self.names: dict[str, str] = {}
-        for schema in ROOTS:
-            self.add(schema)
+        for schema, name in ROOTS.items():
+            # A schema that was given another name stands under both until the old one is gone.
+            if schema in self.schemas or not any(ROOTS[other] == name for other in ROOTS if other in self.schemas):
+                self.add(schema)
         taken: dict[str, str] = {}
         for schema, name in self.names.items():
             if name in taken:
@@ -201,13 +204,20 @@ class Reading:
             made.append(Field(name, name, Shape("integer", nullable=True), text, False))
         self.fields[schema] = made
 
-    def properties(self, schema: str | dict[str, Any]) -> dict[str, tuple[dict[str, Any], bool, str]]:
+    def properties(self, schema: str | dict[str, Any], whole: str = "") -> dict[str, tuple[dict[str, Any], bool, str]]:
         """Of a schema, or of the parts of one, with what each comes from."""
         found = self.schemas[schema] if isinstance(schema, str) else schema
-        owner = schema if isinstance(schema, str) else ""
+        owner = schema if isinstance(schema, str) else whole
         made: dict[str, tuple[dict[str, Any], bool, str]] = {}
         for part in found.get("allOf", []):
-            made.update(self.properties(part["$ref"].rpartition("/")[2] if "$ref" in part else part))
+            choices = [one for one in part.get("oneOf", [part]) if one.get("type") != "null"]
+            if len(choices) != 1:
+                sys.exit(f"{owner}: a part that is a choice of {len(choices)} cannot be read")
+            (kept,) = choices
+            inner = self.properties(kept["$ref"].rpartition("/")[2] if "$ref" in kept else kept, owner)
+            # Of a part that may be missing, every field may be.
+            sure = kept is part
+            made.update({name: (one, needed and sure, of) for name, (one, needed, of) in inner.items()})
         for name, described in found.get("properties", {}).items():
             made[name] = (described, name in found.get("required", []), owner)
         return made

@@ -2,7 +2,7 @@ import type { Call, CallOptions, HttpClient } from "./http.js";
 import { segment } from "./http.js";
 import type { Agent, AgentDetail, CreatedAgent, Renamed, RoleChange, RotatedAgent, VaultAgent, VaultRoleChange } from "./models.js";
 import { readAgent, readAgentDetail, readCreatedAgent, readRenamed, readRoleChange, readRotatedAgent, readVaultAgent, readVaultRoleChange } from "./readers.js";
-import { at, list, nothing } from "./read.js";
+import { at, fields, list, nothing, orNull, text } from "./read.js";
 
 export type VaultRole = "proxy" | "member" | "admin";
 
@@ -21,6 +21,21 @@ export interface CreateAgentOptions extends CallOptions {
 export interface RotateAgentOptions extends CallOptions {
   /** Life of the new token in seconds. Default: without end. */
   ttlSeconds?: number | undefined;
+  /** For how long the former tokens stay good, 0 to 604800. Default: they end at once. */
+  overlapSeconds?: number | undefined;
+  /** What the new token is called in lists and logs. */
+  label?: string | undefined;
+}
+
+/** A live token of an agent. */
+export interface AgentToken {
+  /** Public id, for revocation and for the log's `session`. */
+  id: string;
+  label: string | null;
+  createdAt: string;
+  /** `null` when it never ends. */
+  expiresAt: string | null;
+  lastUsedAt: string | null;
 }
 
 /** Agents of the instance. */
@@ -47,9 +62,21 @@ export class AgentsResource {
     return this.#http.json({ method: "POST", path: "/v1/agents", body, signal }, readCreatedAgent);
   }
 
-  /** Replaces its tokens by a new one, shown once. */
+  /** Replaces its tokens by a new one, shown once; at once, or with an overlap. */
   async rotate(name: string, options: RotateAgentOptions = {}): Promise<RotatedAgent> {
-    return this.#http.json(this.#post(name, "rotate", options, { ttl_seconds: options.ttlSeconds }), readRotatedAgent);
+    const { ttlSeconds: ttl_seconds, overlapSeconds: overlap_seconds, label } = options;
+    return this.#http.json(this.#post(name, "rotate", options, { ttl_seconds, overlap_seconds, label }), readRotatedAgent);
+  }
+
+  /** Its live tokens, newest first: more than one after a rotation with an overlap. */
+  async tokens(name: string, options: CallOptions = {}): Promise<AgentToken[]> {
+    return this.#http.json({ method: "GET", path: `${this.#one(name)}/tokens`, signal: options.signal }, at("tokens", list(readAgentToken)));
+  }
+
+  /** Ends one of its tokens by its public id. */
+  async revokeToken(name: string, id: string, options: CallOptions = {}): Promise<void> {
+    const path = `${this.#one(name)}/tokens/${segment(id, "a token")}`;
+    await this.#http.json({ method: "DELETE", path, signal: options.signal }, nothing);
   }
 
   async rename(name: string, newName: string, options: CallOptions = {}): Promise<Renamed> {
@@ -110,4 +137,15 @@ export class VaultAgentsResource {
   #one(name: string): string {
     return `${this.#path}/${segment(name, "an agent")}`;
   }
+}
+
+function readAgentToken(value: unknown, path: string): AgentToken {
+  const of = fields(value, path);
+  return {
+    id: of("id", text),
+    label: of("label", orNull(text)),
+    createdAt: of("created_at", text),
+    expiresAt: of("expires_at", orNull(text)),
+    lastUsedAt: of("last_used_at", orNull(text)),
+  };
 }

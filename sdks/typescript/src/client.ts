@@ -37,11 +37,13 @@ import {
   readVaultSettings,
   readVaultSummary,
 } from "./readers.js";
+import { OAuthResource } from "./oauth.js";
 import { ProposalsResource } from "./proposals.js";
 import { at, list, nothing, text } from "./read.js";
 import { ServicesResource } from "./services.js";
 import { SessionsResource } from "./sessions.js";
 import { InvitesResource, UsersResource, VaultUsersResource } from "./users.js";
+import { WebhooksResource } from "./webhooks.js";
 
 export interface VaultClientConfig extends ClientConfig {
   /** Name of the vault. Default: `AGENT_VAULT_VAULT`. A vault's own token needs none for credentials and proposals. */
@@ -77,6 +79,7 @@ export class VaultClient {
   readonly name: string | undefined;
   readonly credentials: CredentialsResource;
   readonly proposals: ProposalsResource;
+  readonly oauth: OAuthResource;
   /** These need to know the vault's name. */
   readonly sessions: SessionsResource | undefined;
   readonly services: ServicesResource | undefined;
@@ -84,6 +87,7 @@ export class VaultClient {
   readonly agents: VaultAgentsResource | undefined;
   readonly users: VaultUsersResource | undefined;
   readonly settings: VaultSettingsResource | undefined;
+  readonly webhooks: WebhooksResource | undefined;
   readonly #http: HttpClient;
 
   constructor(config: VaultClientConfig & { [CONNECTION]?: HttpClient } = {}) {
@@ -93,6 +97,7 @@ export class VaultClient {
     this.name = name;
     this.credentials = new CredentialsResource(this.#http, name);
     this.proposals = new ProposalsResource(this.#http, name);
+    this.oauth = new OAuthResource(this.#http, name);
     if (name !== undefined) {
       this.sessions = new SessionsResource(this.#http, name);
       this.services = new ServicesResource(this.#http, name);
@@ -100,6 +105,7 @@ export class VaultClient {
       this.agents = new VaultAgentsResource(this.#http, name);
       this.users = new VaultUsersResource(this.#http, name);
       this.settings = new VaultSettingsResource(this.#http, name);
+      this.webhooks = new WebhooksResource(this.#http, `/v1/vaults/${segment(name, "a vault")}/webhooks`);
     }
   }
 
@@ -118,6 +124,7 @@ export type NamedVaultClient = VaultClient & {
   readonly agents: VaultAgentsResource;
   readonly users: VaultUsersResource;
   readonly settings: VaultSettingsResource;
+  readonly webhooks: WebhooksResource;
 };
 
 /** Where a new vault's credentials come from. */
@@ -136,6 +143,7 @@ export class AgentVault {
   readonly audit: AuditResource;
   readonly settings: InstanceSettingsResource;
   readonly keys: KeysResource;
+  readonly webhooks: WebhooksResource;
   readonly #http: HttpClient;
 
   constructor(config: ClientConfig = {}) {
@@ -146,6 +154,7 @@ export class AgentVault {
     this.audit = new AuditResource(this.#http);
     this.settings = new InstanceSettingsResource(this.#http);
     this.keys = new KeysResource(this.#http);
+    this.webhooks = new WebhooksResource(this.#http, "/v1/instance/webhooks");
   }
 
   /** A client of one vault. */

@@ -11,6 +11,12 @@ export interface CreateSessionOptions extends CallOptions {
   ttlSeconds?: number | undefined;
   /** For lists and the request log, at most 100 characters. */
   label?: string | undefined;
+  /** Names of services, 1 to 200: the token may use no others. Default: all. */
+  services?: string[] | undefined;
+  /** Requests through the proxy that the token has. Default: without end. */
+  requestBudget?: number | undefined;
+  /** Networks (`10.20.0.0/16`) or addresses, 1 to 32, that it may be used from. Default: anywhere. */
+  sources?: string[] | undefined;
   /** Host under which the container finds the proxy. Default: the client's `proxyHost`, else the host of its address. */
   proxyHost?: string | undefined;
 }
@@ -48,7 +54,14 @@ export class SessionsResource {
       {
         method: "POST",
         path: "/v1/sessions",
-        body: { vault: this.#vault, ttl_seconds: options.ttlSeconds, label: options.label },
+        body: {
+          vault: this.#vault,
+          ttl_seconds: options.ttlSeconds,
+          label: options.label,
+          services: options.services,
+          request_budget: options.requestBudget,
+          sources: options.sources,
+        },
         signal: options.signal,
       },
       readMintedToken,

@@ -40,8 +40,10 @@ export class UsersResource {
     await this.#http.json({ method: "DELETE", path: `${this.#one(email)}/totp`, signal: options.signal }, nothing);
   }
 
-  async delete(email: string, options: CallOptions = {}): Promise<RemovedUser> {
-    return this.#http.json({ method: "DELETE", path: this.#one(email), signal: options.signal }, readRemovedUser);
+  /** `agents` says what becomes of the agents that this person made. */
+  async delete(email: string, options: { agents?: "keep" | "revoke" | undefined } & CallOptions = {}): Promise<RemovedUser> {
+    const query = { agents: options.agents };
+    return this.#http.json({ method: "DELETE", path: this.#one(email), query, signal: options.signal }, readRemovedUser);
   }
 
   #one(email: string): string {

@@ -1,6 +1,7 @@
 """Client of Agent Vault: vaults, credentials, services, sessions, proposals, agents, people, logs; sync and async."""
 
 from . import _models
+from ._agent_token import AgentToken
 from ._async import AsyncAgentVault, AsyncVaultClient
 from ._env import build_proxy_env
 from ._errors import (
@@ -17,6 +18,7 @@ from ._errors import (
     VersionConflictError,
 )
 from ._models import *  # noqa: F403
+from ._oauth import OAuthClient, OAuthConnected, OAuthConnecting, OAuthConsent, OAuthState
 from ._service import (
     CredentialSlot,
     FieldChange,
@@ -44,8 +46,10 @@ from ._values import (
     VaultRole,
 )
 from ._version import VERSION
+from ._webhooks import Webhook, WebhookDelivery, WebhookWithSecret
 
 __all__ = [
+    "AgentToken",
     "AgentVault",
     "AgentVaultError",
     "ApiError",
@@ -64,6 +68,11 @@ __all__ = [
     "LogRetentionChange",
     "NetworkError",
     "NotFoundError",
+    "OAuthClient",
+    "OAuthConnected",
+    "OAuthConnecting",
+    "OAuthConsent",
+    "OAuthState",
     "ProposalStatus",
     "ProposedService",
     "RateLimitChange",
@@ -82,6 +91,9 @@ __all__ = [
     "VaultClient",
     "VaultRole",
     "VersionConflictError",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookWithSecret",
     "build_proxy_env",
     "diff_service",
 ]

@@ -7,6 +7,7 @@ from typing import Any, Generic, Iterable, Mapping, Sequence, TypeVar
 from urllib.parse import quote
 
 from . import _models as m
+from ._agent_token import AgentToken, read_agent_token
 from ._errors import AgentVaultError
 from ._read import Reader, at, fields, items, items_or_empty, nothing, or_none, text
 from ._service import CredentialSlot, ProposedService, Service
@@ -183,8 +184,8 @@ def remove_second_factor(email: str) -> Call[None]:
     return Call("DELETE", f"{_user(email)}/totp", nothing)
 
 
-def delete_user(email: str) -> Call[m.RemovedUser]:
-    return Call("DELETE", _user(email), m.read_removed_user)
+def delete_user(email: str, agents: str | None) -> Call[m.RemovedUser]:
+    return Call("DELETE", _user(email), m.read_removed_user, query={"agents": agents})
 
 
 def list_invites(status: str | None) -> Call[list[m.Invite]]:
@@ -222,8 +223,19 @@ def create_agent(
     return Call("POST", "/v1/agents", m.read_created_agent, body=body)
 
 
-def rotate_agent(name: str, ttl_seconds: int | None) -> Call[m.RotatedAgent]:
-    return Call("POST", f"{_agent(name)}/rotate", m.read_rotated_agent, body={"ttl_seconds": ttl_seconds})
+def rotate_agent(
+    name: str, ttl_seconds: int | None, overlap_seconds: int | None, label: str | None
+) -> Call[m.RotatedAgent]:
+    body = {"ttl_seconds": ttl_seconds, "overlap_seconds": overlap_seconds, "label": label}
+    return Call("POST", f"{_agent(name)}/rotate", m.read_rotated_agent, body=body)
+
+
+def list_agent_tokens(name: str) -> Call[list[AgentToken]]:
+    return Call("GET", f"{_agent(name)}/tokens", at("tokens", items(read_agent_token)))
+
+
+def revoke_agent_token(name: str, id: str) -> Call[None]:
+    return Call("DELETE", f"{_agent(name)}/tokens/{segment(id, 'a token')}", nothing)
 
 
 def rename_agent(name: str, new_name: str) -> Call[m.Renamed]:
@@ -343,8 +355,22 @@ def delete_credential_version(vault: str | None, key: str, version: int) -> Call
 # Sessions.
 
 
-def mint_session(vault: str, ttl_seconds: int | None, label: str | None) -> Call[m.MintedToken]:
-    body = {"vault": vault, "ttl_seconds": ttl_seconds, "label": label}
+def mint_session(
+    vault: str,
+    ttl_seconds: int | None,
+    label: str | None,
+    services: Sequence[str] | None,
+    request_budget: int | None,
+    sources: Sequence[str] | None,
+) -> Call[m.MintedToken]:
+    body = {
+        "vault": vault,
+        "ttl_seconds": ttl_seconds,
+        "label": label,
+        "services": None if services is None else list(services),
+        "request_budget": request_budget,
+        "sources": None if sources is None else list(sources),
+    }
     return Call("POST", "/v1/sessions", m.read_minted_token, body=body)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import TYPE_CHECKING, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Iterator, Literal, Mapping, Sequence
 
 import httpx
 
-from . import _calls, _stream, _wire
+from . import _calls, _oauth, _stream, _webhooks, _wire
 from . import _models as m
+from ._agent_token import AgentToken
 from ._errors import AgentVaultError
 from ._service import CredentialSlot, ProposedService, Service
 from ._sync_http import Connection
@@ -79,19 +80,29 @@ class SessionsResource:
         self._ca: _wire.Authority | None = None
 
     def create(
-        self, *, ttl_seconds: int | None = None, label: str | None = None, proxy_host: str | None = None
+        self,
+        *,
+        ttl_seconds: int | None = None,
+        label: str | None = None,
+        services: Sequence[str] | None = None,
+        request_budget: int | None = None,
+        sources: Sequence[str] | None = None,
+        proxy_host: str | None = None,
     ) -> Session:
         """Mints a token and says how a container uses it.
 
-        ``ttl_seconds`` is 300 to 604800, a day when absent. ``label`` shows in lists and the request log. ``proxy_host`` is
-        where the container finds the proxy; by default the client's, else the host of its address.
+        ``ttl_seconds`` is 300 to 604800, a day when absent. ``label`` shows in lists and the request log. ``services`` are
+        the names of those that it may use, 1 to 200, ``request_budget`` is how many requests it has, ``sources`` are the
+        networks or addresses that it may be used from, 1 to 32; all and anywhere when absent. ``proxy_host`` is where the
+        container finds the proxy; by default the client's, else the host of its address.
         """
         # First: a failure here leaves no token behind. Only a success is kept.
         if self._ca is None:
             self._ca = _wire.authority(self._http.send(_wire.CA, self._vault))
         settings = self._http.settings
         host = _wire.host_of(settings.address, proxy_host if proxy_host is not None else settings.proxy_host)
-        minted = self._http.run(_calls.mint_session(self._vault, ttl_seconds, label), self._vault)
+        call = _calls.mint_session(self._vault, ttl_seconds, label, services, request_budget, sources)
+        minted = self._http.run(call, self._vault)
         config = None
         if self._ca is not None:
             config = _wire.container(self._ca, host, self._vault, minted.token)
@@ -389,6 +400,95 @@ class VaultSettingsResource:
         return self._http.run(_calls.set_vault_settings(self._vault, unmatched_host_policy), self._vault)
 
 
+class OAuthResource:
+    """Credentials whose values come from a provider by OAuth."""
+
+    def __init__(self, http: Connection, vault: str | None) -> None:
+        self._http = http
+        self._vault = vault
+
+    def connect(
+        self,
+        key: str,
+        *,
+        authorization_url: str | None = None,
+        disable_pkce: bool | None = None,
+        **client: Unpack[_oauth.OAuthClient],
+    ) -> _oauth.OAuthConnecting:
+        """Prepares a consent; ``start_url`` is for the person.
+
+        What works stays as it is until tokens have come back. What is left out is what is stored already.
+        """
+        call = _oauth.connect(self._vault, key, client, authorization_url, disable_pkce)
+        return self._http.run(call, self._vault)
+
+    def status(self, key: str, *, consent: str | None = None) -> _oauth.OAuthState:
+        """How the grant is, and the consent of this id, or the newest."""
+        return self._http.run(_oauth.status(self._vault, key, consent), self._vault)
+
+    def set_tokens(
+        self,
+        key: str,
+        *,
+        access_token: str | None = None,
+        refresh_token: str | None = None,
+        **client: Unpack[_oauth.OAuthClient],
+    ) -> _oauth.OAuthConnected:
+        """Connects a credential with tokens that are there already. The refresh token is used at once, to see that it works."""
+        call = _oauth.set_tokens(self._vault, key, client, access_token, refresh_token)
+        return self._http.run(call, self._vault)
+
+
+class WebhooksResource:
+    """Webhooks of a vault, or of the instance: signed messages of what happens, to an address outside."""
+
+    def __init__(self, http: Connection, path: str) -> None:
+        """``path`` is where they are."""
+        self._http = http
+        self._path = path
+
+    def list(self) -> Sequence[_webhooks.Webhook]:
+        """Oldest first."""
+        return self._http.run(_webhooks.list_webhooks(self._path))
+
+    def get(self, id: str) -> _webhooks.Webhook:
+        return self._http.run(_webhooks.get_webhook(self._path, id))
+
+    def create(
+        self, url: str, *, description: str | None = None, events: Sequence[str] | None = None
+    ) -> _webhooks.WebhookWithSecret:
+        """Its signing secret is shown once. All events when ``events`` is absent."""
+        return self._http.run(_webhooks.create_webhook(self._path, url, description, events))
+
+    def change(
+        self,
+        id: str,
+        *,
+        url: str | None = None,
+        description: str | None = None,
+        events: Sequence[str] | None = None,
+        enabled: bool | None = None,
+    ) -> _webhooks.Webhook:
+        """What is absent stays. ``enabled=True`` switches it on, a parked one too, and sends what waits."""
+        return self._http.run(_webhooks.change_webhook(self._path, id, url, description, events, enabled))
+
+    def remove(self, id: str) -> None:
+        """Removes it and what waits for it."""
+        self._http.run(_webhooks.remove_webhook(self._path, id))
+
+    def rotate(self, id: str, *, overlap_seconds: int | None = None) -> _webhooks.WebhookWithSecret:
+        """Puts a new secret in force. The former one signs too for ``overlap_seconds``, a day when absent."""
+        return self._http.run(_webhooks.rotate_webhook(self._path, id, overlap_seconds))
+
+    def test(self, id: str) -> str:
+        """Sends a test event; what became of it is in ``deliveries`` under this id."""
+        return self._http.run(_webhooks.test_webhook(self._path, id))
+
+    def deliveries(self, id: str, *, limit: int | None = None) -> Sequence[_webhooks.WebhookDelivery]:
+        """What was sent to it and what waits for it, newest first."""
+        return self._http.run(_webhooks.deliveries(self._path, id, limit))
+
+
 class AgentsResource:
     """Agents of the instance."""
 
@@ -413,9 +513,27 @@ class AgentsResource:
         """``vaults`` gives its role in each vault. Its token is shown once; ``label`` is what lists and logs call it."""
         return self._http.run(_calls.create_agent(name, role, vaults, ttl_seconds, label))
 
-    def rotate(self, name: str, *, ttl_seconds: int | None = None) -> m.RotatedAgent:
-        """Replaces its tokens by a new one, shown once."""
-        return self._http.run(_calls.rotate_agent(name, ttl_seconds))
+    def rotate(
+        self,
+        name: str,
+        *,
+        ttl_seconds: int | None = None,
+        overlap_seconds: int | None = None,
+        label: str | None = None,
+    ) -> m.RotatedAgent:
+        """Replaces its tokens by a new one, shown once.
+
+        For ``overlap_seconds``, 0 to 604800, the former ones stay good; they end at once when absent.
+        """
+        return self._http.run(_calls.rotate_agent(name, ttl_seconds, overlap_seconds, label))
+
+    def tokens(self, name: str) -> Sequence[AgentToken]:
+        """Its live tokens, newest first: more than one after a rotation with an overlap."""
+        return self._http.run(_calls.list_agent_tokens(name))
+
+    def revoke_token(self, name: str, id: str) -> None:
+        """Ends one of its tokens by its public id."""
+        self._http.run(_calls.revoke_agent_token(name, id))
 
     def rename(self, name: str, new_name: str) -> m.Renamed:
         return self._http.run(_calls.rename_agent(name, new_name))
@@ -453,8 +571,9 @@ class UsersResource:
         """For somebody who has lost it."""
         self._http.run(_calls.remove_second_factor(email))
 
-    def delete(self, email: str) -> m.RemovedUser:
-        return self._http.run(_calls.delete_user(email))
+    def delete(self, email: str, *, agents: Literal["keep", "revoke"] | None = None) -> m.RemovedUser:
+        """``agents`` says what becomes of the agents that this person made."""
+        return self._http.run(_calls.delete_user(email, agents))
 
 
 class InvitesResource:
@@ -586,6 +705,7 @@ class VaultClient:
         self.name = vault if vault is not None else os.environ.get("AGENT_VAULT_VAULT") or None
         self.credentials = CredentialsResource(_connection, self.name)
         self.proposals = ProposalsResource(_connection, self.name)
+        self.oauth = OAuthResource(_connection, self.name)
 
     def _named(self) -> str:
         if self.name is None:
@@ -617,6 +737,10 @@ class VaultClient:
     @property
     def settings(self) -> VaultSettingsResource:
         return VaultSettingsResource(self._http, self._named())
+
+    @property
+    def webhooks(self) -> WebhooksResource:
+        return WebhooksResource(self._http, f"/v1/vaults/{_calls.segment(self._named(), 'a vault')}/webhooks")
 
     def discover(self) -> m.Discovery:
         """What the vault brokers."""
@@ -660,6 +784,7 @@ class AgentVault:
         self.audit = AuditResource(self._http)
         self.settings = InstanceSettingsResource(self._http)
         self.keys = KeysResource(self._http)
+        self.webhooks = WebhooksResource(self._http, "/v1/instance/webhooks")
 
     def vault(self, name: str) -> VaultClient:
         """A client of one vault, on the same connections."""
