@@ -277,9 +277,10 @@ async fn create(
         ));
     }
     if new.vaults.len() > MAX_INITIAL_GRANTS {
-        return Err(ControlError::invalid(format!(
-            "at most {MAX_INITIAL_GRANTS} vaults at once"
-        )));
+        return Err(
+            ControlError::invalid(format!("vaults: at most {MAX_INITIAL_GRANTS} at once"))
+                .hint("grant the others later, for example `POST /v1/vaults/work/agents`"),
+        );
     }
     let now = write.now();
     let expires_at = expiry(now, new.ttl_seconds)?;
@@ -578,7 +579,8 @@ fn expiry(now: Timestamp, ttl_seconds: Option<u64>) -> Result<Option<Timestamp>,
     if !(MIN_TTL_SECONDS..=MAX_TTL_SECONDS).contains(&seconds) {
         return Err(ControlError::invalid(format!(
             "ttl_seconds must be between {MIN_TTL_SECONDS} and {MAX_TTL_SECONDS}"
-        )));
+        ))
+        .hint("for example `3600`, an hour"));
     }
     let life = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
     now.checked_add(life).map(Some).map_err(|_| {
@@ -597,7 +599,7 @@ fn agent_name(name: &str) -> Result<String, ControlError> {
         .map(|slug| slug.as_str().to_owned())
         .map_err(|error| {
             ControlError::invalid(format!("Invalid agent name: {error}"))
-                .hint("3 to 64 characters: lower-case letters, digits and single hyphens")
+                .hint("3 to 64 characters: lower-case letters, digits and single hyphens, as in `my-name`")
         })
 }
 

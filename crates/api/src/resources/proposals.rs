@@ -5,9 +5,8 @@ use agent_vault_control::{
     ProposedAction, ProposedService, Slot, VaultRef,
 };
 use axum::extract::State;
-use axum::response::{Html, IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -677,19 +676,17 @@ pub(crate) async fn link(
     Ok(Answer::ok(body))
 }
 
-/// The page on which a person decides. Its script is a file of its own, as the content policy asks.
+/// The page on which a person decides.
 pub(crate) async fn page() -> Response {
-    (
-        [(CACHE_CONTROL, HeaderValue::from_static("no-store"))],
-        Html(include_str!("approve_page.html")),
-    )
-        .into_response()
+    super::page::page(include_str!("approve_page.html"))
 }
 
 /// The script of that page.
 pub(crate) async fn script() -> Response {
-    let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
-    ([(CONTENT_TYPE, kind)], include_str!("approve_page.js")).into_response()
+    super::page::asset(
+        "text/javascript; charset=utf-8",
+        include_str!("approve_page.js"),
+    )
 }
 
 fn number(text: &str) -> Result<u32, ApiError> {
