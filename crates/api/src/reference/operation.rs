@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::{Html, Operation, sample, schema, text};
 
 /// Refusals that any route can give are shown in one line.
-const COMMON: [&str; 8] = ["400", "401", "403", "404", "409", "413", "429", "503"];
+const COMMON: [&str; 10] = [
+    "400", "401", "403", "404", "408", "409", "413", "415", "429", "503",
+];
 
 pub(super) fn show(html: &mut Html, document: &Value, found: &Operation<'_>, base_url: &str) {
     let operation = found.value;
@@ -29,14 +31,14 @@ pub(super) fn show(html: &mut Html, document: &Value, found: &Operation<'_>, bas
     parameters(html, operation);
     let body = json_schema(operation.get("requestBody"));
     if let Some(body) = body {
-        html.raw("<h4>Body");
+        html.raw("<h3>Body");
         if operation.pointer("/requestBody/required") != Some(&Value::Bool(true)) {
             html.raw(", may be left out");
         }
-        html.raw("</h4>\n");
+        html.raw("</h3>\n");
         schema::fields(html, schema::resolved(document, body));
     }
-    html.raw("<h4>Try it</h4>\n<pre><code>");
+    html.raw("<h3>Try it</h3>\n<pre><code>");
     html.text(&command(document, found, body, base_url));
     html.raw("</code></pre>\n");
     answers(html, document, operation);
@@ -61,7 +63,7 @@ fn parameters(html: &mut Html, operation: &Value) {
     if parameters.is_empty() {
         return;
     }
-    html.raw("<h4>Parameters</h4>\n<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">Name</th><th scope=\"col\">Where</th><th scope=\"col\">Type</th><th scope=\"col\">Meaning</th></tr></thead>\n<tbody>\n");
+    html.raw("<h3>Parameters</h3>\n<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">Name</th><th scope=\"col\">Where</th><th scope=\"col\">Type</th><th scope=\"col\">Meaning</th></tr></thead>\n<tbody>\n");
     for parameter in parameters {
         html.raw("<tr><th scope=\"row\"><code>")
             .text(text(parameter, "/name"))
@@ -84,7 +86,7 @@ fn answers(html: &mut Html, document: &Value, operation: &Value) {
     let Some(responses) = operation.get("responses").and_then(Value::as_object) else {
         return;
     };
-    html.raw("<h4>Answers</h4>\n<dl class=\"answers\">\n");
+    html.raw("<h3>Answers</h3>\n<dl class=\"answers\">\n");
     let mut common = Vec::new();
     for (status, response) in responses {
         let refused =
