@@ -6,7 +6,8 @@
 use serde_json::{Value, json};
 use utoipa::Number;
 use utoipa::openapi::schema::{
-    AdditionalProperties, ArrayItems, KnownFormat, Object, Schema, SchemaFormat, SchemaType, Type,
+    AdditionalProperties, AnyOf, ArrayItems, KnownFormat, Object, Schema, SchemaFormat, SchemaType,
+    Type,
 };
 use utoipa::openapi::{OpenApi, RefOr};
 
@@ -102,6 +103,7 @@ pub(super) fn apply(document: &mut OpenApi) -> Vec<String> {
     };
     for schema in components.schemas.values_mut() {
         unsigned(schema);
+        either(schema);
     }
     let mut unknown = Vec::new();
     for (name, field, bound) in BOUNDS {
@@ -184,6 +186,16 @@ fn whole(number: u64) -> Number {
 
 fn may_be_null(object: &Object) -> bool {
     matches!(&object.schema_type, SchemaType::Array(types) if types.contains(&Type::Null))
+}
+
+/// An answer of one of several shapes: one of them may have all that another one needs, so more than one may fit.
+fn either(schema: &mut RefOr<Schema>) {
+    if let RefOr::T(Schema::OneOf(choice)) = schema {
+        let mut any = AnyOf::new();
+        any.items = std::mem::take(&mut choice.items);
+        any.description = choice.description.take();
+        *schema = RefOr::T(Schema::AnyOf(any));
+    }
 }
 
 /// Whole numbers without a sign: the formats of OpenAPI say half of what they hold.
