@@ -33,3 +33,7 @@ bench *args:
 # Regenerate what is checked in and compared by tests.
 regenerate:
     UPDATE=1 cargo test --workspace --locked -- document reference
+
+# The management port from outside: its description as every role, and its pages in a browser.
+management *args:
+    ./scripts/test-management {{ args }}

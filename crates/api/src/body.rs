@@ -79,8 +79,7 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let invalid =
-        |error: serde_json::Error| ApiError::bad_request(format!("Invalid request body: {error}"));
+    let invalid = |error: serde_json::Error| malformed("", &error);
     if bytes.trim_ascii().is_empty() {
         return Err(
             ApiError::bad_request("Invalid request body: it is empty").hint("send a JSON object")
@@ -97,8 +96,35 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         } else {
             format!("`{path}`: ")
         };
-        ApiError::bad_request(format!("Invalid request body: {at}{}", error.into_inner()))
+        malformed(&at, &error.into_inner())
     })
+}
+
+/// The refusal of a body. It does not repeat what was sent: that may be a secret in the wrong place.
+fn malformed(at: &str, error: &serde_json::Error) -> ApiError {
+    ApiError::bad_request(format!(
+        "Invalid request body: {at}{}",
+        without_text(&error.to_string())
+    ))
+    .hint("`/docs` shows the fields of every body, with an example")
+}
+
+/// Longest account of what is wrong with a body, in characters.
+const MAX_ACCOUNT_CHARS: usize = 300;
+
+/// The account without the text of a string that stands where none belongs.
+fn without_text(account: &str) -> String {
+    const BEFORE: &str = "string \"";
+    const AFTER: &str = "\", expected";
+    let told = match (account.find(BEFORE), account.rfind(AFTER)) {
+        (Some(start), Some(end)) if start < end => {
+            let head = account.get(..start).unwrap_or_default();
+            let tail = account.get(end + 1..).unwrap_or_default();
+            format!("{head}string{tail}")
+        }
+        _ => account.to_owned(),
+    };
+    told.chars().take(MAX_ACCOUNT_CHARS).collect()
 }
 
 /// Walks a document and refuses a key that occurs twice in one object.
@@ -259,6 +285,20 @@ mod tests {
         assert!(error("{} {}").contains("trailing"));
         assert!(error(&"[".repeat(100_000)).contains("recursion limit"));
         assert!(error("{\"a\":").contains("EOF"));
+    }
+
+    #[test]
+    fn what_was_sent_is_not_repeated() {
+        let refused = parse::<Vec<u32>>(br#"["sk-secret\", expected"]"#).unwrap_err();
+        let text = format!("{refused:?}");
+        assert!(!text.contains("sk-secret"), "{text}");
+        assert!(
+            text.contains("`[0]`: invalid type: string, expected u32"),
+            "{text}"
+        );
+        let long = format!("{{\"{}\":1}}", "x".repeat(5000));
+        assert!(parse::<Vec<u32>>(long.as_bytes()).is_err());
+        assert_eq!(without_text(&"y".repeat(5000)).len(), MAX_ACCOUNT_CHARS);
     }
 
     #[test]

@@ -175,7 +175,12 @@ impl utoipa::IntoResponses for Refusals {
             ("403", "not allowed"),
             ("404", "not there, or not for this caller"),
             ("409", "the state of things forbids it"),
+            ("408", "the body did not arrive in time"),
             ("413", "the body is larger than 1 MiB"),
+            (
+                "415",
+                "the body is not declared as JSON, which a request with the cookie has to do",
+            ),
             (
                 "429",
                 "too many requests; `Retry-After` says how long to wait",

@@ -27,6 +27,7 @@ mod origin;
 mod patience;
 mod principal;
 mod query;
+mod reference;
 mod resources;
 mod router;
 mod segment;

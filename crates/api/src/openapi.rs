@@ -1,5 +1,7 @@
 //! The description of the API, made from the handlers.
 
+mod bounds;
+
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
@@ -46,6 +48,13 @@ impl Modify for Schemes {
             SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(COOKIE_NAME))),
         );
     }
+}
+
+/// Completes what the handlers say by what fields may hold.
+/// Beside it, bounds for which it has no field.
+pub(crate) fn complete(mut document: Document) -> (Document, Vec<String>) {
+    let unknown = bounds::apply(&mut document);
+    (document, unknown)
 }
 
 /// Serves the document.

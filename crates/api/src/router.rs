@@ -12,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -37,13 +37,22 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// operator's token is good if the state was built with one.
 pub fn router(state: ApiState) -> Router {
     let (routes, document) = routes(&state).split_for_parts();
+    let (document, unknown) = openapi::complete(document);
+    if !unknown.is_empty() {
+        tracing::warn!(?unknown, "bounds of fields that no body has");
+    }
     let document: Arc<str> = document_text(&document).into();
+    let reference = page::Reference::of(Arc::clone(&document));
+    let base_url = state.info().base_url.clone();
     routes
         .route(
             "/v1/openapi.json",
             get(move || openapi::serve(Arc::clone(&document))),
         )
         .route("/", get(page::index))
+        .route("/docs", get(async move || reference.show(&base_url)))
+        .route("/pages.css", get(page::style))
+        .route("/pages.js", get(page::script))
         .route("/approve/{id}", get(proposals::link::page))
         .route("/approve.js", get(proposals::link::script))
         .route("/device", get(devices::page))
@@ -62,7 +71,7 @@ pub fn router(state: ApiState) -> Router {
 /// The description of the API as it is checked in: JSON, indented, with a line feed at its end.
 #[must_use]
 pub fn openapi_document(state: &ApiState) -> String {
-    document_text(&routes(state).into_openapi())
+    document_text(&openapi::complete(routes(state).into_openapi()).0)
 }
 
 fn document_text(document: &utoipa::openapi::OpenApi) -> String {
@@ -286,18 +295,25 @@ async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> R
         })
 }
 
-async fn not_found(uri: Uri) -> ApiError {
+async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
     if let Some(absent) = absent::part(uri.path()) {
-        return ApiError::new(StatusCode::NOT_IMPLEMENTED, absent.error).hint(absent.hint);
+        return ApiError::new(StatusCode::NOT_IMPLEMENTED, absent.error)
+            .hint(absent.hint)
+            .into_response();
+    }
+    if absent::is_page(uri.path()) && page::is_wanted(&headers) {
+        return page::absent();
     }
     let hint = if uri.path().starts_with("/v1/") {
-        "the routes are described in `/v1/openapi.json`"
+        "the routes are described in `/v1/openapi.json`, for people in `/docs`"
     } else if absent::is_page(uri.path()) {
         "there is no web interface in this version: use the command line, see `agent-vault --help`"
     } else {
-        "the API is below `/v1/`; see `/v1/openapi.json`"
+        "the API is below `/v1/`; `/docs` describes it"
     };
-    ApiError::new(StatusCode::NOT_FOUND, "There is nothing at this path").hint(hint)
+    ApiError::new(StatusCode::NOT_FOUND, "There is nothing at this path")
+        .hint(hint)
+        .into_response()
 }
 
 async fn not_allowed(method: Method) -> ApiError {

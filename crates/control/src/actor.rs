@@ -98,8 +98,10 @@ impl Actor {
 /// # Errors
 /// Names the words that are roles.
 pub fn instance_role(text: &str) -> Result<InstanceRole, ControlError> {
-    text.parse()
-        .map_err(|_| ControlError::invalid("role must be one of: owner, member, no-access"))
+    text.parse().map_err(|_| {
+        ControlError::invalid("role must be one of: owner, member, no-access")
+            .hint("for example `member`")
+    })
 }
 
 /// Reads a vault role that a client sent.
@@ -107,8 +109,10 @@ pub fn instance_role(text: &str) -> Result<InstanceRole, ControlError> {
 /// # Errors
 /// Names the words that are roles.
 pub fn vault_role(text: &str) -> Result<VaultRole, ControlError> {
-    text.parse()
-        .map_err(|_| ControlError::invalid("role must be one of: proxy, member, admin"))
+    text.parse().map_err(|_| {
+        ControlError::invalid("role must be one of: proxy, member, admin")
+            .hint("for example `proxy`")
+    })
 }
 
 /// Reads the vault role of a person: `proxy` is for agents only.
@@ -119,7 +123,8 @@ pub fn member_role(text: &str) -> Result<VaultRole, ControlError> {
     match text.parse() {
         Ok(role @ (VaultRole::Member | VaultRole::Admin)) => Ok(role),
         Ok(VaultRole::Proxy) | Err(_) => {
-            Err(ControlError::invalid("role must be one of: admin, member"))
+            Err(ControlError::invalid("role must be one of: admin, member")
+                .hint("for example `member`; `proxy` is for agents"))
         }
     }
 }

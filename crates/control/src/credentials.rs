@@ -351,7 +351,8 @@ pub(crate) fn checked(
         if value.len() > MAX_VALUE_BYTES {
             return Err(ControlError::invalid(format!(
                 "the value of `{key}` is larger than {MAX_VALUE_BYTES} bytes"
-            )));
+            ))
+            .hint("for example a token; a file of this size does not go into a request"));
         }
         line_breaks::check_ends(&key, value.expose())?;
         checked.push((key, value));

@@ -92,12 +92,14 @@ pub(crate) fn check_new(password: &SecretBytes) -> Result<(), ControlError> {
     if password.len() < MIN_PASSWORD_BYTES {
         return Err(ControlError::invalid(format!(
             "Password must be at least {MIN_PASSWORD_BYTES} characters"
-        )));
+        ))
+        .hint("for example a few words that belong to nobody: `correct horse battery staple`"));
     }
     if password.len() > MAX_PASSWORD_BYTES {
         return Err(ControlError::invalid(format!(
             "Password must be at most {MAX_PASSWORD_BYTES} bytes"
-        )));
+        ))
+        .hint("for example a few words: `correct horse battery staple`"));
     }
     Ok(())
 }

@@ -331,7 +331,8 @@ fn domains_of(given: Vec<String>) -> Result<Vec<String>, ControlError> {
     if domains.len() > MAX_DOMAINS {
         return Err(ControlError::invalid(format!(
             "allowed_email_domains: at most {MAX_DOMAINS} domains"
-        )));
+        ))
+        .hint("for example `[\"example.com\"]`; an empty list allows all"));
     }
     Ok(domains)
 }

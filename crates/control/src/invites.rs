@@ -331,9 +331,10 @@ async fn create(
     write.control().loaded().entrance.check_domain(email)?;
     room(write, now).await?;
     if new.vaults.len() > MAX_VAULTS {
-        return Err(ControlError::invalid(format!(
-            "vaults: at most {MAX_VAULTS} of them"
-        )));
+        return Err(
+            ControlError::invalid(format!("vaults: at most {MAX_VAULTS} of them"))
+                .hint("add people to the others later, for example `POST /v1/vaults/work/users`"),
+        );
     }
     let mut vaults: Vec<InviteVault> = Vec::new();
     for (name, role) in new.vaults {

@@ -30,7 +30,8 @@ pub fn token_label(text: &str) -> Result<Option<String>, ControlError> {
     if label.chars().count() > MAX_TOKEN_LABEL_CHARS {
         return Err(ControlError::invalid(format!(
             "label must be at most {MAX_TOKEN_LABEL_CHARS} characters"
-        )));
+        ))
+        .hint("for example `nightly build`"));
     }
     Ok((!label.is_empty()).then_some(label))
 }

@@ -170,7 +170,8 @@ fn headers(fields: &[(String, String)]) -> Result<HeaderMap, ControlError> {
     if fields.len() > MAX_TESTED_HEADERS {
         return Err(ControlError::invalid(format!(
             "Invalid headers: more than {MAX_TESTED_HEADERS}"
-        )));
+        ))
+        .hint("send those that matter, for example `X-Account: __acme_token__`"));
     }
     let mut headers = HeaderMap::with_capacity(fields.len());
     for (index, (name, value)) in fields.iter().enumerate() {

@@ -100,7 +100,8 @@ impl Tokens<'_> {
         if !(MIN_TTL_SECONDS..=MAX_TTL_SECONDS).contains(&seconds) {
             return Err(ControlError::invalid(format!(
                 "ttl_seconds must be between {MIN_TTL_SECONDS} and {MAX_TTL_SECONDS}"
-            )));
+            ))
+            .hint("for example `3600`, an hour"));
         }
         let life = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(0));
         let label = match new.label {

@@ -307,8 +307,9 @@ fn vault_name(name: &str) -> Result<String, ControlError> {
         return Err(ControlError::invalid("Vault name is required"));
     }
     let slug = Slug::parse(name).map_err(|error| {
-        ControlError::invalid(format!("Invalid vault name: {error}"))
-            .hint("3 to 64 characters: lower-case letters, digits and single hyphens")
+        ControlError::invalid(format!("Invalid vault name: {error}")).hint(
+            "3 to 64 characters: lower-case letters, digits and single hyphens, as in `my-name`",
+        )
     })?;
     if slug.as_str() == RESERVED_NAME {
         return Err(ControlError::invalid(format!(

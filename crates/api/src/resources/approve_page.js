@@ -1,34 +1,16 @@
 // The page on which a person decides on a proposal. Everything that is shown is set as text.
 "use strict";
 
-const part = (id) => document.getElementById(id);
-const say = (text) => { part("message").textContent = text; };
 const query = new URLSearchParams(location.search);
 const id = location.pathname.split("/").pop();
 const token = query.get("token") || "";
 let vault = query.get("vault") || "";
 let revision;
 
-async function ask(method, path, body) {
-  const request = { method, headers: {}, credentials: "same-origin" };
-  if (body !== undefined) {
-    request.headers["Content-Type"] = "application/json";
-    request.body = JSON.stringify(body);
-  }
-  const response = await fetch(path, request);
-  const answer = await response.json().catch(() => ({}));
-  return { ok: response.ok, status: response.status, answer };
-}
-
-const wrong = (answer) => [answer.message || answer.error || "Something went wrong.", answer.hint].filter(Boolean).join(" – ");
-
-function list(where, lines, kind) {
-  part(where).replaceChildren(...lines.map((line) => {
-    const item = document.createElement("li");
-    item.textContent = line;
-    if (kind) item.className = kind;
-    return item;
-  }));
+function list(where, items) {
+  part(where).replaceChildren(...items);
+  const whole = part(where + "-part");
+  if (whole) whole.hidden = items.length === 0;
 }
 
 function show(found) {
@@ -36,25 +18,29 @@ function show(found) {
   part("vault").textContent = found.vault;
   part("number").textContent = id;
   part("words").textContent = [found.message, found.user_message].filter(Boolean).join("\n\n");
+  part("words").hidden = !part("words").textContent;
   const preview = found.preview || { changes: [], flows: [], warnings: [] };
   revision = preview.revision;
-  list("flows", preview.flows.map((flow) =>
-    flow.key + " → " + flow.host + (flow.stored ? ", the stored value" : ", the value given here") + (flow.new ? ", new" : "")));
-  list("warnings", preview.warnings.concat(preview.conflict ? ["It cannot be approved: " + preview.conflict] : []), "warning");
-  part("services").replaceChildren(...preview.changes.map((change) => {
-    const block = document.createElement("pre");
-    const text = (service) => JSON.stringify(service, null, 1);
-    block.textContent = change.name + " (" + change.change + ")"
-      + (change.before ? "\n- " + text(change.before) : "") + (change.after ? "\n+ " + text(change.after) : "");
+  list("flows", preview.flows.map((flow) => line("li", [
+    [flow.key], " → ", [flow.host], (flow.stored ? ", the stored value" : ", the value given here") + (flow.new ? ", new" : ""),
+  ])));
+  list("warnings", preview.warnings.concat(preview.conflict ? ["It cannot be approved: " + preview.conflict] : [])
+    .map((text) => line("li", [text])));
+  list("services", preview.changes.map((change) => {
+    const text = (sign, service) => JSON.stringify(service, null, 1).replace(/^/gm, sign + " ");
+    const block = line("pre", [change.name + " (" + change.change + ")"]);
+    if (change.before) block.append(line("span", [text("-", change.before)], "gone"));
+    if (change.after) block.append(line("span", [text("+", change.after)], "new"));
     return block;
   }));
-  list("credentials", found.credentials.map((slot) =>
-    slot.action + " " + slot.key + (slot.has_value ? ", the agent gave a value" : "") + (slot.description ? ": " + slot.description : "")));
+  list("credentials", found.credentials.map((slot) => line("li", [
+    slot.action + " ", [slot.key], (slot.has_value ? ", the agent gave a value" : "") + (slot.description ? ": " + slot.description : ""),
+  ])));
   part("values").replaceChildren(...found.credentials.filter((slot) => slot.action === "set").map((slot) => {
-    const label = document.createElement("label");
+    const label = line("label", ["Value of ", [slot.key], slot.has_value ? " (empty: the agent's)" : ""]);
+    const how = [slot.obtain, slot.obtain_instructions].filter(Boolean).join(" – ");
+    if (how) label.append(line("span", [how], "soft"));
     const input = document.createElement("input");
-    label.textContent = "Value of " + slot.key + (slot.has_value ? " (empty: the agent's)" : "")
-      + [slot.obtain, slot.obtain_instructions].filter(Boolean).map((text) => " – " + text).join("");
     input.type = "password";
     input.autocomplete = "off";
     input.name = "value:" + slot.key;
@@ -71,54 +57,60 @@ async function load() {
     ? "/v1/proposals/approve-details?token=" + encodeURIComponent(token) + "&id=" + encodeURIComponent(id)
     : "/v1/admin/proposals/" + encodeURIComponent(id) + "?vault=" + encodeURIComponent(vault || "default");
   if (!token && !me.ok) {
-    part("login").hidden = false;
-    return say("");
+    reveal("login");
+    return;
   }
   const found = await ask("GET", path);
-  part("login").hidden = me.ok;
-  if (!found.ok) return say(wrong(found.answer));
-  if (found.answer.error) return say(found.answer.error_message);
+  if (!found.ok) {
+    wrong(found.answer);
+    return;
+  }
+  if (found.answer.error) {
+    say(found.answer.error_message);
+    return;
+  }
   vault = found.answer.vault;
   show(found.answer);
-  const open = found.answer.status === "pending";
-  say(open ? "" : "This proposal is " + found.answer.status + ".");
-  part("decide").hidden = !open || !me.ok || found.answer.can_approve === false;
-  if (open && me.ok && found.answer.can_approve === false) say("You may look at it. An admin of the vault decides.");
+  const pending = found.answer.status === "pending";
+  const decides = pending && me.ok && found.answer.can_approve !== false;
+  part("decide").hidden = !decides;
+  if (!pending) {
+    say("This proposal is " + found.answer.status + ".");
+  } else if (!me.ok) {
+    reveal("login");
+  } else if (decides) {
+    // What is asked for wants to be read before a value is typed.
+    part("proposal").focus();
+  } else {
+    say("You may look at it. An admin of the vault decides.");
+  }
 }
-
-part("login").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const form = event.target;
-  const body = { email: form.email.value, password: form.password.value, device_label: "browser" };
-  if (form.totp_code.value) body.totp_code = form.totp_code.value;
-  const done = await ask("POST", "/v1/auth/login", body);
-  if (done.answer.error === "second_factor_required") part("factor").hidden = false;
-  if (!done.ok) return say(wrong(done.answer));
-  form.reset();
-  await load();
-});
 
 async function decide(word, body, text) {
   const done = await ask("POST", "/v1/admin/proposals/" + encodeURIComponent(id) + "/" + word, { vault, ...body });
   if (!done.ok) {
+    // What is shown is no longer what would be applied: it is read again, and values are entered again.
     if (done.status === 412) await load();
-    return say(wrong(done.answer));
+    wrong(done.answer);
+    return;
   }
+  part("values").replaceChildren();
   part("decide").hidden = true;
-  say(text);
+  say(text, "good");
 }
 
-part("decide").addEventListener("submit", async (event) => {
+onLogin(load);
+
+part("decide").addEventListener("submit", (event) => {
   event.preventDefault();
   const credentials = {};
   for (const input of part("values").querySelectorAll("input")) {
     if (input.value) credentials[input.name.slice("value:".length)] = input.value;
   }
-  await decide("approve", { credentials, revision }, "Approved. The agent can go on; you can close this page.");
-  part("values").replaceChildren();
+  once(() => decide("approve", { credentials, revision }, "Approved. The agent can go on; you can close this page."));
 });
 
 part("reject").addEventListener("click", () =>
-  decide("reject", { reason: part("decide").reason.value }, "Rejected. The agent is told; you can close this page."));
+  once(() => decide("reject", { reason: part("decide").reason.value }, "Rejected. The agent is told; you can close this page.")));
 
 load();

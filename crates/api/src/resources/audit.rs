@@ -81,7 +81,14 @@ pub(crate) async fn list(
     if before.is_some() && after.is_some() {
         return Err(ApiError::bad_request("before and after exclude each other"));
     }
-    let limit = query.get("limit").and_then(|text| text.parse::<u32>().ok());
+    let limit = query
+        .get("limit")
+        .map(|text| {
+            text.parse::<u32>().map_err(|_| {
+                ApiError::bad_request("limit must be a whole number").hint("for example `limit=50`")
+            })
+        })
+        .transpose()?;
     let limit = limit
         .filter(|limit| *limit > 0)
         .unwrap_or(DEFAULT_LIMIT)

@@ -2,9 +2,8 @@
 
 use agent_vault_control::{DeviceView, Polled};
 use axum::extract::State;
-use axum::response::{Html, IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -41,7 +40,7 @@ pub(crate) struct DeviceStarted {
 }
 
 /// Begins the login of a device that a person approves elsewhere.
-#[utoipa::path(post, operation_id = "devices_start", path = "/v1/auth/device", tag = "auth", security(()), request_body = DeviceWanted,
+#[utoipa::path(post, operation_id = "devices_start", path = "/v1/auth/device", tag = "auth", security(()), request_body = Option<DeviceWanted>,
     responses((status = 200, description = "what to show and how to go on", body = DeviceStarted), Refusals))]
 pub(crate) async fn start(
     State(state): State<ApiState>,
@@ -193,17 +192,15 @@ pub(crate) async fn deny(
     Ok(Answer::ok(Status::new("denied")))
 }
 
-/// The page on which a person approves a device. Its script is a file of its own, as the content policy asks.
+/// The page on which a person approves a device.
 pub(crate) async fn page() -> Response {
-    (
-        [(CACHE_CONTROL, HeaderValue::from_static("no-store"))],
-        Html(include_str!("device_page.html")),
-    )
-        .into_response()
+    super::page::page(include_str!("device_page.html"))
 }
 
 /// The script of that page.
 pub(crate) async fn script() -> Response {
-    let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
-    ([(CONTENT_TYPE, kind)], include_str!("device_page.js")).into_response()
+    super::page::asset(
+        "text/javascript; charset=utf-8",
+        include_str!("device_page.js"),
+    )
 }

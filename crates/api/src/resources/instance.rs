@@ -229,7 +229,7 @@ pub(crate) struct TestMailSent {
 }
 
 /// Sends a test mail.
-#[utoipa::path(post, operation_id = "instance_test_mail", path = "/v1/admin/email/test", tag = "instance", request_body = TestMailWanted,
+#[utoipa::path(post, operation_id = "instance_test_mail", path = "/v1/admin/email/test", tag = "instance", request_body = Option<TestMailWanted>,
     responses((status = 200, description = "sent", body = TestMailSent),
         (status = 502, description = "the mail server did not take it", body = crate::error::ErrorBody), Refusals))]
 pub(crate) async fn test_mail(

@@ -4,9 +4,7 @@ use agent_vault_control::{
     CreatedInvite, Delivery, InviteState, InviteView, NewInvite, instance_role, member_role,
 };
 use axum::extract::State;
-use axum::response::{Html, IntoResponse, Response};
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -280,7 +278,7 @@ pub(crate) struct InviteAccepted {
 
 /// Accepts an invitation. Does not log in.
 #[utoipa::path(post, operation_id = "invites_accept", path = "/v1/users/invites/{token}/accept", tag = "invites", security(()),
-    request_body = InviteAnswer,
+    request_body = Option<InviteAnswer>,
     params(("token" = String, Path, description = "token of the link")),
     responses((status = 200, description = "accepted", body = InviteAccepted),
         (status = 410, description = "not open any more", body = crate::error::ErrorBody), Refusals))]
@@ -303,13 +301,15 @@ pub(crate) async fn accept(
 
 /// The page on which whoever follows the link accepts. The page itself says nothing about the invitation: its script asks.
 pub(crate) async fn page() -> Response {
-    Html(include_str!("invite_page.html")).into_response()
+    super::page::page(include_str!("invite_page.html"))
 }
 
 /// The script of that page.
 pub(crate) async fn script() -> Response {
-    let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
-    ([(CONTENT_TYPE, kind)], include_str!("invite_page.js")).into_response()
+    super::page::asset(
+        "text/javascript; charset=utf-8",
+        include_str!("invite_page.js"),
+    )
 }
 
 fn vaults(vaults: Vec<(String, agent_vault_control::VaultRole)>) -> Vec<VaultRoleItem> {

@@ -285,7 +285,8 @@ pub(crate) struct UpsertedBody {
     params(("name" = String, Path, description = "vault"), 
         ("dry_run" = Option<bool>, Query, description = "true: answer what would change, change nothing"),
         ("If-Match" = Option<String>, Header, description = "the list's ETag; 412 if the list has been written since")),
-    responses((status = 200, description = "stored, or what would be", body = Written<UpsertedBody>), Refusals))]
+    responses((status = 200, description = "stored, or what would be", body = Written<UpsertedBody>),
+        (status = 412, description = "written since by somebody else", body = crate::error::ErrorBody), Refusals))]
 pub(crate) async fn upsert(
     State(state): State<ApiState>,
     caller: Caller,
@@ -327,7 +328,8 @@ pub(crate) struct ReplacedBody {
     params(("name" = String, Path, description = "vault"), 
         ("dry_run" = Option<bool>, Query, description = "true: answer what would change, change nothing"),
         ("If-Match" = Option<String>, Header, description = "the list's ETag; 412 if the list has been written since")),
-    responses((status = 200, description = "stored, or what would be", body = Written<ReplacedBody>), Refusals))]
+    responses((status = 200, description = "stored, or what would be", body = Written<ReplacedBody>),
+        (status = 412, description = "written since by somebody else", body = crate::error::ErrorBody), Refusals))]
 pub(crate) async fn replace(
     State(state): State<ApiState>,
     caller: Caller,
@@ -368,7 +370,8 @@ pub(crate) struct ClearedBody {
     params(("name" = String, Path, description = "vault"), 
         ("dry_run" = Option<bool>, Query, description = "true: answer what would change, change nothing"),
         ("If-Match" = Option<String>, Header, description = "the list's ETag; 412 if the list has been written since")),
-    responses((status = 200, description = "removed, or what would be", body = Written<ClearedBody>), Refusals))]
+    responses((status = 200, description = "removed, or what would be", body = Written<ClearedBody>),
+        (status = 412, description = "written since by somebody else", body = crate::error::ErrorBody), Refusals))]
 pub(crate) async fn clear(
     State(state): State<ApiState>,
     caller: Caller,
@@ -412,7 +415,8 @@ pub(crate) struct ChangedService {
         ("ref" = String, Path, description = "name, joined host form, or bare host"), 
         ("dry_run" = Option<bool>, Query, description = "true: answer what would change, change nothing"),
         ("If-Match" = Option<String>, Header, description = "the service's ETag; 412 if the service has changed since")),
-    responses((status = 200, description = "changed, or what would be", body = Written<ChangedService>), Refusals))]
+    responses((status = 200, description = "changed, or what would be", body = Written<ChangedService>),
+        (status = 412, description = "written since by somebody else", body = crate::error::ErrorBody), Refusals))]
 pub(crate) async fn patch(
     State(state): State<ApiState>,
     caller: Caller,
@@ -455,7 +459,8 @@ pub(crate) struct RemovedService {
         ("ref" = String, Path, description = "name, joined host form, or bare host"), 
         ("dry_run" = Option<bool>, Query, description = "true: answer what would change, change nothing"),
         ("If-Match" = Option<String>, Header, description = "the service's ETag; 412 if the service has changed since")),
-    responses((status = 200, description = "removed, or what would be", body = Written<RemovedService>), Refusals))]
+    responses((status = 200, description = "removed, or what would be", body = Written<RemovedService>),
+        (status = 412, description = "written since by somebody else", body = crate::error::ErrorBody), Refusals))]
 pub(crate) async fn remove(
     State(state): State<ApiState>,
     caller: Caller,

@@ -83,8 +83,9 @@ fn policy(word: &str) -> Result<Option<UnmatchedPolicy>, ApiError> {
         "" => Ok(None),
         "passthrough" => Ok(Some(UnmatchedPolicy::Passthrough)),
         "deny" => Ok(Some(UnmatchedPolicy::Deny)),
-        _ => Err(ApiError::bad_request(
-            "unmatched_host_policy must be `passthrough` or `deny`",
-        )),
+        _ => Err(
+            ApiError::bad_request("unmatched_host_policy must be `passthrough` or `deny`")
+                .hint("for example `deny`; an empty text goes back to the default"),
+        ),
     }
 }

@@ -109,6 +109,51 @@ async fn the_page_says_what_this_is_without_scripts() {
 }
 
 #[tokio::test]
+async fn the_reference_has_every_route_and_needs_no_script() {
+    let (world, _) = World::cast().await;
+    let page = world.get("/docs").send().await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    for loaded in ["<script", " src=", "href=\"http", "url("] {
+        assert!(!page.text.contains(loaded), "{loaded}");
+    }
+    let document = world.get("/v1/openapi.json").send().await.json();
+    for methods in document["paths"].as_object().unwrap().values() {
+        for operation in methods.as_object().unwrap().values() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(page.text.contains(&format!("id=\"{name}\"")), "{name}");
+        }
+    }
+    for (path, kind) in [("/pages.css", "text/css"), ("/pages.js", "text/javascript")] {
+        let file = world.get(path).send().await;
+        assert!(file.header("content-type").unwrap().starts_with(kind));
+    }
+}
+
+#[tokio::test]
+async fn a_browser_gets_a_page_where_the_original_has_one_and_a_program_json() {
+    let (world, _) = World::cast().await;
+    let page = world
+        .get("/vaults/default")
+        .header("Accept", "text/html,*/*;q=0.8")
+        .send()
+        .await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+    assert!(page.text.contains("<h1>There is no such page</h1>"));
+    world.get("/vaults/default").send().await.refused(404);
+    // What is no page of the original is JSON for everybody.
+    world
+        .get("/v1/nope")
+        .header("Accept", "text/html")
+        .send()
+        .await
+        .refused(404);
+}
+
+#[tokio::test]
 async fn bodies_are_one_object_and_a_line_feed() {
     let (world, cast) = World::cast().await;
     for path in [

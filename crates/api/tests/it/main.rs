@@ -10,6 +10,7 @@ mod auth;
 mod contract;
 mod credentials;
 mod discover;
+mod fields;
 mod hostile;
 mod instance;
 mod invites;

@@ -336,6 +336,44 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Routes that need no token: the same for everybody, whatever token is presented, ended ones too.
+fn open_cases() -> Vec<Case> {
+    let open = |method, path, status| case(method, path, [status; 9]);
+    let get = |path, status| open(Method::GET, path, status);
+    let post = |path, status| open(Method::POST, path, status).with(json!({}));
+    vec![
+        get("/health", 200),
+        get("/ready", 200),
+        get("/v1/status", 200),
+        get("/v1/mitm/ca.pem", 200),
+        get("/v1/service-catalog", 200),
+        get("/v1/skills/cli", 200),
+        post("/v1/auth/register", 400),
+        post("/v1/auth/login", 400),
+        post("/v1/auth/verify", 400),
+        post("/v1/auth/resend-verification", 400),
+        post("/v1/auth/forgot-password", 400),
+        post("/v1/auth/reset-password", 400),
+        post("/v1/auth/device", 200),
+        post("/v1/auth/device/token", 400),
+        post("/v1/auth/logout", 200).fresh(),
+        get("/v1/users/invites/av_uinv_0/details", 404),
+        post("/v1/users/invites/av_uinv_0/accept", 404),
+        get("/v1/proposals/approve-details", 400),
+    ]
+}
+
+async fn ask(world: &World, case: &Case, token: Option<&str>) -> crate::world::Reply {
+    let mut call = world.call(case.method.clone(), case.path);
+    if let Some(body) = &case.body {
+        call = call.json(body.clone());
+    }
+    if let Some(token) = token {
+        call = call.token(token);
+    }
+    call.send().await
+}
+
 fn tokens(cast: &Cast, scoped: &str) -> [Option<String>; 9] {
     [
         None,
@@ -409,39 +447,155 @@ async fn every_route_for_every_principal() {
 }
 
 #[tokio::test]
+async fn open_routes_are_the_same_for_everybody() {
+    let (shared, tokens) = stage().await;
+    for case in open_cases() {
+        for (column, expected) in case.expected.iter().enumerate() {
+            let own;
+            // It ends the login that it is called with.
+            let (world, tokens) = if case.fresh {
+                own = stage().await;
+                (&own.0, &own.1)
+            } else {
+                (&shared, &tokens)
+            };
+            let reply = ask(world, &case, tokens[column].as_deref()).await;
+            assert_eq!(
+                reply.status.as_u16(),
+                *expected,
+                "{} {} as {}: {}",
+                case.method,
+                case.path,
+                NAMES[column],
+                reply.text
+            );
+        }
+    }
+}
+
+/// Every route with each of these tokens: none of them is anybody.
+async fn nobody(world: &World, ended: &[(&str, String)]) {
+    for case in cases() {
+        for (what, token) in ended {
+            let reply = ask(world, &case, Some(token)).await;
+            assert_eq!(
+                reply.status.as_u16(),
+                401,
+                "{} {} with {what}: {}",
+                case.method,
+                case.path,
+                reply.text
+            );
+        }
+    }
+    for case in open_cases() {
+        for (what, token) in ended {
+            let reply = ask(world, &case, Some(token)).await;
+            assert_eq!(
+                reply.status.as_u16(),
+                case.expected[0],
+                "{} {} with {what}: {}",
+                case.method,
+                case.path,
+                reply.text
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn revoked_tokens_open_nothing() {
+    let (world, cast) = World::cast().await;
+    world.work(&cast).await;
+    let owner = |method, path: &str, body: Value| {
+        world
+            .call(method, path)
+            .json(body)
+            .token(&cast.owner)
+            .send()
+    };
+    // The old token of a rotated agent, an agent that was revoked, one that was deleted.
+    owner(Method::POST, "/v1/agents/bot/rotate", json!({}))
+        .await
+        .expect(http::StatusCode::OK);
+    owner(Method::DELETE, "/v1/agents/bot-member", json!({}))
+        .await
+        .expect(http::StatusCode::OK);
+    let deleted = world.agent(&cast.owner, "gone", "admin").await;
+    owner(Method::POST, "/v1/agents/gone/delete", json!({}))
+        .await
+        .expect(http::StatusCode::OK);
+    // A vault token by its id, a login by logging out, and the login of a person who is gone.
+    let listed = world
+        .get("/v1/sessions?vault=default")
+        .token(&cast.owner)
+        .send()
+        .await
+        .expect(http::StatusCode::OK);
+    let id = listed["sessions"][0]["id"].as_str().unwrap();
+    owner(
+        Method::DELETE,
+        &format!("/v1/sessions/{id}?vault=default"),
+        json!({}),
+    )
+    .await
+    .expect(http::StatusCode::OK);
+    world
+        .post("/v1/auth/logout", json!({}))
+        .token(&cast.admin)
+        .send()
+        .await
+        .expect(http::StatusCode::OK);
+    owner(Method::DELETE, "/v1/admin/users/outsider@x.io", json!({}))
+        .await
+        .expect(http::StatusCode::OK);
+    let ended = [
+        ("the old token of an agent", cast.agent.clone()),
+        ("the token of a revoked agent", cast.agent_member.clone()),
+        ("the token of a deleted agent", deleted),
+        ("a revoked vault token", cast.scoped.clone()),
+        ("a login that was ended", cast.admin.clone()),
+        ("the login of a deleted account", cast.outsider.clone()),
+    ];
+    nobody(&world, &ended).await;
+}
+
+#[tokio::test]
+async fn expired_tokens_open_nothing() {
+    let (world, cast) = World::cast().await;
+    world.work(&cast).await;
+    let body = json!({"name": "brief", "ttl_seconds": 300, "vaults": [{"vault_name": "default", "vault_role": "admin"}]});
+    let made = world
+        .post("/v1/agents", body)
+        .token(&cast.owner)
+        .send()
+        .await;
+    let agent = made.expect(http::StatusCode::CREATED)["av_agent_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // Longer than a login may lie idle, and than any vault token lives.
+    world.advance(jiff::SignedDuration::from_hours(31 * 24));
+    let ended = [
+        ("an expired agent token", agent),
+        ("an expired vault token", cast.scoped.clone()),
+        ("a login that lay idle", cast.owner.clone()),
+    ];
+    nobody(&world, &ended).await;
+}
+
+#[tokio::test]
 async fn every_documented_route_is_in_the_table() {
     let (world, _) = stage().await;
     let document = world.get("/v1/openapi.json").send().await.json();
-    let public = [
-        "/health",
-        "/ready",
-        "/v1/status",
-        "/v1/mitm/ca.pem",
-        "/v1/auth/register",
-        "/v1/auth/login",
-        "/v1/auth/logout",
-        "/v1/auth/verify",
-        "/v1/auth/resend-verification",
-        "/v1/auth/forgot-password",
-        "/v1/auth/reset-password",
-        "/v1/auth/device",
-        "/v1/auth/device/token",
-        "/v1/users/invites/{token}/details",
-        "/v1/users/invites/{token}/accept",
-        "/v1/service-catalog",
-        "/v1/skills/cli",
-        "/v1/proposals/approve-details",
-    ];
-    // It does not end by itself: see `logs::a_follower…`.
-    let public = public.into_iter().chain(["/v1/vaults/{name}/logs/stream"]);
-    let public: Vec<&str> = public.collect();
     let mut missing = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
-        if public.contains(&path.as_str()) {
+        // It does not end by itself: see `logs::a_follower…`.
+        if path == "/v1/vaults/{name}/logs/stream" {
             continue;
         }
         for method in methods.as_object().unwrap().keys() {
-            let covered = cases().iter().any(|case| {
+            let covered = cases().iter().chain(&open_cases()).any(|case| {
                 case.method.as_str().eq_ignore_ascii_case(method) && fits(path, case.path)
             });
             if !covered {

@@ -32,3 +32,41 @@ async fn operations_have_names_of_their_own() {
         }
     }
 }
+
+/// A status that a generated call hardly meets: it takes a version that is stale, a form of a browser, or a slow sender.
+#[tokio::test]
+async fn rare_refusals_are_documented_where_they_occur() {
+    let (world, cast) = World::cast().await;
+    let document = world.get("/v1/openapi.json").send().await.json();
+    let stale = world
+        .call(http::Method::PUT, "/v1/vaults/default/services")
+        .json(serde_json::json!({"services": []}))
+        .header("If-Match", "\"12345\"")
+        .token(&cast.owner)
+        .send()
+        .await;
+    assert_eq!(stale.status.as_u16(), 412, "{}", stale.text);
+    let form = world
+        .call(http::Method::POST, "/v1/vaults")
+        .raw("name=x")
+        .header("Cookie", &format!("av_session={}", cast.owner))
+        .send()
+        .await;
+    assert_eq!(form.status.as_u16(), 415, "{}", form.text);
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let responses = &operation["responses"];
+            let parameters = operation["parameters"].as_array();
+            let conditional =
+                parameters.is_some_and(|all| all.iter().any(|each| each["name"] == "If-Match"));
+            if conditional {
+                assert!(responses["412"].is_object(), "{method} {path}");
+            }
+            if operation["requestBody"].is_object() {
+                for status in ["400", "408", "413", "415", "429"] {
+                    assert!(responses[status].is_object(), "{method} {path} {status}");
+                }
+            }
+        }
+    }
+}

@@ -242,9 +242,10 @@ async fn create(
         ));
     }
     if new.vaults.len() > MAX_INITIAL_GRANTS {
-        return Err(ControlError::invalid(format!(
-            "at most {MAX_INITIAL_GRANTS} vaults at once"
-        )));
+        return Err(
+            ControlError::invalid(format!("vaults: at most {MAX_INITIAL_GRANTS} at once"))
+                .hint("grant the others later, for example `POST /v1/vaults/work/agents`"),
+        );
     }
     let now = write.now();
     let expires_at = tokens::expiry(now, new.ttl_seconds)?;
@@ -477,7 +478,7 @@ fn agent_name(name: &str) -> Result<String, ControlError> {
         .map(|slug| slug.as_str().to_owned())
         .map_err(|error| {
             ControlError::invalid(format!("Invalid agent name: {error}"))
-                .hint("3 to 64 characters: lower-case letters, digits and single hyphens")
+                .hint("3 to 64 characters: lower-case letters, digits and single hyphens, as in `my-name`")
         })
 }
 

@@ -295,7 +295,8 @@ pub(super) fn expiry(
     if !(MIN_TTL_SECONDS..=MAX_TTL_SECONDS).contains(&seconds) {
         return Err(ControlError::invalid(format!(
             "ttl_seconds must be between {MIN_TTL_SECONDS} and {MAX_TTL_SECONDS}"
-        )));
+        ))
+        .hint("for example `3600`, an hour"));
     }
     after(now, seconds, "ttl_seconds").map(Some)
 }

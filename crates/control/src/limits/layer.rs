@@ -127,6 +127,7 @@ impl LimitLayer {
             None => None,
             Some(word) => Some(Profile::from_str(word).map_err(|expected| {
                 ControlError::invalid(format!("rate_limit.profile: {expected}"))
+                    .hint("for example `strict`, which halves what `default` allows")
             })?),
         };
         let mut tiers = BTreeMap::new();

@@ -61,7 +61,10 @@ impl<'de> Deserialize<'de> for ProposedService {
         })?;
         let action = serde_json::from_value(action)
             .map_err(|_| D::Error::custom("`action` must be `set` or `delete`"))?;
-        let draft = serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)?;
+        // What is wrong in it is named by its place.
+        let draft = serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+            D::Error::custom(format_args!("`{}`: {}", error.path(), error.inner()))
+        })?;
         Ok(Self { action, draft })
     }
 }

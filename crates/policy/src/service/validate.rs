@@ -227,7 +227,7 @@ impl ScrubDraft {
             Some("pass") => Undecodable::Pass,
             Some(other) => {
                 let message = format!("{} is neither `refuse` nor `pass`", quoted(other));
-                return Err(ServiceError::new("undecodable", message));
+                return Err(ServiceError::new("undecodable", message).hint("for example `refuse`"));
             }
         };
         Ok(Scrub {

@@ -37,7 +37,8 @@ pub(crate) struct Decided {
 /// Does what a proposal asks for, all or nothing.
 #[utoipa::path(post, operation_id = "proposals_approve", path = "/v1/admin/proposals/{id}/approve", tag = "proposals", request_body = Option<ApprovalBody>,
     params(("id" = String, Path, description = "number")),
-    responses((status = 200, description = "done", body = Decided), Refusals))]
+    responses((status = 200, description = "done", body = Decided),
+        (status = 412, description = "the services are not those that were seen", body = crate::error::ErrorBody), Refusals))]
 pub(crate) async fn approve(
     State(state): State<ApiState>,
     caller: Caller,

@@ -2,12 +2,12 @@
 
 use agent_vault_control::{ProposalStatus, ProposedService};
 use axum::extract::State;
-use axum::response::{Html, IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use http::HeaderMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::super::page as pages;
 use super::number;
 use super::view::{PreviewBody, ProposedServiceSchema, SlotItem, preview_body, slots};
 use crate::answer::{Answer, Outcome, Stamp};
@@ -121,15 +121,13 @@ pub(crate) async fn link(
 
 /// The page on which a person decides. Its script is a file of its own, as the content policy asks.
 pub(crate) async fn page() -> Response {
-    (
-        [(CACHE_CONTROL, HeaderValue::from_static("no-store"))],
-        Html(include_str!("../approve_page.html")),
-    )
-        .into_response()
+    pages::page(include_str!("../approve_page.html"))
 }
 
 /// The script of that page.
 pub(crate) async fn script() -> Response {
-    let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
-    ([(CONTENT_TYPE, kind)], include_str!("../approve_page.js")).into_response()
+    pages::asset(
+        "text/javascript; charset=utf-8",
+        include_str!("../approve_page.js"),
+    )
 }
