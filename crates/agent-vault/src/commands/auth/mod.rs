@@ -15,6 +15,7 @@ use crate::connect::{Address, Connection, DEFAULT_ADDRESS, Place, place};
 use crate::error::Result;
 use crate::home::Home;
 use crate::lock;
+use crate::profile;
 
 /// `agent-vault auth`.
 #[derive(Args)]
@@ -78,12 +79,12 @@ pub(crate) async fn run(app: &App, args: AuthArgs) -> Result {
 /// A connection as nobody to the server that the address rule names; where it names none, to the server that runs on
 /// this data folder, else to the default address.
 fn connect(app: &App, address: Option<&str>) -> Result<Connection> {
-    let home = Home::locate(&app.env)?;
+    let home = profile::home(app)?;
     let address = match place(app, address) {
         Ok(Place::Server(address)) => address,
         Ok(Place::Local) => here(&home)?,
         // A saved login that cannot be read is about to be replaced.
-        Err(_) if home.session().is_err() => here(&home)?,
+        Err(_) if home.profile().name.is_default() && home.session().is_err() => here(&home)?,
         Err(e) => return Err(e),
     };
     if !address.is_https() && !address.is_loopback() {
