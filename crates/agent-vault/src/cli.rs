@@ -149,7 +149,10 @@ enum Command {
     /// Print what agents are taught about this program, as Markdown
     Skill,
     /// Print version and build
-    Version,
+    Version {
+        #[command(flatten)]
+        output: Output,
+    },
     /// Print a shell completion script
     Completions(completions::CompletionsArgs),
     /// Print a page of the reference
@@ -179,7 +182,7 @@ pub(crate) struct AddressArg {
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Output {
-    /// Print the server's answer as JSON
+    /// Print JSON instead of text for people: the server's answer, where it is one
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -287,7 +290,7 @@ async fn execute(cli: Cli, app: &App) -> u8 {
         Command::Ca(args) => Box::pin(ca::run(app, args)).await.map(|()| 0),
         Command::Catalog(args) => Box::pin(catalog::run(app, args)).await.map(|()| 0),
         Command::Skill => skill::run(app).map(|()| 0),
-        Command::Version => version::run(app).map(|()| 0),
+        Command::Version { output } => version::run(app, output).map(|()| 0),
         Command::Completions(args) => completions::run(app, args).map(|()| 0),
         Command::Reference(args) => reference::run(app, args).map(|()| 0),
     };

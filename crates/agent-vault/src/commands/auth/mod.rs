@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::{AddressArg, App};
 use crate::connect::{Address, Connection, DEFAULT_ADDRESS, Place, place};
+use crate::env_vars;
 use crate::error::Result;
 use crate::home::Home;
 use crate::lock;
@@ -85,7 +86,13 @@ fn connect(app: &App, address: Option<&str>) -> Result<Connection> {
         Ok(Place::Local) => here(&home)?,
         // A saved login that cannot be read is about to be replaced.
         Err(_) if home.profile().name.is_default() && home.session().is_err() => here(&home)?,
-        Err(e) => return Err(e),
+        // A profile that is about to be made: its server is the one of the environment.
+        Err(e) => match app.env.get(&env_vars::ADDR)? {
+            Some(text) if !profile::exists(&home, &home.profile().name) => {
+                Address::parse(text).map_err(|e| e.context(env_vars::ADDR.name))?
+            }
+            _ => return Err(e),
+        },
     };
     if !address.is_https() && !address.is_loopback() {
         app.ui.warn(&format!(
