@@ -1,17 +1,18 @@
 //! The command line: what can be typed, and the way from there to an exit code.
 
 use std::ffi::OsString;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     account, agent, apply, audit, auth, backup, ca, catalog, completions, key, master_password,
-    owner, reference, server, skill, status, user, vault, version,
+    owner, profile, reference, server, skill, status, user, vault, version,
 };
 use crate::env::Env;
 use crate::error::{FAILURE, Result, USAGE};
+use crate::profile::ProfileName;
 use crate::run;
 use crate::server::Opened;
 use crate::ui::Ui;
@@ -23,6 +24,8 @@ const CLOSING: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     pub(crate) env: Env,
     pub(crate) ui: Ui,
+    /// What `--profile` names.
+    profile: OnceLock<ProfileName>,
     /// The local vaults that the command has open; they end with it.
     opened: Mutex<Vec<Opened>>,
 }
@@ -32,8 +35,14 @@ impl App {
         App {
             env,
             ui,
+            profile: OnceLock::new(),
             opened: Mutex::default(),
         }
+    }
+
+    /// What `--profile` names.
+    pub(crate) fn profile(&self) -> Option<&ProfileName> {
+        self.profile.get()
     }
 
     /// Has a local vault closed when the command ends, however it ends.
@@ -80,6 +89,9 @@ struct Cli {
     /// Accepted for compatibility: this program reports nothing to anyone.
     #[arg(long, global = true, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     telemetry: Option<bool>,
+    /// Profile whose saved login and vault are used; see `agent-vault profile` [env: AGENT_VAULT_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<ProfileName>,
     #[command(subcommand)]
     command: Command,
 }
@@ -104,6 +116,8 @@ enum Command {
     },
     /// Log in, register, log out, and see where you are logged in
     Auth(auth::AuthArgs),
+    /// Logins at several servers, each under a name
+    Profile(profile::ProfileArgs),
     /// See and change your own account
     Account(account::AccountArgs),
     /// Vaults and all that is in them: credentials, services, agents, tokens, logs
@@ -135,9 +149,11 @@ enum Command {
     /// Print what agents are taught about this program, as Markdown
     Skill,
     /// Print version and build
-    Version,
+    Version {
+        #[command(flatten)]
+        output: Output,
+    },
     /// Print a shell completion script
-    #[command(hide = true)]
     Completions(completions::CompletionsArgs),
     /// Print a page of the reference
     #[command(hide = true)]
@@ -166,7 +182,7 @@ pub(crate) struct AddressArg {
 /// For people or for programs.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Output {
-    /// Print the server's answer as JSON
+    /// Print JSON instead of text for people: the server's answer, where it is one
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -215,7 +231,6 @@ pub(crate) fn main(args: Vec<OsString>, env: Env, ui: Ui) -> u8 {
 }
 
 /// Like [`main`], inside a runtime.
-#[cfg(test)]
 pub(crate) async fn run_line(args: &[&str], app: &App) -> u8 {
     let args = std::iter::once("agent-vault")
         .chain(args.iter().copied())
@@ -247,6 +262,9 @@ fn parse(args: Vec<OsString>, ui: &Ui) -> std::result::Result<Cli, u8> {
 
 async fn execute(cli: Cli, app: &App) -> u8 {
     let _ = cli.telemetry;
+    if let Some(name) = cli.profile {
+        let _ = app.profile.set(name);
+    }
     let result: Result<u8> = match cli.command {
         Command::Run { target, args } => Box::pin(run::run(app, &target, args)).await,
         Command::Vault(args) => Box::pin(vault::run(app, args)).await,
@@ -255,6 +273,7 @@ async fn execute(cli: Cli, app: &App) -> u8 {
             .await
             .map(|()| 0),
         Command::Auth(args) => Box::pin(auth::run(app, args)).await.map(|()| 0),
+        Command::Profile(args) => Box::pin(profile::run(app, args)).await.map(|()| 0),
         Command::Account(args) => Box::pin(account::run(app, args)).await.map(|()| 0),
         Command::Agent(args) => Box::pin(agent::run(app, args)).await.map(|()| 0),
         Command::Apply(args) => Box::pin(apply::run(app, args)).await,
@@ -271,7 +290,7 @@ async fn execute(cli: Cli, app: &App) -> u8 {
         Command::Ca(args) => Box::pin(ca::run(app, args)).await.map(|()| 0),
         Command::Catalog(args) => Box::pin(catalog::run(app, args)).await.map(|()| 0),
         Command::Skill => skill::run(app).map(|()| 0),
-        Command::Version => version::run(app).map(|()| 0),
+        Command::Version { output } => version::run(app, output).map(|()| 0),
         Command::Completions(args) => completions::run(app, args).map(|()| 0),
         Command::Reference(args) => reference::run(app, args).map(|()| 0),
     };

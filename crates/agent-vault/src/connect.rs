@@ -1,8 +1,9 @@
 //! The one address rule and who we are there.
 //!
-//! Address: `--address`, then `AGENT_VAULT_ADDR`, then the saved login, else no server at all: the command works on the
-//! local vault in this process. Identity: `AGENT_VAULT_TOKEN`, else the saved login. A login's token is sent to the
-//! address that issued it and to no other.
+//! Address: `--address`, then the server of `--profile`, then `AGENT_VAULT_ADDR`, then the server of the profile that is
+//! chosen otherwise, then the saved login, else no server at all: the command works on the local vault in this process.
+//! Identity: `AGENT_VAULT_TOKEN`, else the saved login of the profile. A login's token is sent to the address that issued it
+//! and to no other.
 
 use std::fmt;
 
@@ -19,6 +20,7 @@ use crate::env_vars;
 use crate::error::{CliError, Result};
 use crate::home::{Home, OWN_ROOT, Session, read_if_there};
 use crate::lock;
+use crate::profile::{self, ChosenBy};
 use crate::server::Local;
 
 /// Where a server listens unless told otherwise.
@@ -123,14 +125,24 @@ pub(crate) fn place(app: &App, flag: Option<&str>) -> Result<Place> {
             .map(Place::Server)
             .map_err(|e| e.context("--address"));
     }
-    if let Some(text) = app.env.get(&env_vars::ADDR)? {
+    let home = profile::home(app)?;
+    if home.profile().by != ChosenBy::Flag
+        && let Some(text) = app.env.get(&env_vars::ADDR)?
+    {
         return Address::parse(text)
             .map(Place::Server)
             .map_err(|e| e.context(env_vars::ADDR.name));
     }
-    match Home::locate(&app.env)?.session()? {
-        Some(session) => Ok(Place::Server(session.address)),
-        None => Ok(Place::Local),
+    let chosen = home.profile();
+    if chosen.name.is_default() {
+        return Ok(match home.session()? {
+            Some(session) => Place::Server(session.address),
+            None => Place::Local,
+        });
+    }
+    match profile::address(&home, &chosen.name)? {
+        Some(address) => Ok(Place::Server(address)),
+        None => Err(profile::missing(&home, chosen)),
     }
 }
 
@@ -141,8 +153,18 @@ impl Connection {
     /// Bad addresses; a token without an address; not logged in at that address; a local server that nobody is logged in
     /// to; a local vault that cannot be opened.
     pub(crate) async fn open(app: &App, flag: Option<&str>) -> Result<Connection> {
-        let home = Home::locate(&app.env)?;
+        let home = profile::home(app)?;
         if let Some(token) = app.env.get(&env_vars::TOKEN)? {
+            if home.profile().by == ChosenBy::Flag {
+                return Err(CliError::usage(format!(
+                    "{} is set, and `--profile` names a saved login: only one can be used",
+                    env_vars::TOKEN.name
+                ))
+                .hint(format!(
+                    "leave out `--profile`, or unset {}",
+                    env_vars::TOKEN.name
+                )));
+            }
             return Connection::with_token(app, flag, token, home);
         }
         let address = match place(app, flag)? {
@@ -152,6 +174,16 @@ impl Connection {
         let Some(session) = home.session_at(&address)? else {
             return Err(not_logged_in(&home, &address));
         };
+        // Who did not type the profile may have another server in mind.
+        if app.ui.is_interactive()
+            && !matches!(home.profile().by, ChosenBy::Flag | ChosenBy::Nothing)
+        {
+            app.ui.note(&format!(
+                "profile {} ({address}), from {}",
+                home.profile().name,
+                home.profile().by.describe()
+            ));
+        }
         Ok(Connection {
             client: Client::new(http(app, &address)?, Some(session.token)),
             identity: Identity::Login,
@@ -197,10 +229,7 @@ impl Connection {
                 home.dir().display(),
                 server.address
             ))
-            .hint(format!(
-                "log in with `agent-vault auth login --address {}`",
-                server.address
-            ))
+            .hint(home.log_in_hint(Some(&server.address)))
             .hint("its first owner is created with `agent-vault auth register`"));
         }
         let config = ServerConfig::for_local(&app.env)?;
@@ -223,7 +252,7 @@ impl Connection {
     /// # Errors
     /// Bad addresses; a local vault that cannot be opened.
     pub(crate) async fn anonymous(app: &App, flag: Option<&str>) -> Result<Connection> {
-        let home = Home::locate(&app.env)?;
+        let home = profile::home(app)?;
         match place(app, flag)? {
             Place::Server(address) => Connection::nobody(app, address, home),
             Place::Local => match lock::running(&home)? {
@@ -303,11 +332,22 @@ impl Connection {
         if error.status == 401
             && let Some(address) = &self.address
         {
-            return CliError::new(format!("{} at {address}", error.message())).hint(format!(
-                "log in with `agent-vault auth login --address {address}`"
-            ));
+            return CliError::new(format!("{} at {address}", error.message()))
+                .hint(self.home.log_in_hint(Some(&address.to_string())));
         }
-        error.into()
+        let refusal = CliError::from(error);
+        match &self.address {
+            Some(address)
+                if self.identity == Identity::Login
+                    && self.home.profile().by != ChosenBy::Nothing =>
+            {
+                refusal.hint(format!(
+                    "this was {address}, of profile {}",
+                    self.home.profile().name
+                ))
+            }
+            _ => refusal,
+        }
     }
 
     async fn log_in_again(&self, app: &App) -> Result {
@@ -316,8 +356,7 @@ impl Connection {
             None => None,
         };
         let Some(mut session) = session else {
-            return Err(CliError::new("the saved login is gone")
-                .hint("log in with `agent-vault auth login`"));
+            return Err(CliError::new("the saved login is gone").hint(self.home.log_in_hint(None)));
         };
         let email = match &session.email {
             Some(email) => email.clone(),
@@ -394,9 +433,8 @@ fn not_logged_in(home: &Home, address: &Address) -> CliError {
         ),
         _ => String::new(),
     };
-    CliError::new(format!("not logged in at {address}{other}")).hint(format!(
-        "log in with `agent-vault auth login --address {address}`"
-    ))
+    CliError::new(format!("not logged in at {address}{other}"))
+        .hint(home.log_in_hint(Some(&address.to_string())))
 }
 
 /// Exchanges a password, and a second factor where there is one, for a session token.

@@ -27,6 +27,7 @@ macro_rules! variables {
 variables! {
     ADDR = "AGENT_VAULT_ADDR", "both", "Client: address of the server. Server: its public base URL (default `http://<host>:<port>`).";
     TOKEN = "AGENT_VAULT_TOKEN", "client", "Agent token or vault-scoped token; used instead of the saved login.";
+    PROFILE = "AGENT_VAULT_PROFILE", "client", "Profile whose saved login and vault are used (default: that of `profile use`, else `default`).";
     VAULT = "AGENT_VAULT_VAULT", "client", "Name of the vault to use.";
     HOME = "AGENT_VAULT_HOME", "both", "Data folder (default `~/.agent-vault`).";
     ISOLATION = "AGENT_VAULT_ISOLATION", "client", "Run mode; this version knows `host`.";
@@ -79,6 +80,7 @@ variables! {
     METRICS_TOKEN = "AGENT_VAULT_METRICS_TOKEN", "server", "A token of your own choice, at least 16 characters, that reads `/metrics` and nothing else.";
     FLY_APP_NAME = "FLY_APP_NAME", "server", "Set by Fly.io: the base URL is then `https://<name>.fly.dev` unless `AGENT_VAULT_ADDR` is set.";
     DETACHED = "_AGENT_VAULT_DETACHED", "server", "Internal mark of the background process that `server --detach` starts.";
+    COMPLETE = "_AGENT_VAULT_COMPLETE", "client", "Internal: set by the completion script of the shell that it names.";
     NO_COLOR = "NO_COLOR", "both", "Any value switches colours off.";
 }
 

@@ -15,6 +15,7 @@ use crate::connect::Address;
 use crate::env::Env;
 use crate::env_vars;
 use crate::error::{CliError, Result};
+use crate::profile::{self, ChosenBy, Profile};
 
 /// The root certificate of the server of this folder, for commands that speak TLS to it on this machine.
 pub(crate) const OWN_ROOT: &str = "ca.pem";
@@ -23,6 +24,8 @@ pub(crate) const OWN_ROOT: &str = "ca.pem";
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
     dir: PathBuf,
+    /// Whose logins and active vault are meant.
+    profile: Profile,
 }
 
 /// A saved login.
@@ -61,14 +64,10 @@ impl Home {
     /// Neither variable is set.
     pub(crate) fn locate(env: &Env) -> Result<Home> {
         if let Some(dir) = env.raw(env_vars::HOME.name).filter(|d| !d.is_empty()) {
-            return Ok(Home {
-                dir: env.cwd().join(dir),
-            });
+            return Ok(Home::at(env.cwd().join(dir)));
         }
         match env.home() {
-            Some(home) => Ok(Home {
-                dir: home.join(".agent-vault"),
-            }),
+            Some(home) => Ok(Home::at(home.join(".agent-vault"))),
             None => Err(CliError::new("HOME is not set, so there is no data folder")
                 .hint(format!("set HOME or {}", env_vars::HOME.name))),
         }
@@ -76,7 +75,42 @@ impl Home {
 
     /// A data folder at a given place.
     pub(crate) fn at(dir: PathBuf) -> Home {
-        Home { dir }
+        Home {
+            dir,
+            profile: Profile::unnamed(),
+        }
+    }
+
+    /// The same folder with the logins and the active vault of a profile.
+    pub(crate) fn seen_by(self, profile: Profile) -> Home {
+        Home { profile, ..self }
+    }
+
+    /// The profile whose logins and active vault are meant.
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// A command of a hint, for this profile.
+    fn with_profile(&self, command: &str) -> String {
+        match self.profile.by {
+            ChosenBy::Nothing => format!("`{command}`"),
+            _ => format!("`{command} --profile {}`", self.profile.name),
+        }
+    }
+
+    /// How to log in at a server with this profile.
+    pub(crate) fn log_in_hint(&self, address: Option<&str>) -> String {
+        let command = match address {
+            Some(address) => format!("agent-vault auth login --address {address}"),
+            None => String::from("agent-vault auth login"),
+        };
+        format!("log in with {}", self.with_profile(&command))
+    }
+
+    /// A file or folder of the profile.
+    fn own_path(&self, name: &str) -> PathBuf {
+        profile::folder(self, &self.profile.name).join(name)
     }
 
     /// The folder itself.
@@ -103,12 +137,56 @@ impl Home {
             })
     }
 
+    /// Makes the profile's folder, 0700, if it is not there.
+    fn create_own(&self) -> Result {
+        self.create()?;
+        let own = profile::folder(self, &self.profile.name);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&own)
+            .map_err(|e| CliError::new(format!("cannot make {}: {e}", own.display())))
+    }
+
+    /// Every login of the profile that can be read: the current one, and those kept for other servers.
+    pub(crate) fn sessions(&self) -> Vec<Session> {
+        let kept = fs::read_dir(self.own_path("sessions"))
+            .into_iter()
+            .flatten();
+        let paths = kept.filter_map(|entry| Some(entry.ok()?.path()));
+        std::iter::once(self.own_path("session.json"))
+            .chain(paths)
+            .filter_map(|path| self.read_session(&path).ok().flatten())
+            .collect()
+    }
+
+    fn read_session(&self, path: &Path) -> Result<Option<Session>> {
+        let Some(bytes) = read_if_there(path)? else {
+            return Ok(None);
+        };
+        let damaged = |why: String| {
+            let login = self.with_profile("agent-vault auth login");
+            let logout = self.with_profile("agent-vault auth logout");
+            CliError::new(format!("{} cannot be read: {why}", path.display()))
+                .hint(format!("{login} writes it anew; {logout} removes it"))
+        };
+        let file: SessionFile =
+            serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let address = Address::parse(&file.address).map_err(|e| damaged(e.message().to_owned()))?;
+        Ok(Some(Session {
+            token: SecretBytes::new(file.token.into_bytes()),
+            address,
+            email: file.email,
+            device_label: file.device_label,
+        }))
+    }
+
     /// The login that commands use where no address is named, if there is one.
     ///
     /// # Errors
     /// A file that is there and cannot be read is an error, not "no login".
     pub(crate) fn session(&self) -> Result<Option<Session>> {
-        read_session(&self.path("session.json"))
+        self.read_session(&self.own_path("session.json"))
     }
 
     /// The login at one server: the current one, or one that another took the place of.
@@ -118,13 +196,14 @@ impl Home {
         {
             return Ok(Some(current));
         }
-        let kept = read_session(&self.kept_session(address))?;
+        let kept = self.read_session(&self.kept_session(address))?;
         Ok(kept.filter(|session| session.address == *address))
     }
 
     /// Saves a login and makes it the current one. The one that was current stays for its own server.
     pub(crate) fn save_session(&self, session: &Session) -> Result {
-        self.create()?;
+        self.create_own()?;
+        profile::save_address(self, &self.profile.name, &session.address)?;
         // What cannot be read cannot be kept; it is what this login replaces.
         if let Ok(Some(current)) = self.session()
             && current.address != session.address
@@ -139,7 +218,7 @@ impl Home {
             }
             write_session(&kept, &current)?;
         }
-        write_session(&self.path("session.json"), session)?;
+        write_session(&self.own_path("session.json"), session)?;
         remove_if_there(&self.kept_session(&session.address)).map(|_| ())
     }
 
@@ -164,17 +243,17 @@ impl Home {
 
     /// Forgets the current login; true if there was one.
     pub(crate) fn forget_session(&self) -> Result<bool> {
-        remove_if_there(&self.path("session.json"))
+        remove_if_there(&self.own_path("session.json"))
     }
 
     fn kept_session(&self, address: &Address) -> PathBuf {
         let name = utf8_percent_encode(&address.to_string(), NON_ALPHANUMERIC).to_string();
-        self.path("sessions").join(format!("{name}.json"))
+        self.own_path("sessions").join(format!("{name}.json"))
     }
 
     /// The active vault for a server: the first line is its name, the second, where present, the server it is meant for.
     pub(crate) fn active_vault(&self, place: &str) -> Result<Option<String>> {
-        let Some(bytes) = read_if_there(&self.path("context"))? else {
+        let Some(bytes) = read_if_there(&self.own_path("context"))? else {
             return Ok(None);
         };
         let text = String::from_utf8_lossy(&bytes);
@@ -186,9 +265,9 @@ impl Home {
 
     /// Makes `vault` the active one for the server `place`.
     pub(crate) fn use_vault(&self, vault: &str, place: &str) -> Result {
-        self.create()?;
+        self.create_own()?;
         write_atomically(
-            &self.path("context"),
+            &self.own_path("context"),
             format!("{vault}\n{place}\n").as_bytes(),
             0o600,
         )
@@ -196,26 +275,8 @@ impl Home {
 
     /// Forgets the active vault.
     pub(crate) fn forget_vault(&self) -> Result {
-        remove_if_there(&self.path("context")).map(|_| ())
+        remove_if_there(&self.own_path("context")).map(|_| ())
     }
-}
-
-fn read_session(path: &Path) -> Result<Option<Session>> {
-    let Some(bytes) = read_if_there(path)? else {
-        return Ok(None);
-    };
-    let damaged = |why: String| {
-        CliError::new(format!("{} cannot be read: {why}", path.display()))
-            .hint("`agent-vault auth login` writes it anew; `agent-vault auth logout` removes it")
-    };
-    let file: SessionFile = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-    let address = Address::parse(&file.address).map_err(|e| damaged(e.message().to_owned()))?;
-    Ok(Some(Session {
-        token: SecretBytes::new(file.token.into_bytes()),
-        address,
-        email: file.email,
-        device_label: file.device_label,
-    }))
 }
 
 fn write_session(path: &Path, session: &Session) -> Result {

@@ -4,6 +4,7 @@ mod backup;
 mod cli;
 mod client;
 mod commands;
+mod complete;
 mod config;
 mod confine;
 mod connect;
@@ -13,6 +14,7 @@ mod env_vars;
 mod error;
 mod home;
 mod lock;
+mod profile;
 mod run;
 mod server;
 mod signals;
@@ -35,7 +37,11 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = complete::answer(&args) {
+        return ExitCode::from(code);
+    }
     let env = env::Env::from_process();
     let ui = ui::Ui::from_process();
-    ExitCode::from(cli::main(std::env::args_os().collect(), env, ui))
+    ExitCode::from(cli::main(args, env, ui))
 }

@@ -4,12 +4,10 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use agent_vault_seal::SecretBytes;
-use anstream::AutoStream;
-#[cfg(test)]
-use anstream::ColorChoice;
+use anstream::{AutoStream, ColorChoice};
 use comfy_table::{ContentArrangement, Table, presets};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
@@ -37,7 +35,6 @@ pub(crate) struct Ui {
 
 enum Input {
     Stdin,
-    #[cfg(test)]
     Bytes(Mutex<std::collections::VecDeque<u8>>),
 }
 
@@ -52,8 +49,7 @@ impl Ui {
         }
     }
 
-    /// Streams in memory, without colours and without a person.
-    #[cfg(test)]
+    /// Streams in memory, without colours and without a person: for completion and tests.
     pub(crate) fn captured(stdin: &str) -> (Ui, Captured, Captured) {
         let (out, err) = (Captured::default(), Captured::default());
         let ui = Ui {
@@ -301,7 +297,6 @@ impl Ui {
     fn read_byte(&self) -> Result<Option<u8>> {
         match &self.input {
             Input::Stdin => read_stdin_byte(),
-            #[cfg(test)]
             Input::Bytes(bytes) => Ok(bytes.lock().map_or(None, |mut b| b.pop_front())),
         }
     }
@@ -402,21 +397,20 @@ impl Drop for Hidden {
 }
 
 /// A stream in memory.
-#[cfg(test)]
 #[derive(Clone, Default)]
 pub(crate) struct Captured(std::sync::Arc<Mutex<Vec<u8>>>);
 
-#[cfg(test)]
 impl Captured {
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
-#[cfg(test)]
 impl Write for Captured {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(buf);
+        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes.extend_from_slice(buf);
         Ok(buf.len())
     }
 

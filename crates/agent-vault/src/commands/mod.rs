@@ -13,6 +13,7 @@ pub(crate) mod completions;
 pub(crate) mod key;
 pub(crate) mod master_password;
 pub(crate) mod owner;
+pub(crate) mod profile;
 pub(crate) mod reference;
 pub(crate) mod server;
 pub(crate) mod skill;

@@ -11,8 +11,8 @@ use crate::config::ServerConfig;
 use crate::connect::{Connection, Identity, Place, place};
 use crate::env_vars;
 use crate::error::{CliError, Result};
-use crate::home::Home;
 use crate::lock;
+use crate::profile::{self, ChosenBy};
 use crate::server::{KeyState, Server};
 use crate::vault_choice::{self, vault_path};
 
@@ -32,7 +32,7 @@ impl Report {
 
 /// Prints what is known; fails only if the server is not there.
 pub(crate) async fn run(app: &App, target: &Target, output: Output) -> Result {
-    let home = Home::locate(&app.env)?;
+    let home = profile::home(app)?;
     let mut report = Report::default();
     let running = lock::running(&home)?;
     report.add(
@@ -41,6 +41,15 @@ pub(crate) async fn run(app: &App, target: &Target, output: Output) -> Result {
         json!(home.dir()),
         home.dir().display().to_string(),
     );
+    let chosen = home.profile();
+    if chosen.by != ChosenBy::Nothing {
+        report.add(
+            "Profile",
+            "profile",
+            json!(chosen.name.as_str()),
+            format!("{} (from {})", chosen.name, chosen.by.describe()),
+        );
+    }
     let outcome = match (place(app, target.address.as_deref())?, running) {
         (Place::Server(address), _) => {
             let connection = Connection::nobody(app, address, home)?;

@@ -3,16 +3,13 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use std::sync::Arc;
-
-use agent_vault_control::{LimitSources, UnmatchedPolicy, unmatched_name};
-use agent_vault_seal::{SecretBytes, TokenHash};
+use agent_vault_control::{UnmatchedPolicy, unmatched_name};
+use agent_vault_seal::TokenHash;
 use ipnet::IpNet;
 use url::Url;
 
-use super::layers::Setting;
-
-type Parsed<T> = Result<T, String>;
+/// What a value reads as, or what is wrong with it.
+pub(super) type Parsed<T> = Result<T, String>;
 
 /// Verbosity of the process log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,76 +59,6 @@ impl fmt::Display for LogFormat {
             LogFormat::Json => "json",
         })
     }
-}
-
-/// A set of limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RateProfile {
-    Default,
-    Strict,
-    Loose,
-    Off,
-}
-
-impl fmt::Display for RateProfile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            RateProfile::Default => "default",
-            RateProfile::Strict => "strict",
-            RateProfile::Loose => "loose",
-            RateProfile::Off => "off",
-        })
-    }
-}
-
-/// Rate limits as set from outside the database.
-#[derive(Debug, Clone)]
-pub(crate) struct RateLimits {
-    /// The set to start from.
-    pub(crate) profile: Setting<RateProfile>,
-    /// The stored setting is ignored.
-    pub(crate) lock: Setting<bool>,
-    /// What beats the stored setting: the profile, and each single limit.
-    pub(crate) limits: LimitSources,
-    /// The variables that set a single limit, with their text.
-    pub(crate) knobs: Vec<(String, String)>,
-}
-
-/// The mail server, as set from outside the database.
-#[derive(Debug, Clone)]
-pub(crate) struct SmtpConfig {
-    pub(crate) host: Setting<Option<String>>,
-    pub(crate) port: Setting<u16>,
-    pub(crate) username: Setting<Option<String>>,
-    /// Printed by nobody.
-    pub(crate) password: Option<Arc<SecretBytes>>,
-    pub(crate) from: Setting<Option<String>>,
-    pub(crate) from_name: Setting<String>,
-    pub(crate) tls: Setting<SmtpTls>,
-    pub(crate) skip_verify: Setting<bool>,
-}
-
-/// Whether mail travels inside TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SmtpTls(pub(crate) agent_vault_mail::TlsMode);
-
-impl fmt::Display for SmtpTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            agent_vault_mail::TlsMode::Opportunistic => "opportunistic",
-            agent_vault_mail::TlsMode::Required => "required",
-            agent_vault_mail::TlsMode::None => "none",
-        })
-    }
-}
-
-pub(super) fn smtp_tls(text: &str) -> Parsed<SmtpTls> {
-    Ok(SmtpTls(match text {
-        "opportunistic" => agent_vault_mail::TlsMode::Opportunistic,
-        "required" => agent_vault_mail::TlsMode::Required,
-        "none" => agent_vault_mail::TlsMode::None,
-        _ => return Err(String::from("give `opportunistic`, `required` or `none`")),
-    }))
 }
 
 /// `http://[user:password@]host:port`; shown without the password.
@@ -252,18 +179,6 @@ pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("`{text}` is neither `text` nor `json`")),
-    }
-}
-
-pub(super) fn profile(text: &str) -> Parsed<RateProfile> {
-    match text.trim() {
-        "default" => Ok(RateProfile::Default),
-        "strict" => Ok(RateProfile::Strict),
-        "loose" => Ok(RateProfile::Loose),
-        "off" => Ok(RateProfile::Off),
-        _ => Err(format!(
-            "`{text}` is none of `default`, `strict`, `loose`, `off`"
-        )),
     }
 }
 

@@ -9,6 +9,7 @@ mod logs;
 mod named_commands;
 mod people;
 mod places;
+mod profiles;
 mod run;
 mod services;
 mod skill;

@@ -18,7 +18,7 @@ use crate::answer::{Answer, Outcome};
 use crate::error::{ApiError, Refusals};
 use crate::principal::Caller;
 use crate::query::Query;
-use crate::resources::logs::id;
+use crate::resources::log_filters::id;
 use crate::state::ApiState;
 
 /// Records of a page when the client does not say.

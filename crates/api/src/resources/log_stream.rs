@@ -19,7 +19,8 @@ use crate::error::{ApiError, Refusals};
 use crate::follow::{Place, Stopping};
 use crate::principal::Caller;
 use crate::query::Query;
-use crate::resources::logs::{filters, id, item};
+use crate::resources::log_filters::{LogFilters, filters, id};
+use crate::resources::logs::item;
 use crate::segment::Segment;
 use crate::state::ApiState;
 
@@ -39,17 +40,7 @@ const HELLO: &str = "retry: 2000\n\n";
 #[utoipa::path(get, operation_id = "logs_stream", path = "/v1/vaults/{name}/logs/stream", tag = "logs",
     params(("name" = String, Path, description = "vault"),
         ("after" = Option<i64>, Query, description = "only rows newer than this one"),
-        ("status_bucket" = Option<String>, Query, description = "`2xx`, `3xx`, `4xx`, `5xx` or `err`"),
-        ("service" = Option<String>, Query, description = "name of the matched service"),
-        ("ingress" = Option<String>, Query, description = "`mitm`"),
-        ("session" = Option<String>, Query, description = "public id of a token"),
-        ("agent" = Option<String>, Query, description = "name of an agent, or address of a person"),
-        ("label" = Option<String>, Query, description = "what the token is called"),
-        ("host" = Option<String>, Query, description = "host, with or without its port"),
-        ("status" = Option<u16>, Query, description = "exactly this status"),
-        ("decision" = Option<String>, Query, description = "`brokered`, `passed` or `refused`"),
-        ("since" = Option<String>, Query, description = "began at this time or later, RFC 3339"),
-        ("until" = Option<String>, Query, description = "began before this time, RFC 3339")),
+        LogFilters),
     responses((status = 200, description = "events", body = String, content_type = "text/event-stream"), Refusals))]
 pub(crate) async fn follow(
     State(state): State<ApiState>,
@@ -198,17 +189,7 @@ fn farewell(error: &ControlError) -> String {
 #[utoipa::path(get, operation_id = "logs_export", path = "/v1/vaults/{name}/logs/export", tag = "logs",
     params(("name" = String, Path, description = "vault"),
         ("after" = Option<i64>, Query, description = "only rows newer than this one"),
-        ("status_bucket" = Option<String>, Query, description = "`2xx`, `3xx`, `4xx`, `5xx` or `err`"),
-        ("service" = Option<String>, Query, description = "name of the matched service"),
-        ("ingress" = Option<String>, Query, description = "`mitm`"),
-        ("session" = Option<String>, Query, description = "public id of a token"),
-        ("agent" = Option<String>, Query, description = "name of an agent, or address of a person"),
-        ("label" = Option<String>, Query, description = "what the token is called"),
-        ("host" = Option<String>, Query, description = "host, with or without its port"),
-        ("status" = Option<u16>, Query, description = "exactly this status"),
-        ("decision" = Option<String>, Query, description = "`brokered`, `passed` or `refused`"),
-        ("since" = Option<String>, Query, description = "began at this time or later, RFC 3339"),
-        ("until" = Option<String>, Query, description = "began before this time, RFC 3339")),
+        LogFilters),
     responses((status = 200, description = "one row in each line", body = String, content_type = "application/x-ndjson"), Refusals))]
 pub(crate) async fn export(
     State(state): State<ApiState>,

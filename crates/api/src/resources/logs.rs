@@ -1,23 +1,20 @@
 //! The request log of a vault.
 
-use agent_vault_control::{LogCursor, LogEntry, LogQuery, StatusBucket};
+use agent_vault_control::{LogCursor, LogEntry, LogQuery};
 use axum::extract::State;
-use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::answer::{Answer, Outcome, Stamp};
 use crate::error::{ApiError, Refusals};
 use crate::principal::Caller;
 use crate::query::Query;
+use crate::resources::log_filters::{LogFilters, MAX_LIMIT, filters, id};
 use crate::segment::Segment;
 use crate::state::ApiState;
 
 /// Rows of a page when the client does not say.
 const DEFAULT_LIMIT: u32 = 50;
-/// Most rows of a page.
-const MAX_LIMIT: u32 = 200;
 /// Hosts of a page when the client does not say.
 const DEFAULT_HOSTS: usize = 5;
 /// Most hosts of a page.
@@ -73,17 +70,7 @@ pub(crate) struct LogPageBody {
         ("limit" = Option<u32>, Query, description = "rows, 50 by default, at most 200"),
         ("before" = Option<i64>, Query, description = "only rows older than this one"),
         ("after" = Option<i64>, Query, description = "the oldest rows newer than this one"),
-        ("status_bucket" = Option<String>, Query, description = "`2xx`, `3xx`, `4xx`, `5xx` or `err`"),
-        ("service" = Option<String>, Query, description = "name of the matched service"),
-        ("ingress" = Option<String>, Query, description = "`mitm`"),
-        ("session" = Option<String>, Query, description = "public id of a token"),
-        ("agent" = Option<String>, Query, description = "name of an agent, or address of a person, by whom or whose token"),
-        ("label" = Option<String>, Query, description = "what the token is called"),
-        ("host" = Option<String>, Query, description = "host, with or without its port"),
-        ("status" = Option<u16>, Query, description = "exactly this status"),
-        ("decision" = Option<String>, Query, description = "`brokered`, `passed` or `refused`"),
-        ("since" = Option<String>, Query, description = "began at this time or later, RFC 3339"),
-        ("until" = Option<String>, Query, description = "began before this time, RFC 3339")),
+        LogFilters),
     responses((status = 200, description = "rows", body = LogPageBody), Refusals))]
 pub(crate) async fn page(
     State(state): State<ApiState>,
@@ -123,45 +110,6 @@ pub(crate) async fn page(
         next_cursor: page.next_cursor,
         latest_id: page.latest_id,
     }))
-}
-
-/// What a query says about which rows; the vault and the place in the log are left to the caller.
-pub(crate) fn filters(query: &Query) -> Result<LogQuery, ApiError> {
-    let text = |name: &str| query.get(name).map(str::to_owned);
-    let time = |name: &str| {
-        query
-            .get(name)
-            .map(|text| {
-                text.parse::<Timestamp>().map_err(|_| {
-                    ApiError::bad_request(format!(
-                        "{name} must be a time in RFC 3339, such as `2030-01-31T12:00:00Z`"
-                    ))
-                })
-            })
-            .transpose()
-    };
-    let exact_status = query
-        .get("status")
-        .map(|text| {
-            text.parse::<u16>()
-                .map_err(|_| ApiError::bad_request("status must be a number, such as `404`"))
-        })
-        .transpose()?;
-    Ok(LogQuery {
-        limit: MAX_LIMIT,
-        status: query.get("status_bucket").and_then(StatusBucket::parse),
-        service: text("service"),
-        ingress: text("ingress"),
-        session: text("session"),
-        actor: text("agent"),
-        label: text("label"),
-        host: text("host").map(|host| host.to_ascii_lowercase()),
-        exact_status,
-        decision: text("decision"),
-        since: time("since")?,
-        until: time("until")?,
-        ..LogQuery::newest(Uuid::nil())
-    })
 }
 
 /// A host that no service covers.
@@ -221,17 +169,6 @@ pub(crate) async fn discovered_hosts(
         hosts,
         total: found.total,
     }))
-}
-
-/// A cursor; unlike a filter, one that does not read cannot be left out without showing other rows than meant.
-pub(crate) fn id(query: &Query, name: &str) -> Result<Option<i64>, ApiError> {
-    query
-        .get(name)
-        .map(|text| {
-            text.parse::<i64>()
-                .map_err(|_| ApiError::bad_request(format!("{name} must be a row's id")))
-        })
-        .transpose()
 }
 
 pub(crate) fn item(entry: LogEntry) -> LogItem {

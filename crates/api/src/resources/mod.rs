@@ -13,6 +13,7 @@ pub(crate) mod discover;
 pub(crate) mod instance;
 pub(crate) mod invites;
 pub(crate) mod keys;
+pub(crate) mod log_filters;
 pub(crate) mod log_stream;
 pub(crate) mod logs;
 pub(crate) mod metrics;

@@ -26,6 +26,9 @@ pub(crate) struct ExportArgs {
     /// Write to this file instead of stdout; it must not exist
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write JSON instead of YAML; `apply` reads both
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -80,14 +83,18 @@ pub(crate) async fn run(app: &App, args: ExportArgs) -> Result {
             })
             .collect();
     }
-    let yaml = serde_saphyr::to_string(&declaration)
-        .map_err(|e| CliError::new(format!("cannot write the declaration as YAML: {e}")))?;
+    let text = if args.json {
+        serde_json::to_string(&declaration).map_err(|e| e.to_string())
+    } else {
+        serde_saphyr::to_string(&declaration).map_err(|e| e.to_string())
+    };
+    let text = text.map_err(|e| CliError::new(format!("cannot write the declaration: {e}")))?;
     match args.output {
-        None => app.ui.line(yaml.trim_end()),
+        None => app.ui.line(text.trim_end()),
         Some(path) => {
             let place = app.env.cwd().join(&path);
             std::fs::File::create_new(&place)
-                .and_then(|mut file| file.write_all(yaml.as_bytes()))
+                .and_then(|mut file| file.write_all(text.as_bytes()))
                 .map_err(|e| CliError::new(format!("cannot write {}: {e}", path.display())))?;
             app.ui.success(&format!("wrote {}", path.display()))
         }

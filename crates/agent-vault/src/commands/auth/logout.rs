@@ -4,24 +4,32 @@ use http::Method;
 
 use crate::cli::App;
 use crate::client::Call;
-use crate::connect::{Address, Connection};
+use crate::connect::{Connection, Place, place};
 use crate::error::Result;
-use crate::home::Home;
+use crate::profile;
 
 /// Ends the login at the server that issued it, then forgets it here. A server that cannot be reached does not keep
 /// anyone logged in on this machine.
 pub(super) async fn run(app: &App, address: Option<&str>) -> Result {
-    let home = Home::locate(&app.env)?;
-    let found = match address {
-        Some(address) => home.session_at(&Address::parse(address)?),
-        None => home.session(),
-    };
-    let session = match found {
-        Ok(Some(session)) => session,
-        Ok(None) => {
+    let home = profile::home(app)?;
+    let found = match place(app, address) {
+        Ok(Place::Server(address)) => match home.session_at(&address) {
+            Ok(None) => {
+                app.ui.note(&format!("not logged in at {address}"));
+                return Ok(());
+            }
+            found => found,
+        },
+        Ok(Place::Local) => {
             app.ui.note("not logged in");
             return Ok(());
         }
+        Err(e) if home.session().is_ok() => return Err(e),
+        Err(damaged) => Err(damaged),
+    };
+    let session = match found {
+        Ok(Some(session)) => session,
+        Ok(None) => return Ok(()),
         Err(damaged) => {
             home.forget_session()?;
             app.ui.warn(damaged.message());

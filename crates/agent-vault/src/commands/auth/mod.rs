@@ -12,9 +12,11 @@ use clap::{Args, Subcommand};
 
 use crate::cli::{AddressArg, App};
 use crate::connect::{Address, Connection, DEFAULT_ADDRESS, Place, place};
+use crate::env_vars;
 use crate::error::Result;
 use crate::home::Home;
 use crate::lock;
+use crate::profile;
 
 /// `agent-vault auth`.
 #[derive(Args)]
@@ -78,13 +80,19 @@ pub(crate) async fn run(app: &App, args: AuthArgs) -> Result {
 /// A connection as nobody to the server that the address rule names; where it names none, to the server that runs on
 /// this data folder, else to the default address.
 fn connect(app: &App, address: Option<&str>) -> Result<Connection> {
-    let home = Home::locate(&app.env)?;
+    let home = profile::home(app)?;
     let address = match place(app, address) {
         Ok(Place::Server(address)) => address,
         Ok(Place::Local) => here(&home)?,
         // A saved login that cannot be read is about to be replaced.
-        Err(_) if home.session().is_err() => here(&home)?,
-        Err(e) => return Err(e),
+        Err(_) if home.profile().name.is_default() && home.session().is_err() => here(&home)?,
+        // A profile that is about to be made: its server is the one of the environment.
+        Err(e) => match app.env.get(&env_vars::ADDR)? {
+            Some(text) if !profile::exists(&home, &home.profile().name) => {
+                Address::parse(text).map_err(|e| e.context(env_vars::ADDR.name))?
+            }
+            _ => return Err(e),
+        },
     };
     if !address.is_https() && !address.is_loopback() {
         app.ui.warn(&format!(

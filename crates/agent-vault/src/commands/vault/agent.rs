@@ -1,14 +1,11 @@
 //! `agent-vault vault agent`: which agents may use the vault, and how.
 
 use clap::{Args, Subcommand, ValueEnum};
-use http::Method;
-use serde_json::json;
 
+use super::members::{Kind, Members};
 use crate::cli::{App, Output, Target, Yes};
-use crate::client::Call;
 use crate::client::types::VaultAgents;
 use crate::error::Result;
-use crate::vault_choice::vault_path;
 
 /// `agent-vault vault agent`.
 #[derive(Args)]
@@ -74,24 +71,13 @@ enum VaultAgentCommand {
 }
 
 pub(super) async fn run(app: &App, target: &Target, args: VaultAgentArgs) -> Result {
-    let (connection, vault) = super::open(app, target).await?;
-    let agents = vault_path(&vault).literal("/agents");
+    let members = Members::open(app, target, Kind::Agent).await?;
     match args.command {
-        VaultAgentCommand::Add { name, role } => {
-            let body = json!({"name": name, "role": role.as_str()});
-            connection
-                .send(app, Call::new(Method::POST, agents).json(&body))
-                .await?;
-            app.ui.success(&format!(
-                "agent \"{name}\" may use vault \"{vault}\" as {}",
-                role.as_str()
-            ))
-        }
+        VaultAgentCommand::Add { name, role } => members.add(app, &name, role.as_str()).await,
         VaultAgentCommand::List { output } => {
-            let reply = connection.send(app, Call::get(agents)).await?;
-            if output.json {
-                return app.ui.line(reply.text().trim_end());
-            }
+            let Some(reply) = members.list(app, output).await? else {
+                return Ok(());
+            };
             let found: VaultAgents = reply.json()?;
             let rows = found
                 .agents
@@ -101,26 +87,9 @@ pub(super) async fn run(app: &App, target: &Target, args: VaultAgentArgs) -> Res
             app.ui
                 .table(&["NAME", "ROLE", "STATUS"], rows, "no agents in this vault")
         }
-        VaultAgentCommand::Remove { name, yes } => {
-            app.ui.confirm(
-                &format!("Take vault \"{vault}\" from agent \"{name}\"?"),
-                yes.yes,
-            )?;
-            connection
-                .send(app, Call::new(Method::DELETE, agents.segment(&name)))
-                .await?;
-            app.ui.success(&format!(
-                "agent \"{name}\" may no longer use vault \"{vault}\""
-            ))
-        }
+        VaultAgentCommand::Remove { name, yes } => members.remove(app, &name, yes).await,
         VaultAgentCommand::SetRole { name, role } => {
-            let call = Call::new(Method::POST, agents.segment(&name).literal("/role"))
-                .json(&json!({"role": role.as_str()}));
-            connection.send(app, call).await?;
-            app.ui.success(&format!(
-                "agent \"{name}\" is {} in vault \"{vault}\"",
-                role.as_str()
-            ))
+            members.set_role(app, &name, role.as_str()).await
         }
     }
 }

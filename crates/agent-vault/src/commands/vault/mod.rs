@@ -12,6 +12,7 @@ mod import;
 mod init;
 mod list;
 mod logs;
+mod members;
 mod membership;
 mod proposal;
 mod rename;

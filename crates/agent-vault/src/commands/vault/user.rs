@@ -1,14 +1,11 @@
 //! `agent-vault vault user`: which people may use the vault, and how.
 
 use clap::{Args, Subcommand, ValueEnum};
-use http::Method;
-use serde_json::json;
 
+use super::members::{Kind, Members};
 use crate::cli::{App, Output, Target, Yes};
-use crate::client::Call;
 use crate::client::types::VaultUsers;
 use crate::error::Result;
-use crate::vault_choice::vault_path;
 
 /// `agent-vault vault user`.
 #[derive(Args)]
@@ -71,24 +68,13 @@ enum VaultUserCommand {
 }
 
 pub(super) async fn run(app: &App, target: &Target, args: VaultUserArgs) -> Result {
-    let (connection, vault) = super::open(app, target).await?;
-    let users = vault_path(&vault).literal("/users");
+    let members = Members::open(app, target, Kind::Person).await?;
     match args.command {
-        VaultUserCommand::Add { email, role } => {
-            let body = json!({"email": email, "role": role.as_str()});
-            connection
-                .send(app, Call::new(Method::POST, users).json(&body))
-                .await?;
-            app.ui.success(&format!(
-                "{email} may use vault \"{vault}\" as {}",
-                role.as_str()
-            ))
-        }
+        VaultUserCommand::Add { email, role } => members.add(app, &email, role.as_str()).await,
         VaultUserCommand::List { output } => {
-            let reply = connection.send(app, Call::get(users)).await?;
-            if output.json {
-                return app.ui.line(reply.text().trim_end());
-            }
+            let Some(reply) = members.list(app, output).await? else {
+                return Ok(());
+            };
             let found: VaultUsers = reply.json()?;
             let rows = found
                 .users
@@ -98,23 +84,9 @@ pub(super) async fn run(app: &App, target: &Target, args: VaultUserArgs) -> Resu
             app.ui
                 .table(&["EMAIL", "STATUS", "ROLE"], rows, "nobody in this vault")
         }
-        VaultUserCommand::Remove { email, yes } => {
-            app.ui
-                .confirm(&format!("Take vault \"{vault}\" from {email}?"), yes.yes)?;
-            connection
-                .send(app, Call::new(Method::DELETE, users.segment(&email)))
-                .await?;
-            app.ui
-                .success(&format!("{email} may no longer use vault \"{vault}\""))
-        }
+        VaultUserCommand::Remove { email, yes } => members.remove(app, &email, yes).await,
         VaultUserCommand::SetRole { email, role } => {
-            let call = Call::new(Method::POST, users.segment(&email).literal("/role"))
-                .json(&json!({"role": role.as_str()}));
-            connection.send(app, call).await?;
-            app.ui.success(&format!(
-                "{email} is {} in vault \"{vault}\"",
-                role.as_str()
-            ))
+            members.set_role(app, &email, role.as_str()).await
         }
     }
 }

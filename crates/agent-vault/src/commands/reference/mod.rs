@@ -1,12 +1,15 @@
 //! `agent-vault reference`: the pages under `docs/` that are generated from declarations.
 
+mod man;
+
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use crate::cli::{self, App};
 use crate::env_vars;
-use crate::error::Result;
+use crate::error::{CliError, Result};
 
 /// Width of the help texts on the page, whatever the terminal's.
 const WIDTH: usize = 100;
@@ -17,6 +20,9 @@ pub(crate) struct ReferenceArgs {
     /// Which page
     #[arg(value_enum)]
     page: Page,
+    /// Folder that the manual pages are written to
+    #[arg(long, value_name = "DIR", required_if_eq("page", "man"))]
+    out: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -25,13 +31,27 @@ enum Page {
     Cli,
     /// Every environment variable
     Environment,
+    /// A manual page for each command
+    Man,
 }
 
 pub(crate) fn run(app: &App, args: ReferenceArgs) -> Result {
-    app.ui.data(&match args.page {
-        Page::Cli => commands(),
-        Page::Environment => environment(),
-    })
+    match (args.page, args.out) {
+        (Page::Cli, None) => app.ui.data(&commands()),
+        (Page::Environment, None) => app.ui.data(&environment()),
+        (Page::Man, Some(folder)) => {
+            let folder = app.env.cwd().join(folder);
+            let count = man::write(cli::definition(), &folder)?;
+            app.ui.success(&format!(
+                "wrote {count} manual pages to {}",
+                folder.display()
+            ))
+        }
+        (Page::Cli | Page::Environment, Some(_)) => Err(CliError::usage(
+            "this page goes to stdout; `--out` is for `man`",
+        )),
+        (Page::Man, None) => Err(CliError::usage("manual pages need `--out`")),
+    }
 }
 
 fn environment() -> String {
@@ -75,12 +95,12 @@ mod tests {
             (
                 "cli",
                 super::commands(),
-                include_str!("../../../../docs/cli.md"),
+                include_str!("../../../../../docs/cli.md"),
             ),
             (
                 "environment",
                 super::environment(),
-                include_str!("../../../../docs/environment.md"),
+                include_str!("../../../../../docs/environment.md"),
             ),
         ] {
             assert!(
