@@ -8,6 +8,12 @@ export interface CreateSessionOptions extends CallOptions {
   ttlSeconds?: number | undefined;
   /** For the request log. */
   label?: string | undefined;
+  /** Names of the only services that the token may use. Default: all of the vault. */
+  services?: readonly string[] | undefined;
+  /** Requests through the proxy that the token has. Default: no end. */
+  requestBudget?: number | undefined;
+  /** Networks (`10.20.0.0/16`) or addresses that the token may be used from. Default: anywhere. */
+  sources?: readonly string[] | undefined;
   /** Host under which the container finds the proxy. Default: the client's `proxyHost`, else the host of its address. */
   proxyHost?: string | undefined;
 }
@@ -33,6 +39,13 @@ export interface SessionInfo {
   expiresAt: string | null;
   lastUsedAt: string | null;
   createdBy: { id: string; type: string; displayName: string } | null;
+  /** `null` where the token may use every service of the vault. */
+  services: string[] | null;
+  /** `null` where there is no end to its requests. */
+  requestBudget: number | null;
+  requestsLeft: number | null;
+  /** Empty where it may be used from anywhere. */
+  sources: string[];
 }
 
 interface Ca {
@@ -48,6 +61,10 @@ interface WireSession {
   expires_at?: string | null;
   last_used_at?: string | null;
   created_by?: { id: string; type: string; display_name: string } | null;
+  services?: string[] | null;
+  request_budget?: number | null;
+  requests_left?: number | null;
+  sources?: string[] | null;
 }
 
 /** Short-lived tokens of a vault. */
@@ -68,7 +85,14 @@ export class SessionsResource {
     const minted = await this.#http.json<{ id: string; token: string; expires_at: string; av_addr?: string }>({
       method: "POST",
       path: "/v1/sessions",
-      body: { vault: this.#vault, ttl_seconds: options.ttlSeconds, label: options.label },
+      body: {
+        vault: this.#vault,
+        ttl_seconds: options.ttlSeconds,
+        label: options.label,
+        services: options.services,
+        request_budget: options.requestBudget,
+        sources: options.sources,
+      },
       signal: options.signal,
     });
     return {
@@ -98,6 +122,10 @@ export class SessionsResource {
       createdBy: item.created_by
         ? { id: item.created_by.id, type: item.created_by.type, displayName: item.created_by.display_name }
         : null,
+      services: item.services ?? null,
+      requestBudget: item.request_budget ?? null,
+      requestsLeft: item.requests_left ?? null,
+      sources: item.sources ?? [],
     }));
   }
 

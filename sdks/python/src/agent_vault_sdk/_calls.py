@@ -94,11 +94,25 @@ def delete_credentials(vault: str | None, keys: Iterable[str]) -> Call[list[str]
     return Call("DELETE", "/v1/credentials", read, body={"vault": vault, "keys": list(keys)})
 
 
-def mint_session(vault: str, ttl_seconds: int | None, label: str | None) -> Call[Mapping[str, str]]:
+def mint_session(
+    vault: str,
+    ttl_seconds: int | None,
+    label: str | None,
+    services: Iterable[str] | None,
+    request_budget: int | None,
+    sources: Iterable[str] | None,
+) -> Call[Mapping[str, str]]:
     def read(answer: Any) -> Mapping[str, str]:
         return {name: answer[name] for name in ("id", "token", "expires_at", "av_addr")}
 
-    body = {"vault": vault, "ttl_seconds": ttl_seconds, "label": label}
+    body = {
+        "vault": vault,
+        "ttl_seconds": ttl_seconds,
+        "label": label,
+        "services": None if services is None else list(services),
+        "request_budget": request_budget,
+        "sources": None if sources is None else list(sources),
+    }
     return Call("POST", "/v1/sessions", read, body=body)
 
 
@@ -112,6 +126,10 @@ def list_sessions(vault: str) -> Call[list[SessionInfo]]:
                 s["created_at"],
                 s.get("expires_at"),
                 s.get("last_used_at"),
+                s.get("services"),
+                s.get("request_budget"),
+                s.get("requests_left"),
+                s.get("sources") or [],
             )
             for s in answer["sessions"]
         ]

@@ -125,6 +125,13 @@ class SessionInfo:
     created_at: str
     expires_at: str | None
     last_used_at: str | None
+    services: list[str] | None
+    """``None`` where the token may use every service of the vault."""
+    request_budget: int | None
+    """``None`` where there is no end to its requests."""
+    requests_left: int | None
+    sources: list[str]
+    """Empty where it may be used from anywhere."""
 
 
 @dataclass(frozen=True)

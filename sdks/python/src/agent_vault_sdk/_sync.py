@@ -59,16 +59,26 @@ class SessionsResource:
         self._ca: _wire.Authority | None = None
 
     def create(
-        self, *, ttl_seconds: int | None = None, label: str | None = None, proxy_host: str | None = None
+        self,
+        *,
+        ttl_seconds: int | None = None,
+        label: str | None = None,
+        services: Sequence[str] | None = None,
+        request_budget: int | None = None,
+        sources: Sequence[str] | None = None,
+        proxy_host: str | None = None,
     ) -> Session:
         """Mints a token and says how a container uses it.
 
+        ``services`` are the only ones that the token may use, ``request_budget`` is how many requests it has, ``sources`` are the
+        networks or addresses that it may be used from.
         ``proxy_host`` is where the container finds the proxy; by default the client's, else the host of its address.
         """
         # First: a failure here leaves no token behind. Only a success is kept.
         if self._ca is None:
             self._ca = _wire.authority(self._http.send(_wire.CA, self._vault))
-        minted = self._http.run(_calls.mint_session(self._vault, ttl_seconds, label), self._vault)
+        call = _calls.mint_session(self._vault, ttl_seconds, label, services, request_budget, sources)
+        minted = self._http.run(call, self._vault)
         host = proxy_host if proxy_host is not None else self._http.settings.proxy_host
         config = None
         if self._ca is not None:
