@@ -31,7 +31,8 @@ fn admit(control: &Control, token: &Token, now: Timestamp) -> Admission {
 async fn left(control: &Control) -> Option<u64> {
     let tokens = control.tokens();
     let list = tokens.list(&Actor::LocalOperator, VaultRef::Implied);
-    list.await.unwrap()[0].bounds.requests_left
+    let list = list.await.unwrap();
+    list.first().unwrap().bounds.requests_left
 }
 
 /// A server in the place of one that was killed: it knows what was written, and that is no less than all but a tenth.
@@ -43,7 +44,8 @@ async fn a_process_that_dies_gives_back_no_more_than_a_tenth() {
         let stopping = CancellationToken::new();
         let keeper = instance.control.clone();
         let stopped = stopping.clone();
-        let keeping = tokio::spawn(async move { keeper.keep_budgets(stopped).await });
+        let mut keeping = tokio::task::JoinSet::new();
+        keeping.spawn(async move { keeper.keep_budgets(stopped).await });
         let admission = admit(&instance.control, &token, instance.now());
         let mut made = 0;
         while admission.spend().await.is_ok() {
@@ -64,13 +66,13 @@ async fn a_process_that_dies_gives_back_no_more_than_a_tenth() {
 
         // One that stops in order gives nothing back.
         stopping.cancel();
-        keeping.await.unwrap();
+        keeping.join_all().await;
         let sessions = instance
             .store
             .scoped_sessions(DEFAULT_VAULT_ID, instance.now())
             .await
             .unwrap();
-        assert_eq!(sessions[0].budget_spent, limit);
+        assert_eq!(sessions.first().unwrap().budget_spent, limit);
         assert_eq!(left(&instance.other().await).await, Some(0));
     }
 }

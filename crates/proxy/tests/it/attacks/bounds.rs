@@ -260,7 +260,7 @@ async fn no_reading_of_a_path_reaches_a_service_outside_of_the_token() {
                 body,
             )
             .await;
-        admin.assert_absent("a placeholder", &format!("{:?}", upstream.requests()));
+        admin.assert_absent("a placeholder", format!("{:?}", upstream.requests()));
         if !way.is_h2() && far != Far::H2 {
             let refused = upgrades::open(&mut agent, "/admin/ws", &[]).await.unwrap();
             assert_eq!(refused.unwrap_err().status, 403, "{way:?} {far:?}");
