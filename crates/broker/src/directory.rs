@@ -13,6 +13,7 @@ use crate::ids::ById;
 use crate::limits::{LimitSettings, ScopeLimits};
 use crate::principal::{Actor, ActorKind, AuthRefusal, Principal, VaultRole};
 use crate::record::{AgentRecord, Image, SessionKind, SessionRecord, VaultRecord};
+use crate::source::{Flights, Source};
 use crate::usage::LastUse;
 use crate::vault::{Admission, Vault};
 
@@ -74,6 +75,7 @@ pub struct Broker {
     writer: Mutex<()>,
     keyring: Arc<Keyring>,
     scopes: Mutex<Scopes>,
+    flights: Arc<Flights>,
     /// Counts changes that may have ended a principal, so that open tunnels look again.
     revocations: watch::Sender<u64>,
 }
@@ -90,8 +92,14 @@ impl Broker {
                 settings: options.limits,
                 used: HashMap::new(),
             }),
+            flights: Arc::default(),
             revocations: watch::Sender::new(0),
         }
+    }
+
+    /// Says who fetches values that end by themselves. Once: the first word counts.
+    pub fn use_source(&self, source: Arc<dyn Source>) {
+        self.flights.use_source(source);
     }
 
     /// Changes the PROXY tier. Counts from the next request on; what is in flight keeps its place under the old one.
@@ -353,7 +361,11 @@ impl Broker {
 
     fn compile(&self, record: VaultRecord) -> Vault {
         // With the keys of this moment: a rotation that ends later takes none away from a request under way.
-        Vault::new(record, Arc::new(self.keyring.snapshot()))
+        Vault::new(
+            record,
+            Arc::new(self.keyring.snapshot()),
+            Arc::clone(&self.flights),
+        )
     }
 
     fn change(&self, edit: impl FnOnce(&mut Directory)) {

@@ -14,6 +14,8 @@ mod ids;
 mod limits;
 mod principal;
 mod record;
+mod source;
+mod token;
 mod usage;
 mod vault;
 
@@ -22,7 +24,12 @@ pub use grant::{Grant, GrantError};
 pub use limits::{LimitSettings, Refusal as LimitRefusal, ScopeLimits, Slot};
 pub use principal::{Actor, ActorKind, AuthRefusal, Principal, VaultRole};
 pub use record::{
-    AgentRecord, Image, SealedCredential, SessionKind, SessionRecord, VaultRecord,
+    AgentRecord, Image, OAuthState, SealedCredential, SessionKind, SessionRecord, VaultRecord,
     credential_context,
+};
+pub use source::{Landing, MAX_RENEWAL_WAIT, Renewal, RenewalFault, RenewalOrder, Source, Waiting};
+pub use token::{
+    Asking, ClientAuth, MAX_OAUTH_URL_BYTES, OAuthUrl, OAuthUrlError, TokenCall, TokenEndpoint,
+    TokenFault, TokenGrant, Tokens,
 };
 pub use vault::{Admission, Permit, Verdict};

@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::former::Former;
-use crate::grant::{Grant, GrantError};
+use crate::grant::{Grant, GrantError, Token};
 use crate::record::{SealedCredential, VaultRecord};
+use crate::source::{Flights, Renewal, RenewalFault, RenewalOrder};
 
 /// A vault in the snapshot: compiled rules, sealed values, and what has been opened of them so far.
 pub(crate) struct Vault {
@@ -26,12 +27,13 @@ pub(crate) struct Vault {
     /// What responses are searched for besides.
     pub(crate) former: Vec<Former>,
     pub(crate) keyring: Arc<Keyring>,
+    flights: Arc<Flights>,
     /// One cell per rule: opened at the first request that the rule decides, dropped with this snapshot.
     grants: Vec<OnceLock<Result<Arc<Grant>, GrantError>>>,
 }
 
 impl Vault {
-    pub(crate) fn new(record: VaultRecord, keyring: Arc<Keyring>) -> Self {
+    pub(crate) fn new(record: VaultRecord, keyring: Arc<Keyring>, flights: Arc<Flights>) -> Self {
         let placeholders: BTreeMap<CredentialKey, String> =
             record.placeholders.into_iter().collect();
         let compile = |services: Vec<Service>, unmatched: UnmatchedPolicy| {
@@ -60,6 +62,7 @@ impl Vault {
             credentials: Arc::new(record.credentials.into_iter().collect()),
             former: Vec::new(),
             keyring,
+            flights,
             grants: unopened(count),
         }
     }
@@ -95,6 +98,7 @@ impl Vault {
                 .cloned()
                 .collect(),
             keyring: Arc::clone(&self.keyring),
+            flights: Arc::clone(&self.flights),
             grants: unopened(self.names.len()),
         })
     }
@@ -197,10 +201,11 @@ impl Permit {
 
     /// Opens what this rule needs and nothing else.
     ///
-    /// The result is kept until the vault changes, so that a busy rule costs one unsealing.
+    /// The result is kept until the vault changes, so that a busy rule costs one unsealing. A token that is about to end is fetched
+    /// anew beside the traffic, which goes on with it.
     ///
     /// # Errors
-    /// [`GrantError`] when a credential is missing, does not open, or cannot stand in a header.
+    /// [`GrantError`] when a credential is missing, does not open, cannot stand in a header, is not connected, or has ended.
     pub fn grant(&self) -> Result<Arc<Grant>, GrantError> {
         let grant = match self.vault.grants.get(self.rule.index()) {
             Some(cell) => cell
@@ -208,9 +213,55 @@ impl Permit {
                 .clone(),
             None => Grant::open(&self.rule, &self.vault).map(Arc::new),
         }?;
-        match grant.ended(self.at) {
-            Some(key) => Err(GrantError::Missing { key: key.clone() }),
-            None => Ok(grant),
+        if let Some(key) = grant.ended(self.at) {
+            return Err(GrantError::Missing { key: key.clone() });
+        }
+        for token in grant.tokens() {
+            if token.ends.is_some_and(|end| end <= self.at) {
+                return Err(if token.renewable {
+                    GrantError::Ended {
+                        order: self.order(token, false),
+                    }
+                } else {
+                    GrantError::NotRenewed {
+                        key: token.key.clone(),
+                    }
+                });
+            }
+            if token.is_due(self.at) {
+                // Whoever comes when it has ended waits for it, or hears why there is none.
+                let _begun = self.vault.flights.join(self.order(token, false), self.at);
+            }
+        }
+        Ok(grant)
+    }
+
+    /// Waits until a value that has ended was fetched anew. The next admission shows it.
+    ///
+    /// # Errors
+    /// [`GrantError::NotRenewed`].
+    pub async fn renewed(&self, order: RenewalOrder) -> Result<(), GrantError> {
+        let key = order.key.clone();
+        let outcome = match self.vault.flights.join(order, self.at) {
+            Renewal::Under(waiting) => waiting.landed().await,
+            Renewal::Not(fault) => Err(fault),
+        };
+        outcome.map_err(|_: RenewalFault| GrantError::NotRenewed { key })
+    }
+
+    /// What may be fetched by force when the upstream refuses what was injected: the first token of `grant` that can be.
+    #[must_use]
+    pub fn refused(&self, grant: &Grant) -> Option<RenewalOrder> {
+        let token = grant.tokens().iter().find(|token| token.renewable)?;
+        Some(self.order(token, true))
+    }
+
+    fn order(&self, token: &Token, forced: bool) -> RenewalOrder {
+        RenewalOrder {
+            vault: self.vault.id,
+            key: token.key.clone(),
+            version: token.version,
+            forced,
         }
     }
 }

@@ -1,0 +1,2 @@
+//! Sources against servers on loopback.
+
