@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use agent_vault_policy::CredentialKey;
 use agent_vault_seal::{Keyring, TokenHash};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -12,7 +13,9 @@ use uuid::Uuid;
 use crate::ids::ById;
 use crate::limits::{LimitSettings, ScopeLimits};
 use crate::principal::{Actor, ActorKind, AuthRefusal, Principal, VaultRole};
-use crate::record::{AgentRecord, Image, SessionKind, SessionRecord, VaultRecord};
+use crate::record::{
+    AgentRecord, Image, SealedCredential, SessionKind, SessionRecord, VaultRecord,
+};
 use crate::source::{Flights, Source};
 use crate::usage::LastUse;
 use crate::vault::{Admission, Vault};
@@ -159,6 +162,26 @@ impl Broker {
             let vault = vault.replacing(before);
             vaults.insert(vault.id, Arc::new(vault));
             next.vault_names = Arc::new(names(vaults));
+        });
+    }
+
+    /// Says which values are lent to a vault, in the place of those that were, and whether more can be lent on demand: then how
+    /// often what can be lent has changed, so that what was refused before is asked for again. A vault that is not known stays so.
+    pub fn set_leased(
+        &self,
+        vault: Uuid,
+        leasing: Option<u32>,
+        leased: Vec<(CredentialKey, SealedCredential)>,
+    ) {
+        let leased = leased.into_iter().collect();
+        self.change(|next| {
+            let keyring = Arc::new(self.keyring.snapshot());
+            let vaults = Arc::make_mut(&mut next.vaults);
+            let Some(known) = vaults.get(&vault) else {
+                return;
+            };
+            let lent = known.lent(leasing, leased, keyring);
+            vaults.insert(vault, Arc::new(lent));
         });
     }
 

@@ -67,7 +67,7 @@ impl Grant {
         let mut tokens = Vec::new();
         let mut ends: Option<(Timestamp, CredentialKey)> = None;
         for key in rule.keys().iter().cloned() {
-            let Some(stored) = vault.credentials.get(&key) else {
+            let Some(stored) = vault.held(&key) else {
                 return Err(GrantError::Missing { key });
             };
             if let Some(state) = &stored.oauth {

@@ -14,6 +14,7 @@ mod ids;
 mod limits;
 mod principal;
 mod record;
+mod secret_store;
 mod source;
 mod token;
 mod usage;
@@ -26,6 +27,9 @@ pub use principal::{Actor, ActorKind, AuthRefusal, Principal, VaultRole};
 pub use record::{
     AgentRecord, Image, OAuthState, SealedCredential, SessionKind, SessionRecord, VaultRecord,
     credential_context,
+};
+pub use secret_store::{
+    FromStore, SecretStore, StoreFailure, StoreFault, StoreLease, StorePlace, StoreSnapshot,
 };
 pub use source::{Landing, MAX_RENEWAL_WAIT, Renewal, RenewalFault, RenewalOrder, Source, Waiting};
 pub use token::{

@@ -24,6 +24,10 @@ pub(crate) struct Vault {
     /// The rules' names, as the log shows them.
     names: Arc<[Arc<str>]>,
     pub(crate) credentials: Arc<HashMap<CredentialKey, SealedCredential>>,
+    /// Values that are lent for a while and lie nowhere else. A stored one of the same name wins.
+    pub(crate) leased: Arc<HashMap<CredentialKey, SealedCredential>>,
+    /// Whether keys that are not there may be lent on demand, and how often what can be lent has changed.
+    leasing: Option<u32>,
     /// What responses are searched for besides.
     pub(crate) former: Vec<Former>,
     pub(crate) keyring: Arc<Keyring>,
@@ -60,6 +64,8 @@ impl Vault {
             rules: Arc::new(rules),
             names,
             credentials: Arc::new(record.credentials.into_iter().collect()),
+            leased: Arc::default(),
+            leasing: None,
             former: Vec::new(),
             keyring,
             flights,
@@ -73,8 +79,38 @@ impl Vault {
         if let Some(before) = before {
             self.former =
                 Former::after_change(&before.former, &before.credentials, &self.credentials);
+            self.leased = Arc::clone(&before.leased);
+            self.leasing = before.leasing;
         }
         self
+    }
+
+    /// The same vault with other values lent to it. Those before are searched for a while longer.
+    #[must_use]
+    pub(crate) fn lent(
+        &self,
+        leasing: Option<u32>,
+        leased: HashMap<CredentialKey, SealedCredential>,
+        keyring: Arc<Keyring>,
+    ) -> Self {
+        Self {
+            id: self.id,
+            name: Arc::clone(&self.name),
+            rules: Arc::clone(&self.rules),
+            names: Arc::clone(&self.names),
+            credentials: Arc::clone(&self.credentials),
+            former: Former::after_change(&self.former, &self.leased, &leased),
+            leased: Arc::new(leased),
+            leasing,
+            keyring,
+            flights: Arc::clone(&self.flights),
+            grants: unopened(self.names.len()),
+        }
+    }
+
+    /// The value of a key, stored or lent.
+    pub(crate) fn held(&self, key: &CredentialKey) -> Option<&SealedCredential> {
+        self.credentials.get(key).or_else(|| self.leased.get(key))
     }
 
     /// The same vault without the former values whose time is over; `None` while there are none of these. What was opened
@@ -91,6 +127,8 @@ impl Vault {
             rules: Arc::clone(&self.rules),
             names: Arc::clone(&self.names),
             credentials: Arc::clone(&self.credentials),
+            leased: Arc::clone(&self.leased),
+            leasing: self.leasing,
             former: self
                 .former
                 .iter()
@@ -212,7 +250,8 @@ impl Permit {
                 .get_or_init(|| Grant::open(&self.rule, &self.vault).map(Arc::new))
                 .clone(),
             None => Grant::open(&self.rule, &self.vault).map(Arc::new),
-        }?;
+        }
+        .map_err(|error| self.on_demand(error))?;
         if let Some(key) = grant.ended(self.at) {
             return Err(GrantError::Missing { key: key.clone() });
         }
@@ -246,7 +285,29 @@ impl Permit {
             Renewal::Under(waiting) => waiting.landed().await,
             Renewal::Not(fault) => Err(fault),
         };
-        outcome.map_err(|_: RenewalFault| GrantError::NotRenewed { key })
+        outcome.map_err(|_: RenewalFault| {
+            if self.vault.credentials.contains_key(&key) {
+                GrantError::NotRenewed { key }
+            } else {
+                // It was to be lent, and was not.
+                GrantError::Missing { key }
+            }
+        })
+    }
+
+    /// A key that is not there may be lent to a vault whose store lends.
+    fn on_demand(&self, error: GrantError) -> GrantError {
+        match (error, self.vault.leasing) {
+            (GrantError::Missing { key }, Some(version)) => GrantError::Ended {
+                order: RenewalOrder {
+                    vault: self.vault.id,
+                    key,
+                    version,
+                    forced: false,
+                },
+            },
+            (error, _) => error,
+        }
     }
 
     /// What may be fetched by force when the upstream refuses what was injected: the first token of `grant` that can be.
