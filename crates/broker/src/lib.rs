@@ -34,6 +34,6 @@ pub use secret_store::{
 pub use source::{Landing, MAX_RENEWAL_WAIT, Renewal, RenewalFault, RenewalOrder, Source, Waiting};
 pub use token::{
     Asking, ClientAuth, MAX_OAUTH_URL_BYTES, OAuthUrl, OAuthUrlError, TokenCall, TokenEndpoint,
-    TokenFault, TokenGrant, Tokens,
+    TokenFault, TokenGrant, Tokens, known_oauth_code,
 };
 pub use vault::{Admission, Permit, Verdict};

@@ -181,6 +181,41 @@ pub trait TokenEndpoint: Send + Sync {
     fn ask(&self, call: TokenCall) -> Asking<'_>;
 }
 
+/// Error codes that may be named: RFC 6749 sections 4.1.2.1 and 5.2, and those of large providers.
+const KNOWN_CODES: &[&str] = &[
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "unsupported_response_type",
+    "invalid_scope",
+    "access_denied",
+    "server_error",
+    "temporarily_unavailable",
+    "interaction_required",
+    "login_required",
+    "consent_required",
+    "bad_verification_code",
+    "bad_refresh_token",
+    "incorrect_client_credentials",
+    "redirect_uri_mismatch",
+    "invalid_code",
+    "bad_client_secret",
+    "invalid_client_id",
+    "bad_redirect_uri",
+    "invalid_refresh_token",
+    "token_expired",
+    "token_revoked",
+    "slow_down",
+];
+
+/// The code as one of those that may be named.
+#[must_use]
+pub fn known_oauth_code(code: &str) -> Option<&'static str> {
+    KNOWN_CODES.iter().find(|known| **known == code).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

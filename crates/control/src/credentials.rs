@@ -1,11 +1,11 @@
 //! Sealed values.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use agent_vault_broker::credential_context;
 use agent_vault_policy::{CredentialKey, Service};
 use agent_vault_seal::SecretBytes;
-use agent_vault_store::{Credential, CredentialType, CredentialWrite, VaultRole};
+use agent_vault_store::{Credential, CredentialType, CredentialWrite, OAuthGrant, VaultRole};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -14,12 +14,13 @@ use crate::access::{self, Admin, AnyRole, Member, VaultAccess, VaultRef};
 use crate::actor::Actor;
 use crate::error::ControlError;
 use crate::write::Write;
+use crate::oauth::{self, OAuthView};
 use crate::{line_breaks, publish};
 
 /// Most credentials in one vault.
-const MAX_CREDENTIALS: usize = 10_000;
+pub(crate) const MAX_CREDENTIALS: usize = 10_000;
 /// Largest value in bytes. A header cannot carry more than a fraction of it.
-const MAX_VALUE_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_VALUE_BYTES: usize = 256 * 1024;
 
 /// One credential as a list shows it.
 #[derive(Debug)]
@@ -34,6 +35,10 @@ pub struct CredentialView {
     pub expires_at: Option<Timestamp>,
     /// The value, when it was revealed.
     pub value: Option<SecretBytes>,
+    /// Whether there is a value: an OAuth credential that is not connected has none.
+    pub has_value: bool,
+    /// The grant behind it, where there is one.
+    pub oauth: Option<OAuthView>,
 }
 
 /// A vault's credentials, as far as the one who asks may see them.
@@ -68,17 +73,13 @@ impl Credentials<'_> {
                 credentials: None,
             });
         }
+        let mut grants: HashMap<String, OAuthGrant> =
+            rows.oauth_grants(access.id()).await?.into_iter().collect();
         let credentials: Vec<CredentialView> = rows
             .credentials(access.id())
             .await?
             .into_iter()
-            .map(|row| CredentialView {
-                key: row.key,
-                kind: row.kind,
-                version: row.version,
-                expires_at: row.expires_at,
-                value: None,
-            })
+            .map(|row| shown(row, &mut grants, None))
             .collect();
         Ok(listing(credentials))
     }
@@ -160,9 +161,10 @@ async fn reveal(
             vec![found.ok_or_else(|| unknown(key))?]
         }
     };
+    let mut grants = write.tx().oauth_grants(access.id()).await?.into_iter().collect();
     let credentials: Vec<CredentialView> = rows
         .into_iter()
-        .map(|row| open(write.control(), &access, row))
+        .map(|row| open(write.control(), &access, row, &mut grants))
         .collect::<Result<_, _>>()?;
     let listing = listing(credentials);
     write.note("keys", listing.keys.clone());
@@ -190,7 +192,7 @@ async fn set(
         line_breaks::check_headers(&services, key, value.expose())?;
         let origin = Origin {
             expires_at,
-            restored_from: None,
+            ..Origin::default()
         };
         versions.push(put(write, &access, key, value, origin).await?);
     }
@@ -225,12 +227,31 @@ pub(crate) fn room(
 }
 
 /// What a new value is besides itself.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
+    /// Where it comes from. A value that was typed in ends the grant behind the one before.
+    pub(crate) kind: CredentialType,
     /// From when on it counts as absent.
     pub(crate) expires_at: Option<Timestamp>,
     /// The version that it is brought back from.
     pub(crate) restored_from: Option<u32>,
+}
+
+impl Origin {
+    /// A new value of this kind, without an end.
+    pub(crate) fn of(kind: CredentialType) -> Self {
+        Self {
+            kind,
+            expires_at: None,
+            restored_from: None,
+        }
+    }
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self::of(CredentialType::Static)
+    }
 }
 
 /// Seals and writes one value; answers its version. Needs proof that a member of the vault asked.
@@ -241,7 +262,18 @@ pub(crate) async fn put(
     value: &SecretBytes,
     origin: Origin,
 ) -> Result<u32, ControlError> {
-    let (vault_id, at) = (access.id(), write.now());
+    put_unasked(write, access.id(), key, value, origin).await
+}
+
+/// The same for a value that nobody asks for: one that is fetched by itself.
+pub(crate) async fn put_unasked(
+    write: &mut Write,
+    vault_id: Uuid,
+    key: &CredentialKey,
+    value: &SecretBytes,
+    origin: Origin,
+) -> Result<u32, ControlError> {
+    let at = write.now();
     let version = write
         .tx()
         .next_credential_version(vault_id, key.as_str())
@@ -252,7 +284,7 @@ pub(crate) async fn put(
     let row = CredentialWrite {
         vault_id,
         key: key.as_str(),
-        kind: CredentialType::Static,
+        kind: origin.kind,
         version,
         sealed: &sealed,
         expires_at: origin.expires_at,
@@ -287,15 +319,37 @@ fn open(
     control: &Control,
     access: &VaultAccess<Member>,
     row: Credential,
+    grants: &mut HashMap<String, OAuthGrant>,
 ) -> Result<CredentialView, ControlError> {
     let value = unseal(control, access.id(), &row)?;
-    Ok(CredentialView {
+    Ok(shown(row, grants, Some(value)))
+}
+
+fn shown(
+    row: Credential,
+    grants: &mut HashMap<String, OAuthGrant>,
+    value: Option<SecretBytes>,
+) -> CredentialView {
+    CredentialView {
+        oauth: grants.remove(&row.key).map(oauth::view),
+        has_value: row.oauth.is_none_or(|health| health.connected),
         key: row.key,
         kind: row.kind,
         version: row.version,
         expires_at: row.expires_at,
-        value: Some(value),
-    })
+        value,
+    }
+}
+
+/// The value that a credential has now, for one who may read it. Needs proof that a member of the vault asked.
+pub(crate) async fn present(
+    write: &mut Write,
+    access: &VaultAccess<Member>,
+    key: &CredentialKey,
+) -> Result<SecretBytes, ControlError> {
+    let row = write.tx().credential(access.id(), key.as_str()).await?;
+    let row = row.ok_or_else(|| unknown(key.as_str()))?;
+    unseal(write.control(), access.id(), &row)
 }
 
 /// Refuses services that put a stored value in a header that cannot carry it. Needs proof that an admin of the vault asked.

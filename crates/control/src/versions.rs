@@ -55,7 +55,8 @@ impl Credentials<'_> {
             .collect())
     }
 
-    /// Puts a former value in force again, as a new version without an end. Answers the new version.
+    /// Puts a former value in force again, as a new version without an end. Answers the new version. Like one that is typed in, it
+    /// ends an OAuth grant.
     ///
     /// # Errors
     /// Below vault member; `NotFound` for an unknown key or version; `Conflict` for the one that is in force; `Invalid` when a
@@ -145,8 +146,8 @@ async fn roll_back(
     line_breaks::check_headers(&services, &name, value.expose())?;
     let before = current.version;
     let origin = Origin {
-        expires_at: None,
         restored_from: Some(version),
+        ..Origin::default()
     };
     let new = put(write, &access, &name, &value, origin).await?;
     write.note("key", key);

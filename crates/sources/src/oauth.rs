@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_vault_broker::{
-    Asking, ClientAuth, TokenCall, TokenEndpoint, TokenFault, TokenGrant, Tokens,
+    Asking, ClientAuth, TokenCall, TokenEndpoint, TokenFault, TokenGrant, Tokens, known_oauth_code,
 };
 use agent_vault_policy::{Authority, Scheme};
 use agent_vault_seal::SecretBytes;
@@ -31,41 +31,6 @@ pub const MAX_TOKEN_ANSWER_BYTES: usize = 64 * 1024;
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// Longest life of a token that is believed, in seconds: ten years.
 const MAX_LIFE_SECONDS: u32 = 10 * 365 * 24 * 3600;
-
-/// Error codes that may be named: RFC 6749 sections 4.1.2.1 and 5.2, and those of large providers.
-const KNOWN_CODES: &[&str] = &[
-    "invalid_request",
-    "invalid_client",
-    "invalid_grant",
-    "unauthorized_client",
-    "unsupported_grant_type",
-    "unsupported_response_type",
-    "invalid_scope",
-    "access_denied",
-    "server_error",
-    "temporarily_unavailable",
-    "interaction_required",
-    "login_required",
-    "consent_required",
-    "bad_verification_code",
-    "bad_refresh_token",
-    "incorrect_client_credentials",
-    "redirect_uri_mismatch",
-    "invalid_code",
-    "bad_client_secret",
-    "invalid_client_id",
-    "bad_redirect_uri",
-    "invalid_refresh_token",
-    "token_expired",
-    "token_revoked",
-    "slow_down",
-];
-
-/// The code as one of those that may be named.
-#[must_use]
-pub fn known_code(code: &str) -> Option<&'static str> {
-    KNOWN_CODES.iter().find(|known| **known == code).copied()
-}
 
 /// Asks token endpoints over guarded connections.
 #[derive(Debug)]
@@ -238,7 +203,7 @@ fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Tokens, 
         serde_json::from_slice::<Answer>(body).ok()
     };
     let code = answer.as_ref().and_then(|answer| match &answer.error {
-        Some(serde_json::Value::String(code)) => Some(known_code(code)),
+        Some(serde_json::Value::String(code)) => Some(known_oauth_code(code)),
         Some(serde_json::Value::Null) | None => None,
         Some(_) => Some(None),
     });

@@ -89,6 +89,16 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "0030_proposals",
         include_str!("migrations/sqlite/0030_proposals.sql"),
     ),
+    (
+        40,
+        "0040_oauth",
+        include_str!("migrations/sqlite/0040_oauth.sql"),
+    ),
+    (
+        45,
+        "0045_external_stores",
+        include_str!("migrations/sqlite/0045_external_stores.sql"),
+    ),
 ];
 
 /// The statement that appends a number of log rows; written once per process for each number.
