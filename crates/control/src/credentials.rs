@@ -12,9 +12,10 @@ use uuid::Uuid;
 use crate::Control;
 use crate::access::{self, Admin, AnyRole, Member, VaultAccess, VaultRef};
 use crate::actor::Actor;
-use crate::error::ControlError;
-use crate::write::Write;
+use crate::error::{ControlError, ErrorKind};
 use crate::oauth::{self, OAuthView};
+use crate::stores::{self, DynamicView};
+use crate::write::Write;
 use crate::{line_breaks, publish};
 
 /// Most credentials in one vault.
@@ -35,8 +36,6 @@ pub struct CredentialView {
     pub expires_at: Option<Timestamp>,
     /// The value, when it was revealed.
     pub value: Option<SecretBytes>,
-    /// Whether there is a value: an OAuth credential that is not connected has none.
-    pub has_value: bool,
     /// The grant behind it, where there is one.
     pub oauth: Option<OAuthView>,
 }
@@ -48,6 +47,8 @@ pub struct CredentialListing {
     pub keys: Vec<String>,
     /// More about each, for members.
     pub credentials: Option<Vec<CredentialView>>,
+    /// Those that an external store makes on demand, for members. Looking makes none.
+    pub dynamic: Vec<DynamicView>,
 }
 
 /// Actions on credentials.
@@ -68,10 +69,14 @@ impl Credentials<'_> {
         let access = access::vault::<AnyRole>(&mut rows, actor, vault).await?;
         if access.role() < VaultRole::Member {
             let keys = rows.credential_keys(access.id()).await?;
-            return Ok(CredentialListing {
+            let mut listing = CredentialListing {
                 keys,
                 credentials: None,
-            });
+                dynamic: Vec::new(),
+            };
+            add_dynamic(&mut listing, self.0.stores().dynamic(access.id()).await?);
+            listing.dynamic.clear();
+            return Ok(listing);
         }
         let mut grants: HashMap<String, OAuthGrant> =
             rows.oauth_grants(access.id()).await?.into_iter().collect();
@@ -81,25 +86,54 @@ impl Credentials<'_> {
             .into_iter()
             .map(|row| shown(row, &mut grants, None))
             .collect();
-        Ok(listing(credentials))
+        let mut listing = listing(credentials);
+        add_dynamic(&mut listing, self.0.stores().dynamic(access.id()).await?);
+        Ok(listing)
     }
 
     /// Names and values, of one key or of all. Recorded, with the names.
     ///
     /// # Errors
-    /// Below vault member; `NotFound` for an unknown key.
+    /// Below vault member; `NotFound` for an unknown key; `Upstream` when an external store does not make it.
     pub async fn reveal(
         &self,
         actor: &Actor,
         vault: VaultRef<'_>,
         key: Option<&str>,
     ) -> Result<CredentialListing, ControlError> {
+        if let Some(key) = key {
+            self.made(actor, vault, key).await?;
+        }
         let mut write = self
             .0
             .begin(actor, "credential.reveal", target(vault))
             .await?;
         let outcome = reveal(&mut write, actor, vault, key).await;
         write.finish(outcome).await
+    }
+
+    /// Has a value made that somebody wants to see, where an external store makes it on demand.
+    async fn made(
+        &self,
+        actor: &Actor,
+        vault: VaultRef<'_>,
+        key: &str,
+    ) -> Result<(), ControlError> {
+        let mut rows = self.0.store().clone();
+        let access = access::vault::<Member>(&mut rows, actor, vault).await?;
+        if !self.0.stores().lends(access.id(), key)
+            || rows.credential(access.id(), key).await?.is_some()
+        {
+            return Ok(());
+        }
+        self.0.borrow(access.id(), key).await.map_err(|_| {
+            ControlError::new(
+                ErrorKind::Upstream,
+                format!("Infisical did not lease \"{}\"", access::shown(key)),
+            )
+            .labelled("infisical_fetch_failed")
+            .hint("the server's log says why; its machine identity needs the permission to lease")
+        })
     }
 
     /// Stores values, all or none; existing ones get a new version. Answers the names, sorted. From `expires_at` on they count as
@@ -154,19 +188,39 @@ async fn reveal(
 ) -> Result<CredentialListing, ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
-    let rows = match key {
-        None => write.tx().credentials(access.id()).await?,
-        Some(key) => {
-            let found = write.tx().credential(access.id(), key).await?;
-            vec![found.ok_or_else(|| unknown(key))?]
+    let (rows, dynamic) = match key {
+        None => {
+            let rows = write.tx().credentials(access.id()).await?;
+            let known = write.tx().dynamic_secrets(access.id()).await?;
+            (rows, stores::views(known))
         }
+        Some(key) => match write.tx().credential(access.id(), key).await? {
+            Some(found) => (vec![found], Vec::new()),
+            None if write.control().lending().value(access.id(), key).is_some() => {
+                (Vec::new(), vec![DynamicView::of(key)])
+            }
+            None => return Err(unknown(key)),
+        },
     };
-    let mut grants = write.tx().oauth_grants(access.id()).await?.into_iter().collect();
+    let mut grants = write
+        .tx()
+        .oauth_grants(access.id())
+        .await?
+        .into_iter()
+        .collect();
     let credentials: Vec<CredentialView> = rows
         .into_iter()
         .map(|row| open(write.control(), &access, row, &mut grants))
         .collect::<Result<_, _>>()?;
-    let listing = listing(credentials);
+    let mut listing = listing(credentials);
+    let dynamic = dynamic
+        .into_iter()
+        .map(|view| DynamicView {
+            value: write.control().lending().value(access.id(), &view.key),
+            ..view
+        })
+        .collect();
+    add_dynamic(&mut listing, dynamic);
     write.note("keys", listing.keys.clone());
     Ok(listing)
 }
@@ -180,6 +234,7 @@ async fn set(
 ) -> Result<Vec<String>, ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
+    stores::keeps_its_own(write, access.id()).await?;
     let known = write.tx().credential_keys(access.id()).await?;
     room(&known, values)?;
     // Services that cannot be read put nothing anywhere: the proxy refuses the whole vault then.
@@ -303,6 +358,7 @@ async fn delete(
 ) -> Result<Vec<String>, ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
+    stores::keeps_its_own(write, access.id()).await?;
     keys.sort();
     keys.dedup();
     for key in &keys {
@@ -332,7 +388,6 @@ fn shown(
 ) -> CredentialView {
     CredentialView {
         oauth: grants.remove(&row.key).map(oauth::view),
-        has_value: row.oauth.is_none_or(|health| health.connected),
         key: row.key,
         kind: row.kind,
         version: row.version,
@@ -420,7 +475,26 @@ fn listing(credentials: Vec<CredentialView>) -> CredentialListing {
         .map(|credential| credential.key.clone())
         .collect();
     let credentials = (!credentials.is_empty()).then_some(credentials);
-    CredentialListing { keys, credentials }
+    CredentialListing {
+        keys,
+        credentials,
+        dynamic: Vec::new(),
+    }
+}
+
+/// Adds what is made on demand. A stored one of the same name is what is served.
+fn add_dynamic(listing: &mut CredentialListing, dynamic: Vec<DynamicView>) {
+    let dynamic: Vec<DynamicView> = dynamic
+        .into_iter()
+        .filter(|view| !listing.keys.contains(&view.key))
+        .collect();
+    listing.keys.extend(
+        dynamic
+            .iter()
+            .filter(|view| !view.key.ends_with('*'))
+            .map(|view| view.key.clone()),
+    );
+    listing.dynamic = dynamic;
 }
 
 pub(crate) fn target(vault: VaultRef<'_>) -> String {

@@ -122,7 +122,7 @@ pub use oauth::{
 pub use options::ControlOptions;
 pub use proposals::{
     Approval, KeyFlow, LinkedProposal, NewProposal, NewSlot, Preview, ProposalView, Proposals,
-    ProposedAction, ProposedService, RaisedProposal, Slot, SlotPreview,
+    ProposedAction, ProposedService, RaisedProposal, Slot, SlotOAuth, SlotPreview,
 };
 pub use registration::{NewAccount, Registered, Registration, SetupPeer};
 pub use retention::{RetentionError, RetentionKnobs, StoredRetention};

@@ -6,8 +6,8 @@ use agent_vault_broker as broker;
 use agent_vault_policy::{Auth, CredentialKey, Service, UnmatchedPolicy, ValidationOptions};
 use agent_vault_seal::placeholder;
 use agent_vault_store::{
-    ActorKind, ActorRef, AgentImage, AgentStatus, Credential, CredentialImage, OAuthHealth, Session,
-    SessionKind, Store, Tx, VaultImage, VaultRole,
+    ActorKind, ActorRef, AgentImage, AgentStatus, Credential, CredentialImage, OAuthHealth,
+    Session, SessionKind, Store, Tx, VaultImage, VaultRole,
 };
 use jiff::Timestamp;
 use uuid::Uuid;

@@ -7,9 +7,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use agent_vault_broker::{
-    Admission, GrantError, Permit, Principal, RenewalOrder, Slot, Verdict,
-};
+use agent_vault_broker::{Admission, GrantError, Permit, Principal, RenewalOrder, Slot, Verdict};
 use agent_vault_policy::{Facts, Undecodable};
 use agent_vault_upstream::{Answer, Continue, Incoming, Route};
 use bytes::Bytes;

@@ -286,7 +286,9 @@ impl Refusal {
                 StatusCode::BAD_GATEWAY,
                 "oauth_not_connected",
                 Fault::Policy,
-                format!("a credential of service \"{service}\" is not connected to its provider yet"),
+                format!(
+                    "a credential of service \"{service}\" is not connected to its provider yet"
+                ),
                 format!(
                     "a person connects it: `agent-vault vault credential oauth connect {key} --vault {vault}`; trying again before that does not help"
                 ),

@@ -10,6 +10,7 @@ use agent_vault_ca::{LeafIssuer, OwnIdentity, RootCa};
 use agent_vault_control::{Clock, Control, ControlOptions};
 use agent_vault_proxy::{Journal, Proxy, ProxyOptions};
 use agent_vault_seal::{Keyring, SecretBytes, Token, TokenKind};
+use agent_vault_sources::oauth::TokenClient;
 use agent_vault_store::{
     DATABASE_FILE, KeyHome, MasterKey, OpenOptions, Protection, Store, StoreError, UnlockError,
 };
@@ -101,7 +102,8 @@ impl Engine {
         control.keep_keys_in(home);
         let root = root_ca(&control, clock.now()).await?;
         let ca_pem: Arc<str> = Arc::from(root.cert_pem());
-        let upstream = outbound::upstream(config, extra_roots, &ca_pem)?;
+        let upstream = Arc::new(outbound::upstream(config, extra_roots, &ca_pem)?);
+        control.use_token_endpoint(Arc::new(TokenClient::new(Arc::clone(&upstream))));
         let issuer = LeafIssuer::new(root)
             .map_err(|error| CliError::new(format!("certificates cannot be issued: {error}")))?;
         let issuer = Arc::new(issuer);
@@ -122,7 +124,7 @@ impl Engine {
             issuer,
             identity,
             ca_pem,
-            upstream: Arc::new(upstream),
+            upstream,
             journal,
             config: config.clone(),
             proxy_listening: Arc::new(AtomicBool::new(false)),

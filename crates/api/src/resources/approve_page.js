@@ -49,8 +49,10 @@ function show(found) {
     return block;
   }));
   list("credentials", found.credentials.map((slot) =>
-    slot.action + " " + slot.key + (slot.has_value ? ", the agent gave a value" : "") + (slot.description ? ": " + slot.description : "")));
-  part("values").replaceChildren(...found.credentials.filter((slot) => slot.action === "set").map((slot) => {
+    slot.action + " " + slot.key + (slot.has_value ? ", the agent gave a value" : "")
+    + (slot.oauth ? ", by OAuth from " + new URL(slot.oauth.token_url).host + ": connect it with `agent-vault vault credential oauth connect " + slot.key + "`" : "")
+    + (slot.description ? ": " + slot.description : "")));
+  part("values").replaceChildren(...found.credentials.filter((slot) => slot.action === "set" && !slot.oauth).map((slot) => {
     const label = document.createElement("label");
     const input = document.createElement("input");
     label.textContent = "Value of " + slot.key + (slot.has_value ? " (empty: the agent's)" : "")

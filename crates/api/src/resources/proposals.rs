@@ -1,8 +1,8 @@
 //! What agents ask to change, and the decisions on it.
 
 use agent_vault_control::{
-    Approval, ControlError, NewProposal, NewSlot, Preview, ProposalStatus, ProposalView,
-    ProposedAction, ProposedService, Slot, VaultRef,
+    Approval, ControlError, NewProposal, NewSlot, OAuthInput, Preview, ProposalStatus,
+    ProposalView, ProposedAction, ProposedService, Slot, SlotOAuth, VaultRef,
 };
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
@@ -54,7 +54,7 @@ pub(crate) struct SlotWanted {
     #[schema(value_type = String)]
     action: ProposedAction,
     key: String,
-    /// `static` when absent.
+    /// `static`, also when absent, or `oauth`.
     r#type: Option<String>,
     /// What it is, up to 500 bytes.
     #[serde(default, deserialize_with = "null_is_absent")]
@@ -68,9 +68,39 @@ pub(crate) struct SlotWanted {
     /// The value, when the agent has one. Sealed on arrival, never shown.
     #[schema(value_type = Option<String>)]
     value: Option<SecretField>,
-    /// Only with `type: oauth`, which is not available.
-    #[schema(value_type = Option<Object>)]
-    oauth: Option<serde_json::Value>,
+    /// The client at a provider: with `type: oauth`, and only then.
+    oauth: Option<SlotClientWanted>,
+}
+
+/// A client at a provider. Its secret comes from the person who connects it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SlotClientWanted {
+    /// Where a person consents: https. Without it, a person gives tokens by hand.
+    authorization_url: Option<String>,
+    /// Where tokens come from: https.
+    token_url: Option<String>,
+    client_id: Option<String>,
+    scopes: Option<String>,
+    scope_separator: Option<String>,
+    disable_pkce: Option<bool>,
+    /// `client_secret_post` or `client_secret_basic`.
+    token_auth_method: Option<String>,
+}
+
+impl From<SlotClientWanted> for OAuthInput {
+    fn from(wanted: SlotClientWanted) -> Self {
+        Self {
+            authorization_url: wanted.authorization_url,
+            token_url: wanted.token_url,
+            client_id: wanted.client_id,
+            client_secret: None,
+            scopes: wanted.scopes,
+            scope_separator: wanted.scope_separator,
+            disable_pkce: wanted.disable_pkce,
+            token_auth_method: wanted.token_auth_method,
+        }
+    }
 }
 
 /// What an agent asks for: up to 10 services and 10 credentials, at least one.
@@ -115,13 +145,7 @@ pub(crate) async fn raise(
 ) -> Outcome<ProposalRaised> {
     let vault = discover::scope(&caller, &headers, &query)?;
     let mut credentials = Vec::with_capacity(body.credentials.len());
-    for (index, slot) in body.credentials.into_iter().enumerate() {
-        if slot.oauth.is_some() {
-            return Err(ApiError::bad_request(format!(
-                "credentials[{index}].oauth: `oauth` credentials are not available in this version"
-            ))
-            .hint("for example a `static` credential with a token that a person makes"));
-        }
+    for slot in body.credentials {
         credentials.push(NewSlot {
             action: slot.action,
             key: slot.key,
@@ -130,6 +154,7 @@ pub(crate) async fn raise(
             obtain: slot.obtain,
             obtain_instructions: slot.obtain_instructions,
             value: slot.value.map(|value| value.0),
+            oauth: slot.oauth.map(OAuthInput::from),
         });
     }
     let new = NewProposal {
@@ -215,6 +240,43 @@ pub(crate) struct SlotItem {
     /// Whether the agent gave a value.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     has_value: bool,
+    /// The client at a provider, for `oauth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oauth: Option<SlotClient>,
+}
+
+/// The client that an `oauth` credential of a proposal names.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SlotClient {
+    /// Where a person consents; absent where tokens are given by hand.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    authorization_url: String,
+    token_url: String,
+    /// Absent where the person says.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    client_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    scopes: String,
+    scope_separator: String,
+    disable_pkce: bool,
+    token_auth_method: String,
+}
+
+impl From<SlotOAuth> for SlotClient {
+    fn from(slot: SlotOAuth) -> Self {
+        Self {
+            authorization_url: slot.authorization_url,
+            token_url: slot.token_url,
+            client_id: slot.client_id,
+            scopes: slot.scopes,
+            scope_separator: slot.scope_separator,
+            disable_pkce: slot.disable_pkce,
+            token_auth_method: slot.token_auth_method,
+        }
+    }
 }
 
 fn slots(slots: Vec<Slot>) -> Vec<SlotItem> {
@@ -228,6 +290,7 @@ fn slots(slots: Vec<Slot>) -> Vec<SlotItem> {
             obtain: slot.obtain,
             obtain_instructions: slot.obtain_instructions,
             has_value: slot.has_value,
+            oauth: slot.oauth.map(SlotClient::from),
         })
         .collect()
 }

@@ -47,6 +47,8 @@ pub struct ConsentReturn {
     pub vault: Option<String>,
     /// The credential, likewise.
     pub key: Option<String>,
+    /// The consent, likewise: its cookie is of no more use.
+    pub consent: Option<String>,
     /// Why nothing was connected, in our words; `None` when it was.
     pub failure: Option<String>,
 }
@@ -56,6 +58,7 @@ impl ConsentReturn {
         Self {
             vault: None,
             key: None,
+            consent: None,
             failure: Some(why.to_owned()),
         }
     }
@@ -91,7 +94,8 @@ async fn finish(
     answer: ProviderAnswer,
     cookies: Vec<BrowserCookie>,
 ) -> Result<ConsentReturn, ControlError> {
-    const BEGIN_AGAIN: &str = "This consent is not known, was used already, or has run out; begin again";
+    const BEGIN_AGAIN: &str =
+        "This consent is not known, was used already, or has run out; begin again";
     let store = control.store();
     let Some(known) = store.consent_by_state(state).await? else {
         return Ok(ConsentReturn::unknown(BEGIN_AGAIN));
@@ -137,6 +141,7 @@ async fn finish(
     Ok(ConsentReturn {
         vault: Some(vault),
         key: Some(consent.key),
+        consent: Some(consent.id),
         failure: connected.err(),
     })
 }
@@ -185,7 +190,11 @@ async fn exchange(
         .await
         .map_err(|fault| fault.message)?;
     let mut write = control
-        .begin(&actor, "credential.oauth.connected", format!("vault:{vault}"))
+        .begin(
+            &actor,
+            "credential.oauth.connected",
+            format!("vault:{vault}"),
+        )
         .await
         .map_err(told)?;
     let outcome = connected(&mut write, &actor, vault, consent, kept, tokens).await;

@@ -174,6 +174,7 @@ async fn connect(
     write.retarget(format!("vault:{}", access.vault().name));
     write.note("key", key.as_str());
     let vault_id = access.id();
+    crate::stores::keeps_its_own(write, vault_id).await?;
     let now = write.now();
     if write.tx().pending_consents(vault_id, now).await? >= MAX_CONSENTS {
         return Err(ControlError::new(
@@ -184,10 +185,7 @@ async fn connect(
     }
     let present = write.tx().credential(vault_id, key.as_str()).await?;
     let grant = write.tx().oauth_grant(vault_id, key.as_str()).await?;
-    let Client {
-        mut client,
-        secret,
-    } = client(write, vault_id, key, described, grant.as_ref())?;
+    let Client { mut client, secret } = client(write, vault_id, key, described, grant.as_ref())?;
     write.note("token_url", client.token_url.as_str());
     let id = public_id()?;
     let verifier = client.pkce.then(verifier).transpose()?;
@@ -231,17 +229,19 @@ async fn connect(
         write.publish_vault(vault_id).await?;
     }
     let keyring = write.control().keyring();
-    client.client_secret =
-        seal_part(keyring, vault_id, &Consent::secret_name(&id), secret.as_ref())?;
+    client.client_secret = seal_part(
+        keyring,
+        vault_id,
+        &Consent::secret_name(&id),
+        secret.as_ref(),
+    )?;
     let sealed = seal_part(
         keyring,
         vault_id,
         &Consent::verifier_name(&id),
         verifier.as_ref(),
     )?;
-    let expires_at = now
-        .saturating_add(CONSENT_LIFE)
-        .unwrap_or(Timestamp::MAX);
+    let expires_at = now.saturating_add(CONSENT_LIFE).unwrap_or(Timestamp::MAX);
     let (kind, actor_id, actor_name) = who(actor);
     let consent = Consent {
         state_hash: state.hash(),
@@ -314,7 +314,13 @@ fn client(
         .client_id
         .or_else(|| stored.map(|client| client.client_id.clone()))
         .filter(|id| !id.is_empty() && id != MANUAL)
-        .ok_or_else(|| bad("client_id", "is required", "the id that the provider gave your application"))?;
+        .ok_or_else(|| {
+            bad(
+                "client_id",
+                "is required",
+                "the id that the provider gave your application",
+            )
+        })?;
     let secret = match described.client_secret {
         Given::New(secret) => Some(secret),
         Given::None => None,
@@ -358,7 +364,11 @@ fn client(
 fn who(actor: &Actor) -> (ConsentActor, String, String) {
     match actor {
         Actor::User(user) => (ConsentActor::User, user.id.to_string(), user.email.clone()),
-        Actor::Agent(agent) => (ConsentActor::Agent, agent.id.to_string(), agent.name.clone()),
+        Actor::Agent(agent) => (
+            ConsentActor::Agent,
+            agent.id.to_string(),
+            agent.name.clone(),
+        ),
         Actor::Scoped(scoped) => (
             ConsentActor::Scoped,
             scoped.session.clone(),
@@ -396,8 +406,13 @@ fn authorization_url(
     verifier: Option<&SecretBytes>,
     dev_mode: bool,
 ) -> Result<String, ControlError> {
-    let url = OAuthUrl::parse(&client.authorization_url, dev_mode)
-        .map_err(|error| bad("authorization_url", &error.to_string(), "`https://github.com/login/oauth/authorize`"))?;
+    let url = OAuthUrl::parse(&client.authorization_url, dev_mode).map_err(|error| {
+        bad(
+            "authorization_url",
+            &error.to_string(),
+            "`https://github.com/login/oauth/authorize`",
+        )
+    })?;
     let mut url = url.url().clone();
     {
         let mut query = url.query_pairs_mut();
@@ -454,13 +469,22 @@ mod tests {
     fn the_persons_url_keeps_what_was_configured() {
         let state = Token::generate(TokenKind::OAuthState).unwrap();
         let verifier = verifier().unwrap();
-        let with = authorization_url(&client(true), "https://v.io/cb", &state, Some(&verifier), false)
-            .unwrap();
-        assert!(with.starts_with("https://p.io/auth?prompt=consent&x=a%20b&response_type=code&client_id=id%261"));
+        let with = authorization_url(
+            &client(true),
+            "https://v.io/cb",
+            &state,
+            Some(&verifier),
+            false,
+        )
+        .unwrap();
+        assert!(with.starts_with(
+            "https://p.io/auth?prompt=consent&x=a%20b&response_type=code&client_id=id%261"
+        ));
         assert!(with.contains("&state=av_oast_") && with.contains("&code_challenge_method=S256"));
         assert!(with.ends_with("&scope=repo%2Cread%3Auser"));
         assert!(!with.contains(verifier.expose_str().unwrap()));
-        let without = authorization_url(&client(false), "https://v.io/cb", &state, None, false).unwrap();
+        let without =
+            authorization_url(&client(false), "https://v.io/cb", &state, None, false).unwrap();
         assert!(!without.contains("challenge"));
     }
 }

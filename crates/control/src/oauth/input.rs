@@ -103,9 +103,13 @@ impl Described {
         }
         let mut client_secret = Given::of(input.client_secret);
         if let Given::New(secret) = &client_secret {
-            let text = secret
-                .expose_str()
-                .map_err(|_| bad("client_secret", "must be text", "the secret as the provider shows it"))?;
+            let text = secret.expose_str().map_err(|_| {
+                bad(
+                    "client_secret",
+                    "must be text",
+                    "the secret as the provider shows it",
+                )
+            })?;
             plain("client_secret", text, MAX_CLIENT_SECRET_BYTES)?;
         }
         if let Some(scopes) = &input.scopes {
@@ -159,9 +163,13 @@ pub(crate) struct SlotClient {
 /// Checks what a proposal says about a client.
 pub(crate) fn slot_client(input: OAuthInput, dev_mode: bool) -> Result<SlotClient, ControlError> {
     let described = Described::of(input, dev_mode)?;
-    let token_url = described
-        .token_url
-        .ok_or_else(|| bad("token_url", "is required", "`https://github.com/login/oauth/access_token`"))?;
+    let token_url = described.token_url.ok_or_else(|| {
+        bad(
+            "token_url",
+            "is required",
+            "`https://github.com/login/oauth/access_token`",
+        )
+    })?;
     Ok(SlotClient {
         authorization_url: described
             .authorization_url
@@ -203,9 +211,13 @@ fn url(
     let Some(text) = filled(text) else {
         return Ok(None);
     };
-    OAuthUrl::parse(&text, dev_mode)
-        .map(Some)
-        .map_err(|error| bad(field, &error.to_string(), "`https://github.com/login/oauth/authorize`"))
+    OAuthUrl::parse(&text, dev_mode).map(Some).map_err(|error| {
+        bad(
+            field,
+            &error.to_string(),
+            "`https://github.com/login/oauth/authorize`",
+        )
+    })
 }
 
 fn own_parameters(url: &OAuthUrl) -> Result<(), ControlError> {
@@ -223,7 +235,11 @@ fn own_parameters(url: &OAuthUrl) -> Result<(), ControlError> {
 
 fn plain(field: &str, text: &str, most: usize) -> Result<(), ControlError> {
     if text.len() > most {
-        return Err(bad(field, &format!("at most {most} bytes"), "a shorter one"));
+        return Err(bad(
+            field,
+            &format!("at most {most} bytes"),
+            "a shorter one",
+        ));
     }
     if text.chars().any(char::is_control) {
         return Err(bad(
@@ -242,21 +258,48 @@ mod tests {
     fn refusal(shape: impl FnOnce(&mut OAuthInput)) -> String {
         let mut input = OAuthInput::default();
         shape(&mut input);
-        Described::of(input, false).unwrap_err().message().to_owned()
+        Described::of(input, false)
+            .unwrap_err()
+            .message()
+            .to_owned()
     }
 
     #[test]
     fn each_bound_names_its_field() {
         let text = |text: &str| Some(text.to_owned());
         for (field, said) in [
-            ("authorization_url: ", refusal(|input| input.authorization_url = text("x"))),
-            ("authorization_url: ", refusal(|input| input.authorization_url = text("https://a.io/?state=1"))),
-            ("token_url: ", refusal(|input| input.token_url = text("http://a.io/t"))),
-            ("client_id: ", refusal(|input| input.client_id = text("a\nb"))),
-            ("client_secret: ", refusal(|input| input.client_secret = Some(SecretBytes::new(vec![0xff])))),
-            ("scopes: ", refusal(|input| input.scopes = Some("x".repeat(MAX_SCOPES_BYTES + 1)))),
-            ("scope_separator: ", refusal(|input| input.scope_separator = text("123456789"))),
-            ("token_auth_method: ", refusal(|input| input.token_auth_method = text("magic"))),
+            (
+                "authorization_url: ",
+                refusal(|input| input.authorization_url = text("x")),
+            ),
+            (
+                "authorization_url: ",
+                refusal(|input| input.authorization_url = text("https://a.io/?state=1")),
+            ),
+            (
+                "token_url: ",
+                refusal(|input| input.token_url = text("http://a.io/t")),
+            ),
+            (
+                "client_id: ",
+                refusal(|input| input.client_id = text("a\nb")),
+            ),
+            (
+                "client_secret: ",
+                refusal(|input| input.client_secret = Some(SecretBytes::new(vec![0xff]))),
+            ),
+            (
+                "scopes: ",
+                refusal(|input| input.scopes = Some("x".repeat(MAX_SCOPES_BYTES + 1))),
+            ),
+            (
+                "scope_separator: ",
+                refusal(|input| input.scope_separator = text("123456789")),
+            ),
+            (
+                "token_auth_method: ",
+                refusal(|input| input.token_auth_method = text("magic")),
+            ),
         ] {
             assert!(said.starts_with(field), "{said}");
         }
@@ -265,9 +308,18 @@ mod tests {
     #[test]
     fn h29_a_secret_that_is_left_out_is_kept() {
         assert!(matches!(Given::of(None), Given::Kept));
-        assert!(matches!(Given::of(Some(SecretBytes::from(KEPT.to_owned()))), Given::Kept));
-        assert!(matches!(Given::of(Some(SecretBytes::new(Vec::new()))), Given::None));
-        assert!(matches!(Given::of(Some(SecretBytes::from("x".to_owned()))), Given::New(_)));
+        assert!(matches!(
+            Given::of(Some(SecretBytes::from(KEPT.to_owned()))),
+            Given::Kept
+        ));
+        assert!(matches!(
+            Given::of(Some(SecretBytes::new(Vec::new()))),
+            Given::None
+        ));
+        assert!(matches!(
+            Given::of(Some(SecretBytes::from("x".to_owned()))),
+            Given::New(_)
+        ));
     }
 
     #[test]

@@ -8,13 +8,14 @@
 mod callback;
 mod connect;
 mod input;
+mod prepare;
 mod refresh;
 mod status;
 mod upload;
 
 use agent_vault_broker::{ClientAuth, OAuthUrl, TokenCall, TokenFault, TokenGrant, Tokens};
 use agent_vault_policy::CredentialKey;
-use agent_vault_seal::{Keyring, SecretBytes, Sealed};
+use agent_vault_seal::{Keyring, Sealed, SecretBytes};
 use agent_vault_store::{OAuthClient, OAuthGrant, OAuthPart, TokenAuthMethod};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -25,7 +26,8 @@ pub use input::{KEPT, OAuthInput};
 pub use status::{ConsentProgress, OAuthStatus, OAuthView};
 pub use upload::{OAuthUpload, UploadedTokens};
 
-pub(crate) use input::{SlotClient, slot_client};
+pub(crate) use input::slot_client;
+pub(crate) use prepare::prepare;
 pub(crate) use refresh::refresh;
 pub(crate) use status::view;
 
@@ -116,9 +118,8 @@ impl Opened {
         key: &CredentialKey,
         grant: &OAuthGrant,
     ) -> Result<Self, ControlError> {
-        let part = |part: OAuthPart, sealed| {
-            open_part(keyring, vault, &part.name(key.as_str()), sealed)
-        };
+        let part =
+            |part: OAuthPart, sealed| open_part(keyring, vault, &part.name(key.as_str()), sealed);
         Ok(Self {
             secret: part(OAuthPart::ClientSecret, grant.client.client_secret.as_ref())?,
             refresh: part(OAuthPart::RefreshToken, grant.refresh_token.as_ref())?,

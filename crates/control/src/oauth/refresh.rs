@@ -178,7 +178,9 @@ async fn written(write: &mut Write, came: &Came<'_>) -> Result<(), ControlError>
         .holds_oauth_lease(vault_id, key.as_str(), holder)
         .await?
     {
-        return Err(ControlError::not_found("the grant was replaced in the meantime"));
+        return Err(ControlError::not_found(
+            "the grant was replaced in the meantime",
+        ));
     }
     let mut next = grant.clone();
     match answered {

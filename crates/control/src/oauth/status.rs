@@ -110,7 +110,11 @@ impl OAuth<'_> {
             let late = found.status == ConsentStatus::Pending && found.expires_at <= now;
             ConsentProgress {
                 id: found.id,
-                status: if late { ConsentStatus::Failed } else { found.status },
+                status: if late {
+                    ConsentStatus::Failed
+                } else {
+                    found.status
+                },
                 error: if late {
                     "nobody consented in time; connect again".to_owned()
                 } else {

@@ -3,9 +3,7 @@
 use agent_vault_broker::{OAuthUrl, TokenGrant};
 use agent_vault_policy::CredentialKey;
 use agent_vault_seal::SecretBytes;
-use agent_vault_store::{
-    CredentialType, OAuthClient, OAuthGrant, OAuthPart, TokenAuthMethod,
-};
+use agent_vault_store::{CredentialType, OAuthClient, OAuthGrant, OAuthPart, TokenAuthMethod};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -71,6 +69,7 @@ impl OAuth<'_> {
         let given = (access, refresh);
         let mut rows = self.0.store().clone();
         let access = access::vault::<Member>(&mut rows, actor, vault).await?;
+        crate::stores::keeps_own_rows(&rows, access.id()).await?;
         let vault_id = access.id();
         let before = rows.oauth_grant(vault_id, key.as_str()).await?;
         let plan = self.plan(vault_id, &key, described, given, before)?;
@@ -237,6 +236,7 @@ async fn store(
     write.retarget(format!("vault:{}", access.vault().name));
     write.note("key", key.as_str());
     let (vault_id, now) = (access.id(), write.now());
+    crate::stores::keeps_its_own(write, vault_id).await?;
     let present = write.tx().oauth_grant(vault_id, key.as_str()).await?;
     let fresh = plan.access.is_some();
     if !fresh || !plan.try_refresh {
@@ -251,10 +251,10 @@ async fn store(
             _ => false,
         };
         if !same {
-            return Err(ControlError::conflict(
-                "The credential was changed in the meantime",
-            )
-            .hint("look at it and try again"));
+            return Err(
+                ControlError::conflict("The credential was changed in the meantime")
+                    .hint("look at it and try again"),
+            );
         }
     }
     let token = match plan.access {
@@ -270,8 +270,14 @@ async fn store(
     let value = [(key.clone(), token)];
     credentials::room(&known, &value)?;
     let [(_, token)] = &value;
-    let version =
-        credentials::put(write, &access, key, token, Origin::of(CredentialType::OAuth)).await?;
+    let version = credentials::put(
+        write,
+        &access,
+        key,
+        token,
+        Origin::of(CredentialType::OAuth),
+    )
+    .await?;
     let keyring = write.control().keyring();
     let seal = |part: OAuthPart, value: Option<&SecretBytes>| {
         seal_part(keyring, vault_id, &part.name(key.as_str()), value)
@@ -290,11 +296,9 @@ async fn store(
         refresh_token: seal(OAuthPart::RefreshToken, plan.refresh.as_ref())?,
         refresh_refused: false,
         token_expires_at,
-        token_life: plan.life.or_else(|| {
-            before
-                .filter(|_| !fresh)
-                .and_then(|grant| grant.token_life)
-        }),
+        token_life: plan
+            .life
+            .or_else(|| before.filter(|_| !fresh).and_then(|grant| grant.token_life)),
         connected_at: Some(now),
         last_refreshed_at: plan.try_refresh.then_some(now),
         last_refresh_error: String::new(),
@@ -345,7 +349,11 @@ fn token_fits(field: &str, token: SecretBytes) -> Result<SecretBytes, ControlErr
             "the token alone",
         ));
     }
-    if !token.expose().iter().all(|byte| (0x21..0x7f).contains(byte)) {
+    if !token
+        .expose()
+        .iter()
+        .all(|byte| (0x21..0x7f).contains(byte))
+    {
         return Err(bad(
             field,
             "must hold neither spaces nor line breaks nor anything but printable ASCII",

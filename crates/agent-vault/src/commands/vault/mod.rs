@@ -13,6 +13,8 @@ mod init;
 mod list;
 mod logs;
 mod membership;
+mod oauth;
+mod oauth_providers;
 mod proposal;
 mod rename;
 pub(in crate::commands) mod service;
