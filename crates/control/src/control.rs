@@ -430,7 +430,10 @@ impl Control {
         let broker = &self.0.broker;
         match publication {
             Publication::Vault(record) => broker.put_vault(*record),
-            Publication::VaultGone(id) => broker.drop_vault(id),
+            Publication::VaultGone(id) => {
+                broker.drop_vault(id);
+                self.lends_no_more(id);
+            }
             Publication::Agent(record) => broker.put_agent(record),
             Publication::AgentGone(id) => broker.drop_agent(id),
             Publication::Session(record) => broker.put_session(*record),

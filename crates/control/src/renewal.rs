@@ -30,5 +30,8 @@ impl Source for Renewer {
 }
 
 async fn renew(control: &Control, order: &RenewalOrder) -> Result<(), RenewalFault> {
+    if let Some(outcome) = control.lend(order).await {
+        return outcome;
+    }
     oauth::refresh(control, order).await
 }

@@ -8,6 +8,7 @@ use crate::access::{self, Member, VaultRef};
 use crate::actor::Actor;
 use crate::credentials::{Credentials, Origin, put, target, unknown};
 use crate::error::ControlError;
+use crate::stores;
 use crate::write::Write;
 use crate::{line_breaks, publish};
 
@@ -124,6 +125,7 @@ async fn roll_back(
 ) -> Result<u32, ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
+    stores::keeps_its_own(write, access.id()).await?;
     let versions = write.tx().credential_versions(access.id(), key).await?;
     let name = CredentialKey::parse(key).map_err(|_| unknown(key))?;
     let Some(current) = versions.first() else {
@@ -167,6 +169,7 @@ async fn set_expiry(
 ) -> Result<(), ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
+    stores::keeps_its_own(write, access.id()).await?;
     let Some(row) = write.tx().credential(access.id(), key).await? else {
         return Err(unknown(key));
     };
@@ -191,6 +194,7 @@ async fn delete_version(
 ) -> Result<(), ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
+    stores::keeps_its_own(write, access.id()).await?;
     let Some(row) = write.tx().credential(access.id(), key).await? else {
         return Err(unknown(key));
     };

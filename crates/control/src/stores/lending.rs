@@ -212,6 +212,17 @@ impl Control {
         Ok(())
     }
 
+    /// A vault is gone: what was lent to it is given back soon.
+    pub(crate) fn lends_no_more(&self, vault: Uuid) {
+        let lending = self.lending();
+        let mut guard = lending.lock();
+        let state = &mut *guard;
+        if let Some(borrower) = state.vaults.remove(&vault) {
+            state.give_up(borrower);
+            lending.wake.notify_one();
+        }
+    }
+
     fn adopt(
         &self,
         state: &mut State,

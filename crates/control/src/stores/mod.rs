@@ -11,7 +11,7 @@ mod refresh;
 mod worker;
 
 use agent_vault_broker::{SecretStore, StorePlace};
-use agent_vault_store::{ExternalKind, ExternalStore, SyncStatus};
+use agent_vault_store::{DynamicSecret, ExternalKind, ExternalStore, Store, SyncStatus};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -251,30 +251,7 @@ impl Stores<'_> {
 
     /// What is known of the dynamic credentials of a vault, without making any.
     pub(crate) async fn dynamic(&self, vault: Uuid) -> Result<Vec<DynamicView>, ControlError> {
-        let rows = self.0.store().dynamic_secrets(vault).await?;
-        let mut views = Vec::new();
-        for row in rows {
-            let Some(secret) = DynamicKey::of_secret(&row.name) else {
-                continue;
-            };
-            let before = views.len();
-            views.extend(row.fields.iter().filter_map(|field| {
-                Some(DynamicView {
-                    key: secret.field(field)?.to_string(),
-                    unavailable: row.unavailable,
-                    value: None,
-                })
-            }));
-            if views.len() == before {
-                views.push(DynamicView {
-                    key: secret.glob(),
-                    unavailable: row.unavailable,
-                    value: None,
-                });
-            }
-        }
-        views.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(views)
+        Ok(views(self.0.store().dynamic_secrets(vault).await?))
     }
 
     fn chosen(&self, choice: StoreChoice) -> Result<Chosen, ControlError> {
@@ -296,9 +273,52 @@ impl Stores<'_> {
     }
 }
 
+/// What is told of secrets that are made on demand: their keys, as far as they are known.
+pub(crate) fn views(rows: Vec<DynamicSecret>) -> Vec<DynamicView> {
+    let mut views = Vec::new();
+    for row in rows {
+        let Some(secret) = DynamicKey::of_secret(&row.name) else {
+            continue;
+        };
+        let before = views.len();
+        let fields = row.fields.iter().filter_map(|field| secret.field(field));
+        views.extend(fields.map(|key| DynamicView {
+            unavailable: row.unavailable,
+            ..DynamicView::of(key.as_str())
+        }));
+        if views.len() == before {
+            views.push(DynamicView {
+                unavailable: row.unavailable,
+                ..DynamicView::of(&secret.glob())
+            });
+        }
+    }
+    views.sort_by(|a, b| a.key.cmp(&b.key));
+    views
+}
+
+impl DynamicView {
+    /// One that is available, without its value.
+    pub(crate) fn of(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            unavailable: false,
+            value: None,
+        }
+    }
+}
+
 /// Refuses what only vaults may do that keep their own credentials.
 pub(crate) async fn keeps_its_own(write: &mut Write, vault: Uuid) -> Result<(), ControlError> {
     match write.tx().external_store(vault).await? {
+        None => Ok(()),
+        Some(_) => Err(external()),
+    }
+}
+
+/// The same before anything slow is done.
+pub(crate) async fn keeps_own_rows(rows: &Store, vault: Uuid) -> Result<(), ControlError> {
+    match rows.external_store(vault).await? {
         None => Ok(()),
         Some(_) => Err(external()),
     }

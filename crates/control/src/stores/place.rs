@@ -27,9 +27,9 @@ pub struct StoreChoice {
 
 /// A place and how often to look there, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreConfig {
-    pub(crate) place: StorePlace,
-    pub(crate) poll_interval_seconds: u32,
+pub(super) struct StoreConfig {
+    pub(super) place: StorePlace,
+    pub(super) poll_interval_seconds: u32,
 }
 
 /// A choice that can be carried out.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_vault_broker::{SecretStore, StoreFailure, StorePlace, credential_context};
 use agent_vault_policy::CredentialKey;
 use agent_vault_seal::SecretBytes;
-use agent_vault_store::{Credential, CredentialType, CredentialWrite, ExternalStore, Vault};
+use agent_vault_store::{Credential, CredentialType, ExternalStore, Vault};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use super::place;
 use crate::Control;
 use crate::access;
 use crate::actor::Actor;
-use crate::credentials::{MAX_CREDENTIALS, MAX_VALUE_BYTES};
+use crate::credentials::{self, MAX_CREDENTIALS, MAX_VALUE_BYTES, Origin};
 use crate::error::{ControlError, ErrorKind};
 use crate::write::{Publication, Write};
 
@@ -361,29 +361,9 @@ pub(super) async fn apply(
 ) -> Result<bool, ControlError> {
     let rows = write.tx().credentials(vault).await?;
     let changes = changes(write.control(), vault, &rows, fetched);
-    let owner = vault.to_string();
     let (mut added, mut changed) = (Vec::new(), Vec::new());
     for (key, value, is_new) in changes.put {
-        let version = write
-            .tx()
-            .next_credential_version(vault, key.as_str())
-            .await?;
-        let context = credential_context(&owner, key.as_str(), version);
-        let sealed = write.control().keyring().seal(&context, value.expose())?;
-        let at = write.now();
-        write
-            .tx()
-            .put_credential(&CredentialWrite {
-                vault_id: vault,
-                key: key.as_str(),
-                kind: CredentialType::Static,
-                version,
-                sealed: &sealed,
-                expires_at: None,
-                restored_from: None,
-                at,
-            })
-            .await?;
+        credentials::put_unasked(write, vault, key, value, Origin::default()).await?;
         if is_new { &mut added } else { &mut changed }.push(key.to_string());
     }
     for key in &changes.gone {
