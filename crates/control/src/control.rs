@@ -445,6 +445,11 @@ impl Control {
         }
     }
 
+    pub(crate) async fn load_again(&self) -> Result<(), ControlError> {
+        let mut gate = self.gate().await;
+        self.load_everything(&mut gate).await
+    }
+
     async fn load_everything(&self, gate: &mut i64) -> Result<(), ControlError> {
         self.reload_keys().await?;
         let (image, version) = publish::image(

@@ -2,6 +2,7 @@
 //!
 //! A value that cannot be read is an error that names where it came from; nothing is ignored.
 
+mod infisical;
 mod layers;
 mod values;
 
@@ -12,8 +13,10 @@ use std::sync::Arc;
 
 use agent_vault_control::{LimitLayer, LimitSources, UnmatchedPolicy};
 use agent_vault_seal::{SecretBytes, TokenHash};
+use agent_vault_sources::infisical::InfisicalUrl;
 use ipnet::IpNet;
 
+pub(crate) use infisical::{InfisicalConfig, LoginConfig};
 use layers::{FileLayer, Layers, Spec};
 pub(crate) use layers::{Origin, Setting};
 pub(crate) use values::{
@@ -128,6 +131,8 @@ pub(crate) struct ServerConfig {
     pub(crate) tls_key: Setting<Option<PathBuf>>,
     /// The mail server.
     pub(crate) smtp: SmtpConfig,
+    /// The external store of secrets.
+    pub(crate) infisical: InfisicalConfig,
     /// Reads metrics and nothing else.
     pub(crate) metrics_token: Setting<Option<TokenHash>>,
     /// Rate limits.
@@ -332,6 +337,7 @@ impl ServerConfig {
                 || None,
             )?,
             smtp: smtp(&layers)?,
+            infisical: infisical::read(&layers)?,
             metrics_token: layers.plain(
                 "metrics_token",
                 &vars::METRICS_TOKEN,
@@ -518,6 +524,23 @@ impl ServerConfig {
                     .map(|p| p.display().to_string())
                     .unwrap_or_default(),
                 &self.tls_key.origin,
+            ),
+            row(
+                "infisical_url",
+                self.infisical
+                    .url
+                    .value
+                    .as_ref()
+                    .map_or("", InfisicalUrl::as_str),
+                &self.infisical.url.origin,
+            ),
+            row(
+                "infisical_login",
+                self.infisical
+                    .login
+                    .as_ref()
+                    .map_or("", LoginConfig::name),
+                &self.infisical.url.origin,
             ),
             row(
                 "smtp_host",

@@ -51,6 +51,12 @@ impl InfisicalUrl {
         Ok(Self(url))
     }
 
+    /// As text; it holds no secret.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// Whether the login and every secret would travel in clear.
     #[must_use]
     pub fn is_in_clear(&self) -> bool {
