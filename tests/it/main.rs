@@ -26,6 +26,7 @@ mod management;
 mod management_effects;
 mod matrix;
 mod memory;
+mod oauth;
 mod people;
 mod proposals;
 mod root_page;

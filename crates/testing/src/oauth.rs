@@ -64,7 +64,8 @@ struct Inner {
     denies: bool,
     gated: bool,
     codes: HashMap<String, Option<String>>,
-    access: Option<String>,
+    /// Those that the API takes, the newest last.
+    access: Vec<String>,
     refresh: Option<String>,
     given: Vec<String>,
     requests: Vec<TokenRequest>,
@@ -102,7 +103,7 @@ impl OAuthProvider {
                 denies: false,
                 gated: false,
                 codes: HashMap::new(),
-                access: None,
+                access: Vec::new(),
                 refresh: None,
                 given: Vec::new(),
                 requests: Vec::new(),
@@ -173,26 +174,25 @@ impl OAuthProvider {
         &self.shared.gate
     }
 
-    /// Ends the access token in force before its time: the API refuses it from now on.
+    /// Ends every access token before its time: the API refuses them from now on.
     pub fn revoke_access(&self) {
-        self.shared.lock().access = None;
+        self.shared.lock().access.clear();
     }
 
     /// Makes tokens outside of any consent, as if some other client had them. Answers access and refresh token.
-    #[must_use]
     pub fn make_tokens(&self) -> (String, String) {
         let mut inner = self.shared.lock();
         let (access, refresh) = (token("access-"), token("refresh-"));
-        inner.access = Some(access.clone());
+        inner.access.push(access.clone());
         inner.refresh = Some(refresh.clone());
         inner.given.extend([access.clone(), refresh.clone()]);
         (access, refresh)
     }
 
-    /// The access token that the API takes now.
+    /// The newest access token that the API takes.
     #[must_use]
     pub fn access(&self) -> Option<String> {
-        self.shared.lock().access.clone()
+        self.shared.lock().access.last().cloned()
     }
 
     /// The refresh token that is good now.
@@ -444,7 +444,7 @@ fn grant(shared: &Shared, asked: &HashMap<String, String>, mode: &Mode) -> (Vec<
         _ => return refused("unsupported_grant_type"),
     }
     let access = token("access-");
-    inner.access = Some(access.clone());
+    inner.access.push(access.clone());
     let refresh = inner.refresh.clone();
     inner.given.push(access.clone());
     inner.given.extend(refresh.clone());
@@ -480,8 +480,8 @@ fn api(shared: &Shared, message: &Message) -> Vec<u8> {
         .unwrap_or_default();
     let good = inner
         .access
-        .as_ref()
-        .is_some_and(|access| authorization == format!("Bearer {access}"));
+        .iter()
+        .any(|access| authorization == format!("Bearer {access}"));
     let (status, line) = if good {
         (200, "200 OK")
     } else {

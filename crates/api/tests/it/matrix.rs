@@ -224,6 +224,15 @@ fn cases() -> Vec<Case> {
             "/v1/credentials/NONE/versions/1?vault=default",
             [401, 404, 403, 403, 404, 404, 403, 404, 403],
         ),
+        post("/v1/credentials/oauth/connect", MEMBER).with(json!({"vault": "default", "key": "GRANT",
+            "authorization_url": "https://p.io/a", "token_url": "https://p.io/t", "client_id": "id"})),
+        get(
+            "/v1/credentials/oauth/status?vault=default&key=NONE",
+            [401, 404, 403, 403, 404, 404, 403, 404, 403],
+        ),
+        post("/v1/credentials/oauth/tokens", MEMBER)
+            .with(json!({"vault": "default", "key": "TOKENS", "access_token": "token"})),
+        get("/v1/oauth/callback", [302; 9]),
         get("/v1/vaults/default/services", ACCESS),
         get(
             "/v1/vaults/default/services/credential-usage?key=KEY",

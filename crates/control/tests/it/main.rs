@@ -6,6 +6,7 @@ mod cancelled;
 mod full_disk;
 mod instance;
 mod keys;
+mod oauth;
 mod other_process;
 mod proposals;
 mod races;
