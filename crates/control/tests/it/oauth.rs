@@ -91,9 +91,9 @@ async fn connected(control: &Control, provider: &Arc<Provider>) {
         .services()
         .replace(
             &Actor::LocalOperator,
-            VaultRef::Implied,
+            "default",
             services,
-            agent_vault_control::Conditions::default(),
+            &agent_vault_control::Conditions::default(),
         )
         .await
         .unwrap();
@@ -104,7 +104,11 @@ async fn connected(control: &Control, provider: &Arc<Provider>) {
 }
 
 /// What a request of an agent would carry, once what has ended was fetched anew.
-async fn carried(instance: &Instance, control: &Control, token: &str) -> Result<String, String> {
+pub(crate) async fn carried(
+    instance: &Instance,
+    control: &Control,
+    token: &str,
+) -> Result<String, String> {
     let authority = Authority::parse("api.p.io:443").unwrap();
     let target = RequestTarget::parse("/").unwrap();
     let headers = HeaderMap::new();
@@ -141,7 +145,7 @@ async fn carried(instance: &Instance, control: &Control, token: &str) -> Result<
     Err("it ends at once".to_owned())
 }
 
-async fn token(control: &Control) -> String {
+pub(crate) async fn token(control: &Control) -> String {
     let minted = control
         .tokens()
         .mint(
@@ -230,11 +234,8 @@ async fn m27_c5_a_failure_leaves_a_token_that_is_good_and_rests() {
     );
     let mut asked = provider.asked.subscribe();
     asked.wait_for(|count| *count == 2).await.unwrap();
-    let status = || {
-        control
-            .oauth()
-            .status(&Actor::LocalOperator, VaultRef::Implied, KEY, None)
-    };
+    let oauth = control.oauth();
+    let status = || oauth.status(&Actor::LocalOperator, VaultRef::Implied, KEY, None);
     while status().await.unwrap().last_error.as_deref() != Some("it is away") {}
     // Still good, and nobody asks again at once.
     instance.advance(SignedDuration::from_secs(1));
@@ -295,6 +296,7 @@ async fn m32_a_value_that_is_typed_in_while_a_refresh_runs_stays() {
 async fn consents_are_bounded_and_purged() {
     let instance = Instance::new().await;
     let control = &instance.control;
+    let oauth = control.oauth();
     let begin = || {
         let input = OAuthInput {
             authorization_url: text("https://p.io/a"),
@@ -302,7 +304,7 @@ async fn consents_are_bounded_and_purged() {
             client_id: text("id"),
             ..OAuthInput::default()
         };
-        control.oauth().connect(
+        oauth.connect(
             &Actor::LocalOperator,
             VaultRef::Implied,
             KEY,
@@ -320,7 +322,7 @@ async fn consents_are_bounded_and_purged() {
     instance.advance(SignedDuration::from_mins(10));
     assert!(control.oauth().link(&link).await.is_err());
     let status = || {
-        control.oauth().status(
+        oauth.status(
             &Actor::LocalOperator,
             VaultRef::Implied,
             KEY,
