@@ -169,6 +169,21 @@ fn cases() -> Vec<Case> {
         get("/v1/admin/vaults", OWNER),
         get("/metrics", OWNER),
         get("/v1/instance/credential-stores", ACTOR),
+        post(
+            "/v1/vaults",
+            [401, 503, 503, 403, 403, 403, 403, 403, 403],
+        )
+        .with(json!({"name": "external", "credential_store": {"kind": "infisical"}})),
+        patch("/v1/vaults/default/credential-store", CONTROL).with(json!({"kind": "builtin"})),
+        patch(
+            "/v1/vaults/default/credential-store",
+            [401, 503, 503, 403, 403, 403, 403, 403, 403],
+        )
+        .with(json!({"kind": "infisical"})),
+        post(
+            "/v1/vaults/default/sync",
+            [401, 400, 403, 403, 400, 400, 403, 400, 403],
+        ),
         get(
             "/v1/vaults/default/context",
             [401, 200, 403, 403, 200, 200, 200, 200, 403],
