@@ -62,6 +62,15 @@ pub(crate) struct Vault {
     pub(crate) name: String,
     pub(crate) role: String,
     pub(crate) created_at: String,
+    /// Where its credentials come from, if not from itself.
+    pub(crate) credential_store: Option<VaultStore>,
+}
+
+/// A vault's external store.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct VaultStore {
+    pub(crate) kind: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
