@@ -25,5 +25,6 @@ mod serve;
 mod services;
 mod setup;
 mod status;
+mod stores;
 mod tokens;
 mod world;
