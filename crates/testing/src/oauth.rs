@@ -381,7 +381,7 @@ async fn tokens(
         }
         Mode::Giant => {
             let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"x\":\"";
-            let chunk = [b'x'; 16 * 1024];
+            let chunk = vec![b'x'; 16 * 1024];
             let mut written = stream.write_all(head).await;
             while written.is_ok() {
                 written = stream.write_all(&chunk).await;
