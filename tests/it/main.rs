@@ -38,4 +38,5 @@ mod server_command;
 mod several_accounts;
 mod soak;
 mod stage;
+mod stores;
 mod tls;

@@ -38,6 +38,9 @@ use crate::scrub::{
 };
 use crate::upgrade::{self, ClientTunnel};
 
+/// Values that one request waits for, one after the other.
+const MAX_RENEWALS: usize = 4;
+
 /// The client side of an exchange: a connection, and the tunnel that it runs in, if it does.
 pub(crate) struct Client {
     pub(crate) shared: Arc<Shared>,
@@ -246,15 +249,17 @@ async fn stages(
     note_client(entry, &head, client, &parts.headers);
     let slot = principal.limits().admit().await.map_err(Refusal::limited)?;
 
-    let (admission, injection) = match decide(principal, &admission, &head, &parts, entry) {
-        Ok(injection) => (admission, injection),
-        Err(Undecided::Refused(refusal)) => return Err(*refusal),
-        // A token has ended: everybody who needs it waits for the one fetch of the next.
-        Err(Undecided::Ended(ended)) => {
-            let admission = Box::pin(renewed(shared, principal, &admission, *ended)).await?;
-            let injection = decide(principal, &admission, &head, &parts, entry)
-                .map_err(|undecided| undecided.into_refusal(&admission))?;
-            (admission, injection)
+    let (mut admission, mut waited) = (admission, 0);
+    let injection = loop {
+        match decide(principal, &admission, &head, &parts, entry) {
+            Ok(injection) => break injection,
+            Err(Undecided::Refused(refusal)) => return Err(*refusal),
+            // A value has ended, or is to be lent: everybody who needs it waits for the one fetch of it.
+            Err(Undecided::Ended(ended)) if waited < MAX_RENEWALS => {
+                waited += 1;
+                admission = Box::pin(renewed(shared, principal, &admission, *ended)).await?;
+            }
+            Err(undecided) => return Err(undecided.into_refusal(&admission)),
         }
     };
     let repeat = Repeat::of(&head, &parts, &body, injection.as_ref());

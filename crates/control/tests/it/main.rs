@@ -11,4 +11,5 @@ mod other_process;
 mod proposals;
 mod races;
 mod retention;
+mod stores;
 mod usage;
