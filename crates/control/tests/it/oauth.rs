@@ -84,7 +84,7 @@ async fn connected(control: &Control, provider: &Arc<Provider>) {
         .await
         .unwrap();
     let services = serde_json::from_str(
-        r#"[{"name":"p","host":"api.p.io","auth":{"type":"bearer","token":"GRANT"}}]"#,
+        r#"[{"name":"provider","host":"api.p.io","auth":{"type":"bearer","token":"GRANT"}}]"#,
     )
     .unwrap();
     control
