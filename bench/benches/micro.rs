@@ -69,6 +69,7 @@ fn vault(keyring: &Keyring, rules: usize) -> VaultRecord {
                 sealed: keyring.seal(&context, SECRET).unwrap(),
                 version: 1,
                 expires_at: None,
+                oauth: None,
             },
         )],
         placeholders: Vec::new(),

@@ -135,6 +135,7 @@ fn broker(keyring: &Arc<Keyring>, authority: &str) -> anyhow::Result<(Arc<Broker
                     sealed,
                     version: 1,
                     expires_at: None,
+                    oauth: None,
                 },
             )],
             placeholders: Vec::new(),

@@ -23,6 +23,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("agent-vault-api", &["broker", "control", "policy", "seal"]),
     ("agent-vault-mail", &["policy", "seal", "upstream"]),
+    (
+        "agent-vault-sources",
+        &["broker", "policy", "seal", "upstream"],
+    ),
     ("agent-vault-testing", &[]),
 ];
 
@@ -67,6 +71,17 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
             "lettre",
         ],
         "control speaks no HTTP and sends no mail itself",
+    ),
+    (
+        "agent-vault-sources",
+        &[
+            "sqlx",
+            "axum",
+            "reqwest",
+            "agent-vault-store",
+            "agent-vault-control",
+        ],
+        "sources keep no rows and dial by upstream only",
     ),
     (
         "agent-vault-store",

@@ -17,6 +17,7 @@ mod mail;
 mod metrics;
 mod outbound;
 mod own_tls;
+mod stores;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

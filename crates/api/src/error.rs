@@ -1,7 +1,8 @@
 //! The one place where a failure becomes a response.
 //!
 //! Shapes: `{"error": text, "hint"?: text}` for nearly everything, `{"error": code, "message": text}` for the two coded
-//! errors (`not_initialized`, `too_many_requests`), `candidates` beside `error` for an ambiguous reference.
+//! errors (`not_initialized`, `too_many_requests`), `candidates` beside `error` for an ambiguous reference,
+//! `code` beside `error` for external credential stores.
 
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ pub(crate) struct ErrorBody {
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// A word for programs, where `error` is text: of external credential stores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
     /// The choices of an ambiguous reference.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     candidates: Vec<CandidateBody>,
@@ -56,6 +60,7 @@ impl ApiError {
                 error: error.into(),
                 message: None,
                 hint: None,
+                code: None,
                 candidates: Vec::new(),
             },
             retry_after: None,
@@ -121,6 +126,7 @@ impl From<ControlError> for ApiError {
             Some(code) => Self::coded(status, code, error.message()),
             None => Self::new(status, error.message()),
         };
+        response.body.code = error.label();
         response.body.hint = error.hint_text().map(str::to_owned);
         response.body.candidates = error
             .choices()

@@ -21,9 +21,9 @@ use crate::client::Client;
 use crate::error::ApiError;
 use crate::resources::{
     agent_tokens, agents, audit, auth, catalog, codes, credential_versions, credentials, devices,
-    discover, instance, invites, keys, log_stream, logs, metrics, mitm, page, proposals,
-    second_factor, service_test, services, settings, skills, status, tokens, users, vault_agents,
-    vault_users, vaults, webhooks,
+    discover, instance, invites, keys, log_stream, logs, metrics, mitm, oauth, page, proposals,
+    second_factor, service_test, services, settings, skills, status, stores, tokens, users,
+    vault_agents, vault_users, vaults, webhooks,
 };
 use crate::state::ApiState;
 use crate::{absent, clean_path, headers, openapi, origin, principal};
@@ -57,6 +57,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/approve.js", get(proposals::link::script))
         .route("/device", get(devices::page))
         .route("/device.js", get(devices::script))
+        .route("/oauth/complete", get(oauth::complete))
+        .route("/oauth/start", get(oauth::start).post(oauth::go))
         .route("/invite/{token}", get(invites::page))
         .route("/invite.js", get(invites::script))
         .fallback(not_found)
@@ -99,6 +101,7 @@ fn routes(state: &ApiState) -> OpenApiRouter<ApiState> {
                 .route_layer(gate.clone()),
         )
         .merge(polled().route_layer(gate.clone()))
+        .merge(returning().route_layer(gate.clone()))
         .merge(
             authenticated()
                 .route_layer(from_fn_with_state(state.clone(), principal::authenticate))
@@ -148,6 +151,11 @@ fn polled() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(devices::poll))
 }
 
+/// For a browser that comes back from a provider, with a secret that nobody guesses.
+fn returning() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(oauth::callback))
+}
+
 /// For instance owners and whoever has the scrape token.
 fn overseen() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(metrics::read))
@@ -185,6 +193,9 @@ fn authenticated() -> OpenApiRouter<ApiState> {
             credentials::set,
             credentials::delete
         ))
+        .routes(routes!(oauth::connect))
+        .routes(routes!(oauth::status))
+        .routes(routes!(oauth::tokens))
         .routes(routes!(credential_versions::list))
         .routes(routes!(credential_versions::roll_back))
         .routes(routes!(credential_versions::expire))
@@ -209,9 +220,11 @@ fn authenticated() -> OpenApiRouter<ApiState> {
         .routes(routes!(vaults::context))
         .routes(routes!(vaults::delete))
         .routes(routes!(vaults::rename))
+        .routes(routes!(stores::choose))
+        .routes(routes!(stores::sync))
         .routes(routes!(vaults::join))
         .routes(routes!(vaults::leave))
-        .routes(routes!(vaults::store_kinds))
+        .routes(routes!(stores::kinds))
         .routes(routes!(settings::get, settings::patch))
         .routes(routes!(vault_users::list, vault_users::add))
         .routes(routes!(vault_users::remove))
@@ -296,11 +309,6 @@ async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> R
 }
 
 async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
-    if let Some(absent) = absent::part(uri.path()) {
-        return ApiError::new(StatusCode::NOT_IMPLEMENTED, absent.error)
-            .hint(absent.hint)
-            .into_response();
-    }
     if absent::is_page(uri.path()) && page::is_wanted(&headers) {
         return page::absent();
     }

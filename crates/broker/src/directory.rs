@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use agent_vault_policy::CredentialKey;
 use agent_vault_seal::{Keyring, TokenHash};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -13,7 +14,10 @@ use crate::bounds::{Board, Bounds};
 use crate::ids::ById;
 use crate::limits::{LimitSettings, ScopeLimits};
 use crate::principal::{Actor, ActorKind, AuthRefusal, Principal, VaultRole};
-use crate::record::{AgentRecord, Image, SessionKind, SessionRecord, VaultRecord};
+use crate::record::{
+    AgentRecord, Image, SealedCredential, SessionKind, SessionRecord, VaultRecord,
+};
+use crate::source::{Flights, Source};
 use crate::usage::LastUse;
 use crate::vault::{Admission, Vault};
 
@@ -77,6 +81,7 @@ pub struct Broker {
     writer: Mutex<()>,
     keyring: Arc<Keyring>,
     scopes: Mutex<Scopes>,
+    flights: Arc<Flights>,
     /// Counts changes that may have ended a principal, so that open tunnels look again.
     revocations: watch::Sender<u64>,
     /// Where requests that were counted are announced to whoever writes them.
@@ -95,9 +100,15 @@ impl Broker {
                 settings: options.limits,
                 used: HashMap::new(),
             }),
+            flights: Arc::default(),
             revocations: watch::Sender::new(0),
             board: Arc::default(),
         }
+    }
+
+    /// Says who fetches values that end by themselves. Once: the first word counts.
+    pub fn use_source(&self, source: Arc<dyn Source>) {
+        self.flights.use_source(source);
     }
 
     /// Changes the PROXY tier. Counts from the next request on, in open tunnels too; what is in flight keeps its place under the old one.
@@ -159,6 +170,26 @@ impl Broker {
             let vault = vault.replacing(before);
             vaults.insert(vault.id, Arc::new(vault));
             next.vault_names = Arc::new(names(vaults));
+        });
+    }
+
+    /// Says which values are lent to a vault, in the place of those that were, and whether more can be lent on demand: then how
+    /// often what can be lent has changed, so that what was refused before is asked for again. A vault that is not known stays so.
+    pub fn set_leased(
+        &self,
+        vault: Uuid,
+        leasing: Option<u32>,
+        leased: Vec<(CredentialKey, SealedCredential)>,
+    ) {
+        let leased = leased.into_iter().collect();
+        self.change(|next| {
+            let keyring = Arc::new(self.keyring.snapshot());
+            let vaults = Arc::make_mut(&mut next.vaults);
+            let Some(known) = vaults.get(&vault) else {
+                return;
+            };
+            let lent = known.lent(leasing, leased, keyring);
+            vaults.insert(vault, Arc::new(lent));
         });
     }
 
@@ -420,7 +451,11 @@ impl Broker {
 
     fn compile(&self, record: VaultRecord) -> Vault {
         // With the keys of this moment: a rotation that ends later takes none away from a request under way.
-        Vault::new(record, Arc::new(self.keyring.snapshot()))
+        Vault::new(
+            record,
+            Arc::new(self.keyring.snapshot()),
+            Arc::clone(&self.flights),
+        )
     }
 
     fn change(&self, edit: impl FnOnce(&mut Directory)) {

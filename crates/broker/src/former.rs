@@ -28,14 +28,14 @@ pub(crate) struct Former {
 }
 
 /// The data keys of a vault before a change to it and after it.
-pub(crate) struct Renewal<'a> {
+pub(crate) struct Rekeying<'a> {
     /// The vault.
     pub(crate) owner: String,
     pub(crate) before: &'a Keyring,
     pub(crate) now: &'a Keyring,
 }
 
-impl Renewal<'_> {
+impl Rekeying<'_> {
     fn open(
         &self,
         keyring: &Keyring,
@@ -84,14 +84,14 @@ impl Former {
         known: &[Self],
         before: &HashMap<CredentialKey, SealedCredential>,
         now: &HashMap<CredentialKey, SealedCredential>,
-        renewal: &Renewal<'_>,
+        rekeying: &Rekeying<'_>,
     ) -> Vec<Self> {
         let replaced = before
             .iter()
             .filter(|(key, old)| {
                 now.get(*key).is_none_or(|new| {
                     new.sealed.as_bytes() != old.sealed.as_bytes()
-                        && !renewal.is_same(key, old, new)
+                        && !rekeying.is_same(key, old, new)
                 })
             })
             .map(|(key, old)| Self {
@@ -108,7 +108,7 @@ impl Former {
                 *count <= MAX_FORMER_PER_KEY
             })
             .take(MAX_FORMER_PER_VAULT)
-            .map(|former| renewal.renew(former))
+            .map(|former| rekeying.renew(former))
             .collect()
     }
 

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use agent_vault_policy::{CredentialKey, Rule, SubstitutionError, Values};
@@ -9,7 +10,8 @@ use agent_vault_seal::SecretBytes;
 use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 
-use crate::record::credential_context;
+use crate::record::{OAuthState, credential_context};
+use crate::source::RenewalOrder;
 use crate::vault::Vault;
 
 /// The values that one rule injects, opened. Zeroized when the vault changes and the last request lets go.
@@ -21,7 +23,40 @@ pub struct Grant {
     versions: Arc<[u32]>,
     /// The first of the values to end, and when it does.
     ends: Option<(Timestamp, CredentialKey)>,
+    /// Those of the values that come from an OAuth grant.
+    tokens: Vec<Token>,
     companion: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+/// An access token among the values of a grant.
+pub(crate) struct Token {
+    pub(crate) key: CredentialKey,
+    pub(crate) version: u32,
+    pub(crate) ends: Option<Timestamp>,
+    pub(crate) renewable: bool,
+    renew_from: Option<Timestamp>,
+    /// When a new one was asked for last, in seconds: a busy rule asks once a second, not with each request.
+    asked: AtomicI64,
+}
+
+impl Token {
+    fn new(key: &CredentialKey, version: u32, state: &OAuthState) -> Self {
+        Self {
+            key: key.clone(),
+            version,
+            ends: state.ends,
+            renewable: state.renewable,
+            renew_from: state.renew_from,
+            asked: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Whether a new one should be asked for now. At most once a second.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.renewable
+            && self.renew_from.is_some_and(|from| from <= now)
+            && self.asked.swap(now.as_second(), Ordering::Relaxed) != now.as_second()
+    }
 }
 
 impl Grant {
@@ -29,11 +64,18 @@ impl Grant {
         let owner = vault.id.to_string();
         let mut values = Vec::new();
         let mut versions = Vec::new();
+        let mut tokens = Vec::new();
         let mut ends: Option<(Timestamp, CredentialKey)> = None;
         for key in rule.keys().iter().cloned() {
-            let Some(stored) = vault.credentials.get(&key) else {
+            let Some(stored) = vault.held(&key) else {
                 return Err(GrantError::Missing { key });
             };
+            if let Some(state) = &stored.oauth {
+                if !state.connected {
+                    return Err(GrantError::NotConnected { key });
+                }
+                tokens.push(Token::new(&key, stored.version, state));
+            }
             versions.push(stored.version);
             if let Some(end) = stored.expires_at
                 && ends.as_ref().is_none_or(|(first, _)| end < *first)
@@ -65,6 +107,7 @@ impl Grant {
             key_names: rule.keys().iter().map(ToString::to_string).collect(),
             versions: versions.into(),
             ends,
+            tokens,
             companion: OnceLock::new(),
         };
         grant.headers = rule
@@ -102,6 +145,10 @@ impl Grant {
             .as_ref()
             .filter(|(end, _)| *end <= now)
             .map(|(_, key)| key)
+    }
+
+    pub(crate) fn tokens(&self) -> &[Token] {
+        &self.tokens
     }
 
     /// The opened values. A caller holds them no longer than the request.
@@ -153,6 +200,24 @@ pub enum GrantError {
     /// The sealed row does not open: it was moved, damaged, or sealed with another key.
     #[error("the credential `{key}` cannot be opened")]
     Unreadable {
+        /// The key.
+        key: CredentialKey,
+    },
+    /// A credential that comes by OAuth, and nobody has consented yet.
+    #[error("the credential `{key}` is not connected")]
+    NotConnected {
+        /// The key.
+        key: CredentialKey,
+    },
+    /// A token has ended, and a new one can be fetched: see [`Permit::renewed`](crate::Permit::renewed).
+    #[error("the token of `{}` has ended", order.key)]
+    Ended {
+        /// What to fetch.
+        order: RenewalOrder,
+    },
+    /// A token has ended, and there is no new one.
+    #[error("the token of `{key}` has ended, and there is no new one")]
+    NotRenewed {
         /// The key.
         key: CredentialKey,
     },

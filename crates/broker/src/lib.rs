@@ -15,6 +15,9 @@ mod ids;
 mod limits;
 mod principal;
 mod record;
+mod secret_store;
+mod source;
+mod token;
 mod usage;
 mod vault;
 
@@ -24,7 +27,15 @@ pub use grant::{Grant, GrantError};
 pub use limits::{LimitSettings, Refusal as LimitRefusal, ScopeLimits, Slot};
 pub use principal::{Actor, ActorKind, AuthRefusal, Principal, VaultRole};
 pub use record::{
-    AgentRecord, Image, SealedCredential, SessionKind, SessionRecord, VaultRecord,
+    AgentRecord, Image, OAuthState, SealedCredential, SessionKind, SessionRecord, VaultRecord,
     credential_context,
+};
+pub use secret_store::{
+    FromStore, SecretStore, StoreFailure, StoreFault, StoreLease, StorePlace, StoreSnapshot,
+};
+pub use source::{Landing, MAX_RENEWAL_WAIT, Renewal, RenewalFault, RenewalOrder, Source, Waiting};
+pub use token::{
+    Asking, ClientAuth, MAX_OAUTH_URL_BYTES, OAuthUrl, OAuthUrlError, TokenCall, TokenEndpoint,
+    TokenFault, TokenGrant, Tokens, known_oauth_code,
 };
 pub use vault::{Admission, Permit, Verdict};

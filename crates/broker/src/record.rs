@@ -45,6 +45,21 @@ pub struct SealedCredential {
     pub version: u32,
     /// From when on it counts as absent.
     pub expires_at: Option<Timestamp>,
+    /// What is known of it besides, when it comes from an OAuth grant.
+    pub oauth: Option<OAuthState>,
+}
+
+/// The state of a credential that comes from an OAuth grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OAuthState {
+    /// Whether there is an access token at all.
+    pub connected: bool,
+    /// When the access token ends, where that is known.
+    pub ends: Option<Timestamp>,
+    /// From when on a new one is fetched beside the traffic.
+    pub renew_from: Option<Timestamp>,
+    /// Whether one can be fetched: there is a refresh token that was not refused.
+    pub renewable: bool,
 }
 
 /// The associated data of a credential's seal: a row moved to another vault, key or version does not open.

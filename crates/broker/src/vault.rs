@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::bounds::{Bounds, BudgetRefusal};
-use crate::former::{Former, Renewal};
-use crate::grant::{Grant, GrantError};
+use crate::former::{self, Former};
+use crate::grant::{Grant, GrantError, Token};
 use crate::record::{SealedCredential, VaultRecord};
+use crate::source::{Flights, Renewal, RenewalFault, RenewalOrder};
 
 /// A vault in the snapshot: compiled rules, sealed values, and what has been opened of them so far.
 pub(crate) struct Vault {
@@ -24,15 +25,20 @@ pub(crate) struct Vault {
     /// The rules' names, as the log shows them.
     names: Arc<[Arc<str>]>,
     pub(crate) credentials: Arc<HashMap<CredentialKey, SealedCredential>>,
+    /// Values that are lent for a while and lie nowhere else. A stored one of the same name wins.
+    pub(crate) leased: Arc<HashMap<CredentialKey, SealedCredential>>,
+    /// Whether keys that are not there may be lent on demand, and how often what can be lent has changed.
+    leasing: Option<u32>,
     /// What responses are searched for besides.
     pub(crate) former: Vec<Former>,
     pub(crate) keyring: Arc<Keyring>,
+    flights: Arc<Flights>,
     /// One cell per rule: opened at the first request that the rule decides, dropped with this snapshot.
     grants: Vec<OnceLock<Result<Arc<Grant>, GrantError>>>,
 }
 
 impl Vault {
-    pub(crate) fn new(record: VaultRecord, keyring: Arc<Keyring>) -> Self {
+    pub(crate) fn new(record: VaultRecord, keyring: Arc<Keyring>, flights: Arc<Flights>) -> Self {
         let placeholders: BTreeMap<CredentialKey, String> =
             record.placeholders.into_iter().collect();
         let compile = |services: Vec<Service>, unmatched: UnmatchedPolicy| {
@@ -59,8 +65,11 @@ impl Vault {
             rules: Arc::new(rules),
             names,
             credentials: Arc::new(record.credentials.into_iter().collect()),
+            leased: Arc::default(),
+            leasing: None,
             former: Vec::new(),
             keyring,
+            flights,
             grants: unopened(count),
         }
     }
@@ -69,7 +78,7 @@ impl Vault {
     #[must_use]
     pub(crate) fn replacing(mut self, before: Option<&Self>) -> Self {
         if let Some(before) = before {
-            let renewal = Renewal {
+            let rekeying = former::Rekeying {
                 owner: self.id.to_string(),
                 before: &before.keyring,
                 now: &self.keyring,
@@ -78,10 +87,46 @@ impl Vault {
                 &before.former,
                 &before.credentials,
                 &self.credentials,
-                &renewal,
+                &rekeying,
             );
+            self.leased = Arc::clone(&before.leased);
+            self.leasing = before.leasing;
         }
         self
+    }
+
+    /// The same vault with other values lent to it. Those before are searched for a while longer.
+    #[must_use]
+    pub(crate) fn lent(
+        &self,
+        leasing: Option<u32>,
+        leased: HashMap<CredentialKey, SealedCredential>,
+        keyring: Arc<Keyring>,
+    ) -> Self {
+        let rekeying = former::Rekeying {
+            owner: self.id.to_string(),
+            before: &self.keyring,
+            now: &keyring,
+        };
+        let former = Former::after_change(&self.former, &self.leased, &leased, &rekeying);
+        Self {
+            id: self.id,
+            name: Arc::clone(&self.name),
+            rules: Arc::clone(&self.rules),
+            names: Arc::clone(&self.names),
+            credentials: Arc::clone(&self.credentials),
+            former,
+            leased: Arc::new(leased),
+            leasing,
+            keyring,
+            flights: Arc::clone(&self.flights),
+            grants: unopened(self.names.len()),
+        }
+    }
+
+    /// The value of a key, stored or lent.
+    pub(crate) fn held(&self, key: &CredentialKey) -> Option<&SealedCredential> {
+        self.credentials.get(key).or_else(|| self.leased.get(key))
     }
 
     /// The same vault without the former values whose time is over; `None` while there are none of these. What was opened
@@ -98,6 +143,8 @@ impl Vault {
             rules: Arc::clone(&self.rules),
             names: Arc::clone(&self.names),
             credentials: Arc::clone(&self.credentials),
+            leased: Arc::clone(&self.leased),
+            leasing: self.leasing,
             former: self
                 .former
                 .iter()
@@ -105,6 +152,7 @@ impl Vault {
                 .cloned()
                 .collect(),
             keyring: Arc::clone(&self.keyring),
+            flights: Arc::clone(&self.flights),
             grants: unopened(self.names.len()),
         })
     }
@@ -234,20 +282,90 @@ impl Permit {
 
     /// Opens what this rule needs and nothing else.
     ///
-    /// The result is kept until the vault changes, so that a busy rule costs one unsealing.
+    /// The result is kept until the vault changes, so that a busy rule costs one unsealing. A token that is about to end is fetched
+    /// anew beside the traffic, which goes on with it.
     ///
     /// # Errors
-    /// [`GrantError`] when a credential is missing, does not open, or cannot stand in a header.
+    /// [`GrantError`] when a credential is missing, does not open, cannot stand in a header, is not connected, or has ended.
     pub fn grant(&self) -> Result<Arc<Grant>, GrantError> {
         let grant = match self.vault.grants.get(self.rule.index()) {
             Some(cell) => cell
                 .get_or_init(|| Grant::open(&self.rule, &self.vault).map(Arc::new))
                 .clone(),
             None => Grant::open(&self.rule, &self.vault).map(Arc::new),
-        }?;
-        match grant.ended(self.at) {
-            Some(key) => Err(GrantError::Missing { key: key.clone() }),
-            None => Ok(grant),
+        }
+        .map_err(|error| self.on_demand(error))?;
+        if let Some(key) = grant.ended(self.at) {
+            return Err(GrantError::Missing { key: key.clone() });
+        }
+        for token in grant.tokens() {
+            if token.ends.is_some_and(|end| end <= self.at) {
+                return Err(if token.renewable {
+                    GrantError::Ended {
+                        order: self.order(token, false),
+                    }
+                } else {
+                    GrantError::NotRenewed {
+                        key: token.key.clone(),
+                    }
+                });
+            }
+            if token.is_due(self.at) {
+                // Whoever comes when it has ended waits for it, or hears why there is none.
+                let _begun = self.vault.flights.join(self.order(token, false), self.at);
+            }
+        }
+        Ok(grant)
+    }
+
+    /// Waits until a value that has ended was fetched anew. The next admission shows it.
+    ///
+    /// # Errors
+    /// [`GrantError::NotRenewed`].
+    pub async fn renewed(&self, order: RenewalOrder) -> Result<(), GrantError> {
+        let key = order.key.clone();
+        let outcome = match self.vault.flights.join(order, self.at) {
+            Renewal::Under(waiting) => waiting.landed().await,
+            Renewal::Not(fault) => Err(fault),
+        };
+        outcome.map_err(|_: RenewalFault| {
+            if self.vault.credentials.contains_key(&key) {
+                GrantError::NotRenewed { key }
+            } else {
+                // It was to be lent, and was not.
+                GrantError::Missing { key }
+            }
+        })
+    }
+
+    /// A key that is not there may be lent to a vault whose store lends.
+    fn on_demand(&self, error: GrantError) -> GrantError {
+        match (error, self.vault.leasing) {
+            (GrantError::Missing { key }, Some(version)) => GrantError::Ended {
+                order: RenewalOrder {
+                    vault: self.vault.id,
+                    key,
+                    version,
+                    forced: false,
+                },
+            },
+            (error, _) => error,
+        }
+    }
+
+    /// What may be fetched by force when the upstream refuses what was injected: the first token of `grant` that can be.
+    #[must_use]
+    pub fn refused(&self, grant: &Grant) -> Option<RenewalOrder> {
+        let token = grant.tokens().iter().find(|token| token.renewable)?;
+        Some(self.order(token, true))
+    }
+
+    fn order(&self, token: &Token, forced: bool) -> RenewalOrder {
+        RenewalOrder {
+            vault: self.vault.id,
+            key: token.key.clone(),
+            version: token.version,
+            forced,
         }
     }
 }

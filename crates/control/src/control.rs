@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::PoisonError;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, RwLock, Weak};
 
-use agent_vault_broker::{Broker, BrokerOptions, SessionKind};
+use agent_vault_broker::{Broker, BrokerOptions, SessionKind, TokenEndpoint};
 use agent_vault_seal::{Keyring, Token, TokenHash, TokenKind};
 use agent_vault_store::Store;
 use jiff::Timestamp;
@@ -22,13 +22,15 @@ use crate::limits::EffectiveLimits;
 use crate::options::ControlOptions;
 use crate::outbox::Outbox;
 use crate::refusals::RefusalBudget;
+use crate::renewal::Renewer;
+use crate::stores::Lending;
 use crate::touch::TouchGate;
 use crate::webhooks::Hooks;
 use crate::write::{Ended, Publication};
 use crate::{
     Account, Agents, Authority, Codes, Credentials, Devices, Discovery, Instance, Invites, Logs,
-    Members, Proposals, Registration, SecondFactors, Services, Sessions, Settings, Tokens, Users,
-    Vaults, publish,
+    Members, OAuth, Proposals, Registration, SecondFactors, Services, Sessions, Settings, Stores,
+    Tokens, Users, Vaults, publish,
 };
 
 /// The management plane. Cheap to clone; clones share everything.
@@ -58,8 +60,20 @@ struct Inner {
     /// Counts the batches that this process appended to the request log.
     log_news: watch::Sender<u64>,
     key_keeping: KeyKeeping,
+    token_endpoint: OnceLock<Arc<dyn TokenEndpoint>>,
+    lending: Lending,
     /// Given to the operator while there is no owner.
     setup: Token,
+}
+
+/// The management plane, for those whom it owns itself.
+pub(crate) struct WeakControl(Weak<Inner>);
+
+impl WeakControl {
+    /// The management plane, while there is one.
+    pub(crate) fn upgrade(&self) -> Option<Control> {
+        self.0.upgrade().map(Control)
+    }
 }
 
 impl Control {
@@ -99,8 +113,12 @@ impl Control {
             initialized: AtomicBool::new(false),
             log_news: watch::Sender::new(0),
             key_keeping: KeyKeeping::default(),
+            token_endpoint: OnceLock::new(),
+            lending: Lending::default(),
             setup: Token::generate(TokenKind::Invite)?,
         }));
+        let renewer = Renewer::new(WeakControl(Arc::downgrade(&control.0)));
+        control.broker().use_source(Arc::new(renewer));
         let mut gate = control.gate().await;
         control.load_everything(&mut gate).await?;
         drop(gate);
@@ -220,6 +238,23 @@ impl Control {
         Credentials(self)
     }
 
+    /// OAuth grants of credentials.
+    #[must_use]
+    pub fn oauth(&self) -> OAuth<'_> {
+        OAuth(self)
+    }
+
+    /// Says who asks the token endpoints of OAuth providers. Once: the first word counts. Without it none is asked.
+    pub fn use_token_endpoint(&self, endpoint: Arc<dyn TokenEndpoint>) {
+        if self.0.token_endpoint.set(endpoint).is_err() {
+            tracing::debug!("token endpoints are asked by another already");
+        }
+    }
+
+    pub(crate) fn token_endpoint(&self) -> Option<&Arc<dyn TokenEndpoint>> {
+        self.0.token_endpoint.get()
+    }
+
     /// Rules.
     #[must_use]
     pub fn services(&self) -> Services<'_> {
@@ -260,6 +295,12 @@ impl Control {
     #[must_use]
     pub fn logs(&self) -> Logs<'_> {
         Logs(self)
+    }
+
+    /// External credential stores.
+    #[must_use]
+    pub fn stores(&self) -> Stores<'_> {
+        Stores(self)
     }
 
     /// The certificate authority's record.
@@ -322,6 +363,10 @@ impl Control {
 
     pub(crate) fn key_keeping(&self) -> &KeyKeeping {
         &self.0.key_keeping
+    }
+
+    pub(crate) fn lending(&self) -> &Lending {
+        &self.0.lending
     }
 
     pub(crate) fn log_news(&self) -> &watch::Sender<u64> {
@@ -392,7 +437,10 @@ impl Control {
         let broker = &self.0.broker;
         match publication {
             Publication::Vault(record) => broker.put_vault(*record),
-            Publication::VaultGone(id) => broker.drop_vault(id),
+            Publication::VaultGone(id) => {
+                broker.drop_vault(id);
+                self.lends_no_more(id);
+            }
             Publication::Agent(record) => broker.put_agent(record),
             Publication::AgentGone(id) => broker.drop_agent(id),
             Publication::Session(record) => broker.put_session(*record),
@@ -402,6 +450,11 @@ impl Control {
             }
             Publication::Keys(_) | Publication::Everything => {}
         }
+    }
+
+    pub(crate) async fn load_again(&self) -> Result<(), ControlError> {
+        let mut gate = self.gate().await;
+        self.load_everything(&mut gate).await
     }
 
     async fn load_everything(&self, gate: &mut i64) -> Result<(), ControlError> {
@@ -414,6 +467,8 @@ impl Control {
         )
         .await?;
         self.0.broker.replace_all(image);
+        let stores = self.0.store.external_stores().await?;
+        self.adopt_stores(stores, self.0.store.all_dynamic_secrets().await?)?;
         let loaded = Loaded::read(&self.0.store, &self.0.options.limits).await?;
         self.0.broker.set_limits(loaded.limits.limits.proxy);
         *self

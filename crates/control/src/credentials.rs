@@ -1,25 +1,27 @@
 //! Sealed values.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use agent_vault_broker::credential_context;
 use agent_vault_policy::{CredentialKey, Service};
 use agent_vault_seal::SecretBytes;
-use agent_vault_store::{Credential, CredentialType, CredentialWrite, VaultRole};
+use agent_vault_store::{Credential, CredentialType, CredentialWrite, OAuthGrant, VaultRole};
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::Control;
 use crate::access::{self, Admin, AnyRole, Member, VaultAccess, VaultRef};
 use crate::actor::Actor;
-use crate::error::ControlError;
+use crate::error::{ControlError, ErrorKind};
+use crate::oauth::{self, OAuthView};
+use crate::stores::{self, DynamicView};
 use crate::write::Write;
 use crate::{line_breaks, publish};
 
 /// Most credentials in one vault.
-const MAX_CREDENTIALS: usize = 10_000;
+pub(crate) const MAX_CREDENTIALS: usize = 10_000;
 /// Largest value in bytes. A header cannot carry more than a fraction of it.
-const MAX_VALUE_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_VALUE_BYTES: usize = 256 * 1024;
 
 /// One credential as a list shows it.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct CredentialView {
     pub expires_at: Option<Timestamp>,
     /// The value, when it was revealed.
     pub value: Option<SecretBytes>,
+    /// The grant behind it, where there is one.
+    pub oauth: Option<OAuthView>,
 }
 
 /// A vault's credentials, as far as the one who asks may see them.
@@ -43,6 +47,8 @@ pub struct CredentialListing {
     pub keys: Vec<String>,
     /// More about each, for members.
     pub credentials: Option<Vec<CredentialView>>,
+    /// Those that an external store makes on demand, for members. Looking makes none.
+    pub dynamic: Vec<DynamicView>,
 }
 
 /// Actions on credentials.
@@ -63,42 +69,71 @@ impl Credentials<'_> {
         let access = access::vault::<AnyRole>(&mut rows, actor, vault).await?;
         if access.role() < VaultRole::Member {
             let keys = rows.credential_keys(access.id()).await?;
-            return Ok(CredentialListing {
+            let mut listing = CredentialListing {
                 keys,
                 credentials: None,
-            });
+                dynamic: Vec::new(),
+            };
+            add_dynamic(&mut listing, self.0.stores().dynamic(access.id()).await?);
+            listing.dynamic.clear();
+            return Ok(listing);
         }
+        let mut grants: HashMap<String, OAuthGrant> =
+            rows.oauth_grants(access.id()).await?.into_iter().collect();
         let credentials: Vec<CredentialView> = rows
             .credentials(access.id())
             .await?
             .into_iter()
-            .map(|row| CredentialView {
-                key: row.key,
-                kind: row.kind,
-                version: row.version,
-                expires_at: row.expires_at,
-                value: None,
-            })
+            .map(|row| shown(row, &mut grants, None))
             .collect();
-        Ok(listing(credentials))
+        let mut listing = listing(credentials);
+        add_dynamic(&mut listing, self.0.stores().dynamic(access.id()).await?);
+        Ok(listing)
     }
 
     /// Names and values, of one key or of all. Recorded, with the names.
     ///
     /// # Errors
-    /// Below vault member; `NotFound` for an unknown key.
+    /// Below vault member; `NotFound` for an unknown key; `Upstream` when an external store does not make it.
     pub async fn reveal(
         &self,
         actor: &Actor,
         vault: VaultRef<'_>,
         key: Option<&str>,
     ) -> Result<CredentialListing, ControlError> {
+        if let Some(key) = key {
+            self.made(actor, vault, key).await?;
+        }
         let mut write = self
             .0
             .begin(actor, "credential.reveal", target(vault))
             .await?;
         let outcome = reveal(&mut write, actor, vault, key).await;
         write.finish(outcome).await
+    }
+
+    /// Has a value made that somebody wants to see, where an external store makes it on demand.
+    async fn made(
+        &self,
+        actor: &Actor,
+        vault: VaultRef<'_>,
+        key: &str,
+    ) -> Result<(), ControlError> {
+        let mut rows = self.0.store().clone();
+        let access = access::vault::<Member>(&mut rows, actor, vault).await?;
+        if !self.0.stores().lends(access.id(), key)
+            || rows.credential(access.id(), key).await?.is_some()
+        {
+            return Ok(());
+        }
+        self.0.borrow(access.id(), key).await.map_err(|_| {
+            ControlError::new(
+                ErrorKind::Upstream,
+                format!("Infisical did not lease \"{}\"", access::shown(key)),
+            )
+            .labelled("infisical_fetch_failed")
+            .hint("the server's log says why; its machine identity needs the permission to lease")
+        })
     }
 
     /// Stores values, all or none; existing ones get a new version. Answers the names, sorted. From `expires_at` on they count as
@@ -153,18 +188,39 @@ async fn reveal(
 ) -> Result<CredentialListing, ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
-    let rows = match key {
-        None => write.tx().credentials(access.id()).await?,
-        Some(key) => {
-            let found = write.tx().credential(access.id(), key).await?;
-            vec![found.ok_or_else(|| unknown(key))?]
+    let (rows, dynamic) = match key {
+        None => {
+            let rows = write.tx().credentials(access.id()).await?;
+            let known = write.tx().dynamic_secrets(access.id()).await?;
+            (rows, stores::views(known))
         }
+        Some(key) => match write.tx().credential(access.id(), key).await? {
+            Some(found) => (vec![found], Vec::new()),
+            None if write.control().lending().value(access.id(), key).is_some() => {
+                (Vec::new(), vec![DynamicView::of(key)])
+            }
+            None => return Err(unknown(key)),
+        },
     };
+    let mut grants = write
+        .tx()
+        .oauth_grants(access.id())
+        .await?
+        .into_iter()
+        .collect();
     let credentials: Vec<CredentialView> = rows
         .into_iter()
-        .map(|row| open(write.control(), &access, row))
+        .map(|row| open(write.control(), &access, row, &mut grants))
         .collect::<Result<_, _>>()?;
-    let listing = listing(credentials);
+    let mut listing = listing(credentials);
+    let dynamic = dynamic
+        .into_iter()
+        .map(|view| DynamicView {
+            value: write.control().lending().value(access.id(), &view.key),
+            ..view
+        })
+        .collect();
+    add_dynamic(&mut listing, dynamic);
     write.note("keys", listing.keys.clone());
     Ok(listing)
 }
@@ -178,6 +234,7 @@ async fn set(
 ) -> Result<Vec<String>, ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
+    stores::keeps_its_own(write, access.id()).await?;
     let known = write.tx().credential_keys(access.id()).await?;
     room(&known, values)?;
     // Services that cannot be read put nothing anywhere: the proxy refuses the whole vault then.
@@ -190,7 +247,7 @@ async fn set(
         line_breaks::check_headers(&services, key, value.expose())?;
         let origin = Origin {
             expires_at,
-            restored_from: None,
+            ..Origin::default()
         };
         versions.push(put(write, &access, key, value, origin).await?);
     }
@@ -225,12 +282,31 @@ pub(crate) fn room(
 }
 
 /// What a new value is besides itself.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
+    /// Where it comes from. A value that was typed in ends the grant behind the one before.
+    pub(crate) kind: CredentialType,
     /// From when on it counts as absent.
     pub(crate) expires_at: Option<Timestamp>,
     /// The version that it is brought back from.
     pub(crate) restored_from: Option<u32>,
+}
+
+impl Origin {
+    /// A new value of this kind, without an end.
+    pub(crate) fn of(kind: CredentialType) -> Self {
+        Self {
+            kind,
+            expires_at: None,
+            restored_from: None,
+        }
+    }
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self::of(CredentialType::Static)
+    }
 }
 
 /// Seals and writes one value; answers its version. Needs proof that a member of the vault asked.
@@ -241,7 +317,18 @@ pub(crate) async fn put(
     value: &SecretBytes,
     origin: Origin,
 ) -> Result<u32, ControlError> {
-    let (vault_id, at) = (access.id(), write.now());
+    put_unasked(write, access.id(), key, value, origin).await
+}
+
+/// The same for a value that nobody asks for: one that is fetched by itself.
+pub(crate) async fn put_unasked(
+    write: &mut Write,
+    vault_id: Uuid,
+    key: &CredentialKey,
+    value: &SecretBytes,
+    origin: Origin,
+) -> Result<u32, ControlError> {
+    let at = write.now();
     let version = write
         .tx()
         .next_credential_version(vault_id, key.as_str())
@@ -252,7 +339,7 @@ pub(crate) async fn put(
     let row = CredentialWrite {
         vault_id,
         key: key.as_str(),
-        kind: CredentialType::Static,
+        kind: origin.kind,
         version,
         sealed: &sealed,
         expires_at: origin.expires_at,
@@ -271,6 +358,7 @@ async fn delete(
 ) -> Result<Vec<String>, ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
+    stores::keeps_its_own(write, access.id()).await?;
     keys.sort();
     keys.dedup();
     for key in &keys {
@@ -287,15 +375,36 @@ fn open(
     control: &Control,
     access: &VaultAccess<Member>,
     row: Credential,
+    grants: &mut HashMap<String, OAuthGrant>,
 ) -> Result<CredentialView, ControlError> {
     let value = unseal(control, access.id(), &row)?;
-    Ok(CredentialView {
+    Ok(shown(row, grants, Some(value)))
+}
+
+fn shown(
+    row: Credential,
+    grants: &mut HashMap<String, OAuthGrant>,
+    value: Option<SecretBytes>,
+) -> CredentialView {
+    CredentialView {
+        oauth: grants.remove(&row.key).map(oauth::view),
         key: row.key,
         kind: row.kind,
         version: row.version,
         expires_at: row.expires_at,
-        value: Some(value),
-    })
+        value,
+    }
+}
+
+/// The value that a credential has now, for one who may read it. Needs proof that a member of the vault asked.
+pub(crate) async fn present(
+    write: &mut Write,
+    access: &VaultAccess<Member>,
+    key: &CredentialKey,
+) -> Result<SecretBytes, ControlError> {
+    let row = write.tx().credential(access.id(), key.as_str()).await?;
+    let row = row.ok_or_else(|| unknown(key.as_str()))?;
+    unseal(write.control(), access.id(), &row)
 }
 
 /// Refuses services that put a stored value in a header that cannot carry it. Needs proof that an admin of the vault asked.
@@ -367,7 +476,26 @@ fn listing(credentials: Vec<CredentialView>) -> CredentialListing {
         .map(|credential| credential.key.clone())
         .collect();
     let credentials = (!credentials.is_empty()).then_some(credentials);
-    CredentialListing { keys, credentials }
+    CredentialListing {
+        keys,
+        credentials,
+        dynamic: Vec::new(),
+    }
+}
+
+/// Adds what is made on demand. A stored one of the same name is what is served.
+fn add_dynamic(listing: &mut CredentialListing, dynamic: Vec<DynamicView>) {
+    let dynamic: Vec<DynamicView> = dynamic
+        .into_iter()
+        .filter(|view| !listing.keys.contains(&view.key))
+        .collect();
+    listing.keys.extend(
+        dynamic
+            .iter()
+            .filter(|view| !view.key.ends_with('*'))
+            .map(|view| view.key.clone()),
+    );
+    listing.dynamic = dynamic;
 }
 
 pub(crate) fn target(vault: VaultRef<'_>) -> String {

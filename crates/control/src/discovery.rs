@@ -24,6 +24,8 @@ pub struct Discovered {
     pub services: Vec<ServiceName>,
     /// Names of the stored credentials.
     pub available_credentials: Vec<String>,
+    /// What its external store makes on demand: names, or `<SECRET>_*` while the fields are not known.
+    pub dynamic_credentials: Vec<String>,
     /// Names that enabled services use and the vault lacks.
     pub missing_credentials: Vec<String>,
     /// The stand-in for each brokered key, for an agent's environment.
@@ -53,7 +55,15 @@ impl Discovery<'_> {
         if let Some(names) = &bounds.services {
             services.retain(|service| names.iter().any(|name| *name == service.name.as_str()));
         }
-        let available_credentials = rows.live_credential_keys(access.id(), self.0.now()).await?;
+        let dynamic = self.0.stores().dynamic(access.id()).await?;
+        let mut available_credentials =
+            rows.live_credential_keys(access.id(), self.0.now()).await?;
+        for view in dynamic.iter().filter(|view| !view.key.ends_with('*')) {
+            if !available_credentials.contains(&view.key) {
+                available_credentials.push(view.key.clone());
+            }
+        }
+        available_credentials.sort();
         let placeholders: Vec<(String, String)> =
             publish::placeholders(&services, self.0.instance_id(), access.id())
                 .into_iter()
@@ -65,6 +75,7 @@ impl Discovery<'_> {
             .flat_map(Service::keys)
             .map(|key| key.to_string())
             .filter(|key| !available_credentials.contains(key))
+            .filter(|key| !self.0.stores().lends(access.id(), key))
             .collect();
         missing.sort();
         missing.dedup();
@@ -74,6 +85,7 @@ impl Discovery<'_> {
             session: actor.session().map(str::to_owned),
             services: services.iter().map(services::name_of).collect(),
             available_credentials,
+            dynamic_credentials: dynamic.into_iter().map(|view| view.key).collect(),
             missing_credentials: missing,
             placeholders,
             bounds,

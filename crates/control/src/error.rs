@@ -52,6 +52,7 @@ pub struct ControlError {
     kind: ErrorKind,
     message: String,
     code: Option<&'static str>,
+    label: Option<&'static str>,
     hint: Option<String>,
     candidates: Vec<Candidate>,
     #[source]
@@ -66,6 +67,7 @@ impl ControlError {
             kind,
             message: message.into(),
             code: None,
+            label: None,
             hint: None,
             candidates: Vec::new(),
             cause: None,
@@ -125,6 +127,19 @@ impl ControlError {
     #[must_use]
     pub fn code(&self) -> Option<&'static str> {
         self.code
+    }
+
+    /// Adds a word for programs that stands beside the message and not before it.
+    #[must_use]
+    pub fn labelled(mut self, label: &'static str) -> Self {
+        self.label = Some(label);
+        self
+    }
+
+    /// That word, where there is one.
+    #[must_use]
+    pub fn label(&self) -> Option<&'static str> {
+        self.label
     }
 
     /// Adds what to do next.

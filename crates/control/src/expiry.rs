@@ -1,4 +1,4 @@
-//! The task that removes what has run out: codes, device logins, invitations, accounts that nobody confirmed, proposals.
+//! The task that removes what has run out: codes, device logins, consents, invitations, accounts that nobody confirmed, proposals.
 //!
 //! All of it is refused on the moment it runs out; this gives the space back, and frees an address that somebody registered and
 //! never confirmed.
@@ -74,6 +74,11 @@ impl Control {
         }
         for _ in 0..MAX_PURGES {
             if store.purge_device_logins(now).await? < PURGE_BATCH {
+                break;
+            }
+        }
+        for _ in 0..MAX_PURGES {
+            if store.purge_consents(now).await? < PURGE_BATCH {
                 break;
             }
         }

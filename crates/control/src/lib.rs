@@ -16,11 +16,13 @@
 //! | [`Control::vaults`] | vaults |
 //! | [`Control::members`] | people and agents in a vault |
 //! | [`Control::credentials`] | sealed values |
+//! | [`Control::oauth`] | OAuth grants behind credentials |
 //! | [`Control::services`] | rules |
 //! | [`Control::proposals`] | what agents ask to change, and the decisions on it |
 //! | [`Control::settings`] | settings of a vault |
 //! | [`Control::agents`] | agents and their tokens |
 //! | [`Control::tokens`] | scoped sessions |
+//! | [`Control::stores`] | vaults whose credentials come from an external store |
 //! | [`Control::discovery`] | what an agent may know of its vault |
 //! | [`Control::logs`] | request log, discovered hosts, retention |
 //! | [`Control::audit`] | the record of management actions |
@@ -58,6 +60,7 @@ mod line_breaks;
 mod logs;
 mod mail;
 mod members;
+mod oauth;
 mod options;
 mod outbox;
 mod oversight;
@@ -66,6 +69,7 @@ mod proposals;
 mod publish;
 mod refusals;
 mod registration;
+mod renewal;
 mod retention;
 mod second_factor;
 mod service_test;
@@ -73,6 +77,7 @@ mod services;
 mod sessions;
 mod settings;
 mod source;
+mod stores;
 mod token_bounds;
 mod tokens;
 mod touch;
@@ -116,10 +121,14 @@ pub use limits::{
 pub use logs::{DiscoveredHosts, LogWriter, Logs};
 pub use mail::{Mail, MailError, Mailer, Sending};
 pub use members::{MemberAgent, MemberUser, Members, RoleChange};
+pub use oauth::{
+    BoundConsent, BrowserCookie, Connecting, ConsentLink, ConsentProgress, ConsentReturn, KEPT,
+    OAuth, OAuthInput, OAuthStatus, OAuthUpload, OAuthView, ProviderAnswer, UploadedTokens,
+};
 pub use options::ControlOptions;
 pub use proposals::{
     Approval, KeyFlow, LinkedProposal, NewProposal, NewSlot, Preview, ProposalView, Proposals,
-    ProposedAction, ProposedService, RaisedProposal, Slot, SlotPreview,
+    ProposedAction, ProposedService, RaisedProposal, Slot, SlotOAuth, SlotPreview,
 };
 pub use registration::{NewAccount, Registered, Registration, SetupPeer};
 pub use retention::{RetentionError, RetentionKnobs, StoredRetention};
@@ -131,6 +140,9 @@ pub use services::{Conditions, Edited, ServiceChange, ServiceListing, ServiceNam
 pub use sessions::{Login, LoginView, NewLogin, Seen, Sessions};
 pub use settings::{Settings, unmatched_name};
 pub use source::from_source;
+pub use stores::{
+    DynamicView, MAX_POLL_SECONDS, MIN_POLL_SECONDS, StoreChoice, StoreHealth, StoreView, Stores,
+};
 pub use token_bounds::{BoundsView, NewBounds};
 pub use tokens::{MintedToken, Minter, NewToken, TokenView, Tokens};
 pub use users::{MadeAgents, RemovedUser, UserView, Users};
@@ -144,7 +156,7 @@ pub use webhooks::{
 pub use agent_vault_policy::UnmatchedPolicy;
 pub use agent_vault_store::{
     AgentStatus, AuditActor, AuditExportHead, AuditOutcome, AuditQuery, AuditRecord, AuditVerdict,
-    CodePurpose, Delivery as WebhookDelivery, DeliveryStatus, InstanceRole, LogAppend, LogCursor,
-    LogEntry, LogPage, LogQuery, LogRow, MAX_AUDIT_PAGE, ProposalStatus, StatusBucket, VaultRole,
-    Webhook, WebhookState,
+    CodePurpose, ConsentStatus, Delivery as WebhookDelivery, DeliveryStatus, InstanceRole,
+    LogAppend, LogCursor, LogEntry, LogPage, LogQuery, LogRow, MAX_AUDIT_PAGE, ProposalStatus,
+    StatusBucket, VaultRole, Webhook, WebhookState,
 };

@@ -6,15 +6,14 @@ use agent_vault_broker as broker;
 use agent_vault_policy::{Auth, CredentialKey, Service, UnmatchedPolicy, ValidationOptions};
 use agent_vault_seal::placeholder;
 use agent_vault_store::{
-    ActorKind, ActorRef, AgentImage, AgentStatus, Credential, CredentialImage, Session,
-    SessionKind, Store, Tx, VaultImage, VaultRole,
+    ActorKind, ActorRef, AgentImage, AgentStatus, Credential, CredentialImage, OAuthHealth,
+    Session, SessionKind, Store, Tx, VaultImage, VaultRole,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::error::ControlError;
-use crate::settings;
-use crate::token_bounds;
+use crate::{oauth, settings, token_bounds};
 
 /// Stored rules were validated when they were written; what was allowed then stays readable.
 const STORED: ValidationOptions = ValidationOptions { dev_mode: true };
@@ -144,12 +143,15 @@ pub(crate) async fn image(
                      version,
                      sealed,
                      expires_at,
+                     updated_at,
+                     oauth,
                      ..
                  }| {
                     let sealed = broker::SealedCredential {
                         sealed,
                         version,
                         expires_at,
+                        oauth: oauth.map(|health| oauth_state(&health, updated_at)),
                     };
                     (key, sealed)
                 },
@@ -209,14 +211,28 @@ fn sealed(credential: Credential) -> (String, broker::SealedCredential) {
         sealed,
         version,
         expires_at,
+        updated_at,
+        oauth,
         ..
     } = credential;
     let sealed = broker::SealedCredential {
         sealed,
         version,
         expires_at,
+        oauth: oauth.map(|health| oauth_state(&health, updated_at)),
     };
     (key, sealed)
+}
+
+fn oauth_state(health: &OAuthHealth, got: Timestamp) -> broker::OAuthState {
+    broker::OAuthState {
+        connected: health.connected,
+        ends: health.token_expires_at,
+        renew_from: health
+            .token_expires_at
+            .map(|ends| oauth::renew_from(got, ends)),
+        renewable: health.renewable,
+    }
 }
 
 /// One agent as a transaction sees it.

@@ -198,7 +198,22 @@ async fn visible(
         .collect())
 }
 
-async fn create(write: &mut Write, actor: &Actor, name: &str) -> Result<VaultView, ControlError> {
+/// Refuses a name that is none or taken, for whoever has to do something slow before it can be taken.
+pub(crate) async fn check_free(rows: &mut Store, name: &str) -> Result<(), ControlError> {
+    let name = vault_name(name)?;
+    match rows.vault_by_name(&name).await? {
+        None => Ok(()),
+        Some(_) => Err(ControlError::conflict(format!(
+            "Vault \"{name}\" already exists"
+        ))),
+    }
+}
+
+pub(crate) async fn create(
+    write: &mut Write,
+    actor: &Actor,
+    name: &str,
+) -> Result<VaultView, ControlError> {
     let access = access::instance::<InstanceMember>(write.tx(), actor).await?;
     let name = vault_name(name)?;
     let now = write.now();

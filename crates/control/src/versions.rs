@@ -8,6 +8,7 @@ use crate::access::{self, Member, VaultRef};
 use crate::actor::Actor;
 use crate::credentials::{Credentials, Origin, put, target, unknown};
 use crate::error::ControlError;
+use crate::stores;
 use crate::write::Write;
 use crate::{line_breaks, publish};
 
@@ -55,7 +56,8 @@ impl Credentials<'_> {
             .collect())
     }
 
-    /// Puts a former value in force again, as a new version without an end. Answers the new version.
+    /// Puts a former value in force again, as a new version without an end. Answers the new version. Like one that is typed in, it
+    /// ends an OAuth grant.
     ///
     /// # Errors
     /// Below vault member; `NotFound` for an unknown key or version; `Conflict` for the one that is in force; `Invalid` when a
@@ -123,6 +125,7 @@ async fn roll_back(
 ) -> Result<u32, ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
+    stores::keeps_its_own(write, access.id()).await?;
     let versions = write.tx().credential_versions(access.id(), key).await?;
     let name = CredentialKey::parse(key).map_err(|_| unknown(key))?;
     let Some(current) = versions.first() else {
@@ -145,8 +148,8 @@ async fn roll_back(
     line_breaks::check_headers(&services, &name, value.expose())?;
     let before = current.version;
     let origin = Origin {
-        expires_at: None,
         restored_from: Some(version),
+        ..Origin::default()
     };
     let new = put(write, &access, &name, &value, origin).await?;
     write.note("key", key);
@@ -166,6 +169,7 @@ async fn set_expiry(
 ) -> Result<(), ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
+    stores::keeps_its_own(write, access.id()).await?;
     let Some(row) = write.tx().credential(access.id(), key).await? else {
         return Err(unknown(key));
     };
@@ -190,6 +194,7 @@ async fn delete_version(
 ) -> Result<(), ControlError> {
     let access = access::vault::<Member>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
+    stores::keeps_its_own(write, access.id()).await?;
     let Some(row) = write.tx().credential(access.id(), key).await? else {
         return Err(unknown(key));
     };

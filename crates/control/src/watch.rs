@@ -40,6 +40,14 @@ impl Control {
         }
     }
 
+    /// Loads everything anew, whatever the database's version is: for a composition that has told something new since.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn reload(&self) -> Result<(), crate::ControlError> {
+        self.load_again().await
+    }
+
     /// Brings the broker up to the database at once, without waiting for the watch.
     ///
     /// # Errors

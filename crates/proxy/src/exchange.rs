@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use agent_vault_broker::{Admission, Principal, Slot, Verdict};
+use agent_vault_broker::{Admission, GrantError, Permit, Principal, RenewalOrder, Slot, Verdict};
 use agent_vault_policy::{Facts, Undecodable};
 use agent_vault_upstream::{Answer, Continue, Incoming, Route};
 use bytes::Bytes;
@@ -37,6 +37,9 @@ use crate::scrub::{
     decode_for_scrub,
 };
 use crate::upgrade::{self, ClientTunnel};
+
+/// Values that one request waits for, one after the other.
+const MAX_RENEWALS: usize = 4;
 
 /// The client side of an exchange: a connection, and the tunnel that it runs in, if it does.
 pub(crate) struct Client {
@@ -247,9 +250,22 @@ async fn stages(
     note_client(entry, &head, client, &parts.headers);
     let slot = principal.limits().admit().await.map_err(Refusal::limited)?;
 
-    let injection = decide(principal, &admission, &head, &parts, entry)?;
+    let (mut admission, mut waited) = (admission, 0);
+    let injection = loop {
+        match decide(principal, &admission, &head, &parts, entry) {
+            Ok(injection) => break injection,
+            Err(Undecided::Refused(refusal)) => return Err(*refusal),
+            // A value has ended, or is to be lent: everybody who needs it waits for the one fetch of it.
+            Err(Undecided::Ended(ended)) if waited < MAX_RENEWALS => {
+                waited += 1;
+                admission = Box::pin(renewed(shared, principal, &admission, *ended)).await?;
+            }
+            Err(undecided) => return Err(undecided.into_refusal(&admission)),
+        }
+    };
     // Only what would go out counts, and nothing goes out uncounted.
     admission.spend().await.map_err(Refusal::over_budget)?;
+    let repeat = Repeat::of(&head, &parts, &body, injection.as_ref());
     let route = client.route(&admission, &head)?;
     let waiting = expectation(&parts, &body);
     let workshop = Workshop {
@@ -352,6 +368,16 @@ async fn stages(
             }
         }
     })?;
+    let (answer, injection, fate) = match repeat {
+        Some(repeat) if answer.response.status() == StatusCode::UNAUTHORIZED => {
+            let again = Box::pin(repeat.send(client, principal, &head, &route, entry)).await;
+            match again {
+                Some(again) => again,
+                None => (answer, injection, fate),
+            }
+        }
+        Some(_) | None => (answer, injection, fate),
+    };
     if upgrade.is_none() && answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Refusal::new(
             StatusCode::BAD_GATEWAY,
@@ -377,7 +403,7 @@ fn decide(
     head: &Head,
     parts: &Parts,
     entry: &mut Entry,
-) -> Result<Option<Injection>, Refusal> {
+) -> Result<Option<Injection>, Undecided> {
     let facts = Facts {
         scheme: head.scheme,
         authority: &head.authority,
@@ -390,22 +416,26 @@ fn decide(
         Verdict::Forward => return Ok(None),
         Verdict::Deny(denial) => {
             entry.note(|record| record.service = denial.service().map(Arc::from));
-            return Err(Refusal::denied(
+            return Err(Undecided::from(Refusal::denied(
                 &denial,
                 &head.authority.host_header(head.scheme),
                 admission.vault_name(),
-            ));
+            )));
+        }
+        Verdict::Broken => {
+            return Err(Undecided::from(Refusal::broken_rules(
+                admission.vault_name(),
+            )));
         }
         Verdict::Withheld { service } => {
             let refusal = Refusal::withheld(&service, admission.vault_name());
             entry.note(|record| record.service = Some(service));
-            return Err(refusal);
+            return Err(Undecided::from(refusal));
         }
-        Verdict::Broken => return Err(Refusal::broken_rules(admission.vault_name())),
     };
     entry.note(|record| record.service = Some(permit.rule_name()));
     if reflects(&parts.method) {
-        return Err(Refusal::trace());
+        return Err(Undecided::from(Refusal::trace()));
     }
     let grant = permit.grant();
     entry.note(|record| {
@@ -424,10 +454,131 @@ fn decide(
                 .collect(),
         });
     });
-    let grant = grant.map_err(|error| {
+    match grant {
+        Ok(grant) => Ok(Some(Injection::new(permit, grant)?)),
+        Err(GrantError::Ended { order }) => Err(Undecided::Ended(Box::new((permit, order)))),
+        Err(error) => Err(Undecided::from(Refusal::ungranted(
+            &error,
+            permit.rule().name(),
+            admission.vault_name(),
+        ))),
+    }
+}
+
+/// Why a request is not decided yet, or never.
+enum Undecided {
+    Refused(Box<Refusal>),
+    /// A token of the rule that decides has ended, and the next one can be fetched.
+    Ended(Box<(Permit, RenewalOrder)>),
+}
+
+impl From<Refusal> for Undecided {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl Undecided {
+    /// What the client is told when nothing more is tried.
+    fn into_refusal(self, admission: &Admission) -> Refusal {
+        match self {
+            Self::Refused(refusal) => *refusal,
+            Self::Ended(ended) => {
+                let (permit, order) = *ended;
+                let error = GrantError::Ended { order };
+                Refusal::ungranted(&error, permit.rule().name(), admission.vault_name())
+            }
+        }
+    }
+}
+
+/// Waits for the next token, and admits the request to the vault that has it.
+async fn renewed(
+    shared: &Shared,
+    principal: &Principal,
+    admission: &Admission,
+    ended: (Permit, RenewalOrder),
+) -> Result<Admission, Refusal> {
+    let (permit, order) = ended;
+    permit.renewed(order).await.map_err(|error| {
         Refusal::ungranted(&error, permit.rule().name(), admission.vault_name())
     })?;
-    Injection::new(permit, grant).map(Some)
+    shared
+        .broker
+        .admit(principal, shared.now())
+        .map_err(|refusal| Refusal::unauthenticated(&refusal))
+}
+
+/// A request that may be sent once more, should the upstream refuse the token on it: it only reads, has no body, and its token can
+/// be fetched anew.
+struct Repeat {
+    parts: Parts,
+    order: RenewalOrder,
+}
+
+impl Repeat {
+    fn of(
+        head: &Head,
+        parts: &Parts,
+        body: &Incoming,
+        injection: Option<&Injection>,
+    ) -> Option<Self> {
+        let order = injection?.renewable()?;
+        let repeatable = head.kind == Kind::Plain
+            && matches!(parts.method, Method::GET | Method::HEAD)
+            && body.is_end_stream();
+        repeatable.then(|| Self {
+            parts: parts.clone(),
+            order,
+        })
+    }
+
+    /// Fetches another token and sends the request with it. `None` when anything stands in the way: then the first answer, which is
+    /// still whole, is what the client gets.
+    async fn send(
+        self,
+        client: &Client,
+        principal: &Principal,
+        head: &Head,
+        route: &Arc<Route>,
+        entry: &mut Entry,
+    ) -> Option<(Answer, Option<Injection>, Option<Arc<Fate>>)> {
+        let Self { parts, order } = self;
+        let shared = &client.shared;
+        let admission = shared.broker.admit(principal, shared.now()).ok()?;
+        let injection = decide(principal, &admission, head, &parts, entry).ok()??;
+        let admission = if injection.renewable().as_ref() == Some(&order) {
+            // Nobody has fetched another in the meantime.
+            injection.permit.renewed(order).await.ok()?;
+            shared.broker.admit(principal, shared.now()).ok()?
+        } else {
+            admission
+        };
+        let injection = decide(principal, &admission, head, &parts, entry).ok()??;
+        let workshop = Workshop {
+            budget: &shared.budget,
+            max_request_bytes: shared.options.max_request_bytes,
+            rules: admission.rules(),
+        };
+        let outgoing = inject::build(
+            &workshop,
+            head,
+            Some(&injection),
+            parts,
+            Incoming::Empty,
+            None,
+        )
+        .await
+        .ok()?;
+        let answer = shared
+            .upstream
+            .send(route, outgoing.request, &())
+            .await
+            .ok()?;
+        entry.count(injection.search.clone());
+        entry.note(|record| record.warnings.push("token_renewed_after_401".to_owned()));
+        Some((answer, Some(injection), outgoing.fate))
+    }
 }
 
 /// A client that waits for `100 Continue` sends its body once the upstream has said so.

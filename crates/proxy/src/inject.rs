@@ -4,7 +4,7 @@ mod body;
 
 use std::sync::{Arc, LazyLock};
 
-use agent_vault_broker::{Grant, Permit};
+use agent_vault_broker::{Grant, Permit, RenewalOrder};
 use agent_vault_policy::{Auth, CredentialKey, Rule, RuleSet};
 use agent_vault_upstream::{Body as OutgoingBody, Incoming};
 use base64::Engine as _;
@@ -66,6 +66,11 @@ impl Injection {
 
     pub(crate) fn rule(&self) -> &Rule {
         self.permit.rule()
+    }
+
+    /// What may be fetched anew, should the upstream refuse what was injected.
+    pub(crate) fn renewable(&self) -> Option<RenewalOrder> {
+        self.permit.refused(&self.grant)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_vault_broker::{AuthRefusal, BudgetRefusal, GrantError, LimitRefusal};
-use agent_vault_policy::{Denial, SubstitutionError};
+use agent_vault_policy::{CredentialKey, Denial, SubstitutionError};
 use agent_vault_upstream::{CertificateFault, UpstreamError, UpstreamErrorKind};
 use bytes::Bytes;
 use http::header::{
@@ -332,8 +332,36 @@ impl Refusal {
                 made.error = "credential_not_found";
                 made
             }
+            GrantError::NotConnected { key } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "oauth_not_connected",
+                Fault::Policy,
+                format!(
+                    "a credential of service \"{service}\" is not connected to its provider yet"
+                ),
+                format!(
+                    "a person connects it: `agent-vault vault credential oauth connect {key} --vault {vault}`; trying again before that does not help"
+                ),
+            ),
+            GrantError::Ended { order } => Self::not_renewed(&order.key, service, vault),
+            GrantError::NotRenewed { key } => Self::not_renewed(key, service, vault),
             GrantError::Substitution(error) => Self::substitution(error),
         }
+    }
+
+    /// An access token has ended and the provider gave no new one.
+    fn not_renewed(key: &CredentialKey, service: &str, vault: &str) -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "oauth_refresh_failed",
+            Fault::Upstream,
+            format!(
+                "the access token of service \"{service}\" has ended and its provider gave no new one"
+            ),
+            format!(
+                "see why: `agent-vault vault credential oauth status {key} --vault {vault}`; a person may have to connect it again"
+            ),
+        )
     }
 
     pub(crate) fn substitution(error: &SubstitutionError) -> Self {

@@ -26,6 +26,12 @@ pub enum TokenKind {
     Invite,
     /// What a device polls with that waits for a person to approve its login, `av_dev_…`.
     Device,
+    /// What an OAuth provider brings back with a consent, `av_oast_…`.
+    OAuthState,
+    /// A link that binds a browser to a consent, `av_oali_…`.
+    OAuthLink,
+    /// The cookie of that browser, `av_oabr_…`.
+    OAuthBrowser,
 }
 
 impl TokenKind {
@@ -37,6 +43,9 @@ impl TokenKind {
             Self::Approval => "av_appr_",
             Self::Invite => "av_uinv_",
             Self::Device => "av_dev_",
+            Self::OAuthState => "av_oast_",
+            Self::OAuthLink => "av_oali_",
+            Self::OAuthBrowser => "av_oabr_",
         }
     }
 }

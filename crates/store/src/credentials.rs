@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::actors::words;
 use crate::dialect::{Connection, Row};
 use crate::row::{self, Columns};
-use crate::{StoreError, Tx};
+use crate::{OAuthHealth, StoreError, Tx};
 
 /// Versions of a credential that are kept, the current one included; older ones are removed as new
 /// ones are written.
@@ -44,6 +44,8 @@ pub struct Credential {
     pub updated_at: Timestamp,
     /// From when on its value counts as absent.
     pub expires_at: Option<Timestamp>,
+    /// How the grant behind it is, when it has one.
+    pub oauth: Option<OAuthHealth>,
 }
 
 /// One value that a credential has or had.
@@ -105,6 +107,16 @@ fn read(row: &Row) -> Result<Credential, StoreError> {
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
         expires_at: row.opt_time("expires_at")?,
+        oauth: row
+            .flag("has_grant")?
+            .then(|| {
+                Ok::<_, StoreError>(OAuthHealth {
+                    connected: row.opt_time("connected_at")?.is_some(),
+                    token_expires_at: row.opt_time("token_expires_at")?,
+                    renewable: row.flag("renewable")?,
+                })
+            })
+            .transpose()?,
     })
 }
 
@@ -125,9 +137,12 @@ pub(crate) async fn all_credentials(
     connection: &mut Connection,
 ) -> Result<Vec<Credential>, StoreError> {
     let rows = sqlx::query(
-        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at, v.expires_at
+        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at, v.expires_at,
+             o.credential_id is not null as has_grant, o.connected_at, o.token_expires_at,
+             coalesce(o.refresh_token is not null and o.refresh_refused = 0 and o.token_url not in ('', 'manual'), 0) as renewable
          from credentials c
-         join credential_versions v on v.credential_id = c.id and v.version = c.version",
+         join credential_versions v on v.credential_id = c.id and v.version = c.version
+         left join credential_oauth o on o.credential_id = c.id",
     )
     .fetch_all(connection)
     .await?;
@@ -139,9 +154,12 @@ async fn credentials(
     vault_id: Uuid,
 ) -> Result<Vec<Credential>, StoreError> {
     let rows = sqlx::query(
-        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at, v.expires_at
+        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at, v.expires_at,
+             o.credential_id is not null as has_grant, o.connected_at, o.token_expires_at,
+             coalesce(o.refresh_token is not null and o.refresh_refused = 0 and o.token_url not in ('', 'manual'), 0) as renewable
          from credentials c
          join credential_versions v on v.credential_id = c.id and v.version = c.version
+         left join credential_oauth o on o.credential_id = c.id
          where c.vault_id = $1 order by c.key",
     )
     .bind(vault_id.to_string())
@@ -156,9 +174,12 @@ async fn credential(
     key: &str,
 ) -> Result<Option<Credential>, StoreError> {
     let row = sqlx::query(
-        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at, v.expires_at
+        "select c.id, c.vault_id, c.key, c.type, c.version, v.sealed, c.created_at, c.updated_at, v.expires_at,
+             o.credential_id is not null as has_grant, o.connected_at, o.token_expires_at,
+             coalesce(o.refresh_token is not null and o.refresh_refused = 0 and o.token_url not in ('', 'manual'), 0) as renewable
          from credentials c
          join credential_versions v on v.credential_id = c.id and v.version = c.version
+         left join credential_oauth o on o.credential_id = c.id
          where c.vault_id = $1 and c.key = $2",
     )
     .bind(vault_id.to_string())
@@ -272,6 +293,13 @@ impl Tx {
                 .bind(at)
                 .execute(self.connection())
                 .await?;
+                if write.kind != CredentialType::OAuth {
+                    // A value that was typed in is not fetched anew: the grant behind the former one goes.
+                    sqlx::query("delete from credential_oauth where credential_id = $1")
+                        .bind(&id)
+                        .execute(self.connection())
+                        .await?;
+                }
                 id
             }
             None => {

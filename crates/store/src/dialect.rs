@@ -90,6 +90,16 @@ pub(crate) const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("migrations/sqlite/0030_proposals.sql"),
     ),
     (
+        40,
+        "0040_oauth",
+        include_str!("migrations/sqlite/0040_oauth.sql"),
+    ),
+    (
+        45,
+        "0045_external_stores",
+        include_str!("migrations/sqlite/0045_external_stores.sql"),
+    ),
+    (
         50,
         "0050_webhooks",
         include_str!("migrations/sqlite/0050_webhooks.sql"),

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::dialect::Connection;
 use crate::row::{self, Columns};
 use crate::{
-    AgentStatus, CredentialType, Session, Store, StoreError, VaultRole, agents, credentials,
-    sessions,
+    AgentStatus, CredentialType, OAuthHealth, Session, Store, StoreError, VaultRole, agents,
+    credentials, sessions,
 };
 
 /// The setting that says what happens to hosts that no service covers.
@@ -62,6 +62,10 @@ pub struct CredentialImage {
     pub sealed: Sealed,
     /// From when on it counts as absent.
     pub expires_at: Option<Timestamp>,
+    /// When it got this value.
+    pub updated_at: Timestamp,
+    /// How the grant behind it is, when it has one.
+    pub oauth: Option<OAuthHealth>,
 }
 
 /// An agent as the data plane needs it.
@@ -130,6 +134,8 @@ async fn load(
                 version: credential.version,
                 sealed: credential.sealed,
                 expires_at: credential.expires_at,
+                updated_at: credential.updated_at,
+                oauth: credential.oauth,
             });
     }
     for vault in &mut vaults {

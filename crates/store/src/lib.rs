@@ -32,10 +32,12 @@ mod audit_cut;
 mod audit_export;
 mod ca;
 mod codes;
+mod consents;
 mod credentials;
 mod devices;
 mod dialect;
 mod error;
+mod external;
 mod files;
 mod grants;
 mod hosts;
@@ -44,8 +46,10 @@ mod invites;
 mod key_home;
 mod keyfile;
 mod keys;
+mod leases;
 mod logs;
 mod migrate;
+mod oauth;
 mod open;
 mod proposals;
 mod reseal;
@@ -74,11 +78,13 @@ pub use audit_cut::AuditCut;
 pub use audit_export::{AuditExportCheck, AuditExportHead, MAX_EXPORT_LINE_BYTES};
 pub use ca::CaRecord;
 pub use codes::{CodePurpose, EmailCode};
+pub use consents::{Consent, ConsentActor, ConsentStatus};
 pub use credentials::{
     Credential, CredentialType, CredentialVersion, CredentialWrite, MAX_CREDENTIAL_VERSIONS,
 };
 pub use devices::{DeviceLogin, DeviceStatus};
 pub use error::{StoreError, StoreErrorKind};
+pub use external::{DynamicSecret, ExternalKind, ExternalStore, SyncStatus};
 pub use grants::{Grant, VaultAgent, VaultMembership, VaultUser};
 pub use hosts::{DiscoveredHost, MAX_DISCOVERED_HOSTS};
 pub use image::{AgentImage, CredentialImage, Image, VaultImage};
@@ -86,8 +92,12 @@ pub use invites::{Invite, InviteStatus, InviteVault};
 pub use key_home::KeyHome;
 pub use keyfile::KeyFile;
 pub use keys::MasterKey;
+pub use leases::SecretLease;
 pub use logs::{
     DEFAULT_LOG_PAGE, LogCursor, LogEntry, LogPage, LogQuery, LogRow, MAX_LOG_PAGE, StatusBucket,
+};
+pub use oauth::{
+    OAuthClaim, OAuthClient, OAuthGrant, OAuthHealth, OAuthLease, OAuthPart, TokenAuthMethod,
 };
 pub use open::{DATABASE_FILE, OpenOptions, Store};
 pub use proposals::{Proposal, ProposalAuthor, ProposalEnd, ProposalStatus, Reviewer};

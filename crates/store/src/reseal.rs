@@ -24,7 +24,7 @@ struct Place {
     update: &'static str,
 }
 
-static PLACES: [Place; 6] = [
+static PLACES: &[Place] = &[
     Place {
         table: "credential_versions",
         kind: SealKind::Credential,
@@ -53,6 +53,40 @@ static PLACES: [Place; 6] = [
         select: "select rowid as row, sealed, user_id as owner, 'totp' as name, 1 as version
                  from user_totp where rowid > $1 and substr(sealed, 2, 8) <> $2 order by rowid limit $3",
         update: "update user_totp set sealed = $2 where rowid = $1 and sealed = $3",
+    },
+    Place {
+        table: "credential_oauth",
+        kind: SealKind::OAuth,
+        select: "select o.rowid as row, o.client_secret as sealed, c.vault_id as owner, c.key || '/client_secret' as name,
+                     1 as version
+                 from credential_oauth o join credentials c on c.id = o.credential_id
+                 where o.rowid > $1 and substr(o.client_secret, 2, 8) <> $2 order by o.rowid limit $3",
+        update: "update credential_oauth set client_secret = $2 where rowid = $1 and client_secret = $3",
+    },
+    Place {
+        table: "credential_oauth",
+        kind: SealKind::OAuth,
+        select: "select o.rowid as row, o.refresh_token as sealed, c.vault_id as owner, c.key || '/refresh_token' as name,
+                     1 as version
+                 from credential_oauth o join credentials c on c.id = o.credential_id
+                 where o.rowid > $1 and substr(o.refresh_token, 2, 8) <> $2 order by o.rowid limit $3",
+        update: "update credential_oauth set refresh_token = $2 where rowid = $1 and refresh_token = $3",
+    },
+    Place {
+        table: "oauth_consents",
+        kind: SealKind::OAuth,
+        select: "select rowid as row, client_secret as sealed, vault_id as owner, 'consent/' || id || '/client_secret' as name,
+                     1 as version
+                 from oauth_consents where rowid > $1 and substr(client_secret, 2, 8) <> $2 order by rowid limit $3",
+        update: "update oauth_consents set client_secret = $2 where rowid = $1 and client_secret = $3",
+    },
+    Place {
+        table: "oauth_consents",
+        kind: SealKind::OAuth,
+        select: "select rowid as row, verifier as sealed, vault_id as owner, 'consent/' || id || '/verifier' as name,
+                     1 as version
+                 from oauth_consents where rowid > $1 and substr(verifier, 2, 8) <> $2 order by rowid limit $3",
+        update: "update oauth_consents set verifier = $2 where rowid = $1 and verifier = $3",
     },
     Place {
         table: "proposal_values",

@@ -31,6 +31,12 @@ impl Gate {
         }
     }
 
+    /// One that belongs to no upstream.
+    #[must_use]
+    pub(crate) fn alone() -> Self {
+        Self::new()
+    }
+
     /// Lets `n` arrivals pass, those that wait now or those that come later.
     pub fn release(&self, n: usize) {
         self.inner.permits.add_permits(n);

@@ -54,7 +54,7 @@ trace of it. They take 1.1 GB on disk, so `./scripts/test` leaves them out, and 
 | Gemini CLI | 0.61.0 | server-sent events | works; key from `GEMINI_API_KEY` |
 | OpenCode | 1.18.33 | server-sent events | works; key from `ANTHROPIC_API_KEY` |
 
-Not covered: a login by OAuth with its refresh of tokens, which wants OAuth credentials in the vault; these are not in this version.
+Not covered: a login by OAuth in the client itself. The vault keeps such tokens and refreshes them: [oauth.md](oauth.md).
 ";
 
 /// The whole page.

@@ -62,6 +62,15 @@ pub(crate) struct Vault {
     pub(crate) name: String,
     pub(crate) role: String,
     pub(crate) created_at: String,
+    /// Where its credentials come from, if not from itself.
+    pub(crate) credential_store: Option<VaultStore>,
+}
+
+/// A vault's external store.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct VaultStore {
+    pub(crate) kind: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -560,6 +569,51 @@ pub(crate) struct ProposalSlot {
     pub(crate) obtain: String,
     pub(crate) obtain_instructions: String,
     pub(crate) has_value: bool,
+    pub(crate) oauth: Option<ProposalClient>,
+}
+
+/// The client at a provider that a proposal's credential comes from.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ProposalClient {
+    pub(crate) authorization_url: String,
+    pub(crate) token_url: String,
+    pub(crate) scopes: String,
+}
+
+/// `POST /v1/credentials/oauth/connect`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct OAuthConnecting {
+    pub(crate) start_url: String,
+    pub(crate) consent: String,
+}
+
+/// How a consent is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct OAuthConsent {
+    pub(crate) status: String,
+    pub(crate) error: Option<String>,
+}
+
+/// `GET /v1/credentials/oauth/status`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct OAuthState {
+    pub(crate) connected: bool,
+    pub(crate) connected_at: Option<String>,
+    pub(crate) expires_at: Option<String>,
+    pub(crate) last_error: Option<String>,
+    pub(crate) consent: Option<OAuthConsent>,
+}
+
+/// `POST /v1/credentials/oauth/tokens`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct OAuthConnected {
+    pub(crate) expires_at: Option<String>,
+    pub(crate) refreshable: bool,
 }
 
 /// A key that a proposal would send to a host.

@@ -3,6 +3,7 @@
 //! A value that cannot be read is an error that names where it came from; nothing is ignored.
 
 mod flags;
+mod infisical;
 mod layers;
 mod limits;
 mod mail;
@@ -18,6 +19,7 @@ use agent_vault_seal::TokenHash;
 use ipnet::IpNet;
 
 pub(crate) use flags::ServerFlags;
+pub(crate) use infisical::{InfisicalConfig, LoginConfig};
 pub(crate) use layers::{Origin, Setting};
 pub(crate) use limits::RateLimits;
 pub(crate) use mail::SmtpConfig;
@@ -87,6 +89,8 @@ pub(crate) struct ServerConfig {
     pub(crate) tls_key: Setting<Option<PathBuf>>,
     /// The mail server.
     pub(crate) smtp: SmtpConfig,
+    /// The external store of secrets.
+    pub(crate) infisical: InfisicalConfig,
     /// Reads metrics and nothing else.
     pub(crate) metrics_token: Setting<Option<TokenHash>>,
     /// Rate limits.
@@ -292,6 +296,7 @@ impl ServerConfig {
                 || None,
             )?,
             smtp: mail::smtp(&layers)?,
+            infisical: infisical::read(&layers)?,
             metrics_token: layers.plain(
                 "metrics_token",
                 &vars::METRICS_TOKEN,

@@ -1,8 +1,9 @@
 //! The settings as `server --print-config` shows them.
 
+use agent_vault_sources::infisical::InfisicalUrl;
 use ipnet::IpNet;
 
-use super::{Origin, ServerConfig};
+use super::{LoginConfig, Origin, ServerConfig};
 
 impl ServerConfig {
     /// Each setting with its value and origin, for `server --print-config`. Passwords in URLs are hidden.
@@ -123,6 +124,20 @@ impl ServerConfig {
                     .map(|p| p.display().to_string())
                     .unwrap_or_default(),
                 &self.tls_key.origin,
+            ),
+            row(
+                "infisical_url",
+                self.infisical
+                    .url
+                    .value
+                    .as_ref()
+                    .map_or("", InfisicalUrl::as_str),
+                &self.infisical.url.origin,
+            ),
+            row(
+                "infisical_login",
+                self.infisical.login.as_ref().map_or("", LoginConfig::name),
+                &self.infisical.url.origin,
             ),
             row(
                 "smtp_host",

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent_vault_api::{ApiState, FlushLogs, RateLimits, ServerInfo};
+use agent_vault_broker::SecretStore;
 use agent_vault_ca::{LeafIssuer, OwnIdentity, RootCa};
 use agent_vault_control::{Clock, Control, ControlOptions};
 use agent_vault_proxy::{Journal, Proxy, ProxyOptions};
 use agent_vault_seal::{Keyring, SecretBytes, Token, TokenKind};
+use agent_vault_sources::infisical::Infisical;
+use agent_vault_sources::oauth::TokenClient;
 use agent_vault_store::{
     DATABASE_FILE, KeyHome, MasterKey, OpenOptions, Protection, Store, StoreError, UnlockError,
 };
@@ -22,6 +25,7 @@ use super::courier::OutboundCourier;
 use super::log_sink::StoreSink;
 use super::{
     Endpoints, KeyState, StartError, StoreState, Unlock, knobs, mail, metrics, outbound, own_tls,
+    stores,
 };
 use crate::config::{ServerConfig, TlsMode};
 use crate::error::CliError;
@@ -35,6 +39,7 @@ pub(super) struct Engine {
     ca_pem: Arc<str>,
     upstream: Arc<Upstream>,
     journal: Journal,
+    infisical: Option<Arc<Infisical>>,
     config: ServerConfig,
     proxy_listening: Arc<AtomicBool>,
     /// The server before this one did not stop in order.
@@ -101,7 +106,17 @@ impl Engine {
         control.keep_keys_in(home);
         let root = root_ca(&control, clock.now()).await?;
         let ca_pem: Arc<str> = Arc::from(root.cert_pem());
-        let upstream = outbound::upstream(config, extra_roots, &ca_pem)?;
+        let upstream = Arc::new(outbound::upstream(config, extra_roots, &ca_pem)?);
+        control.use_token_endpoint(Arc::new(TokenClient::new(Arc::clone(&upstream))));
+        let infisical = stores::client(config, &upstream, &clock)?;
+        if let Some(client) = &infisical {
+            let store: Arc<dyn SecretStore> = Arc::<Infisical>::clone(client);
+            control.use_secret_store(store);
+            // Vaults were loaded before there was anybody to ask.
+            control.reload().await.map_err(|error| {
+                CliError::new(format!("the database cannot be loaded: {error}"))
+            })?;
+        }
         let issuer = LeafIssuer::new(root)
             .map_err(|error| CliError::new(format!("certificates cannot be issued: {error}")))?;
         let issuer = Arc::new(issuer);
@@ -122,8 +137,9 @@ impl Engine {
             issuer,
             identity,
             ca_pem,
-            upstream: Arc::new(upstream),
+            upstream,
             journal,
+            infisical,
             config: config.clone(),
             proxy_listening: Arc::new(AtomicBool::new(false)),
             after_crash: Arc::new(AtomicBool::new(false)),
@@ -221,6 +237,18 @@ impl Engine {
         let info = self.info(endpoints, shutdown.clone());
         let state = ApiState::new(self.control.clone(), info);
         let router = agent_vault_api::router(state);
+        if let Some(client) = &self.infisical {
+            let (client, closing) = (Arc::clone(client), self.closing.clone());
+            self.tasks.spawn(async move {
+                tokio::select! {
+                    () = closing.cancelled() => {}
+                    () = stores::first_login(client) => {}
+                }
+            });
+        }
+        let (keeping, closing) = (self.control.clone(), self.closing.clone());
+        self.tasks
+            .spawn(async move { keeping.keep_stores(closing).await });
         // Bound is as good as listening, and said before the API can be asked for it.
         self.proxy_listening
             .store(proxy.is_some(), Ordering::Release);
@@ -309,6 +337,8 @@ impl Engine {
 
     /// Ends the background: connections closed, the log written, the database checkpointed.
     pub(super) async fn close(&self) {
+        // While there is a way out to give leases back by.
+        self.control.stop_stores().await;
         self.upstream.close().await;
         self.control.drain().await;
         self.closing.cancel();

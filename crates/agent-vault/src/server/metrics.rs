@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use agent_vault_api::Exposition;
 use agent_vault_ca::LeafIssuer;
-use agent_vault_control::Control;
+use agent_vault_control::{Control, StoreHealth};
 use agent_vault_proxy::Meters;
 use agent_vault_proxy::meters::{BUCKETS_MICROS, Histogram};
 use agent_vault_upstream::Upstream;
@@ -39,8 +39,16 @@ pub(super) fn exposition(sources: Sources) -> Exposition {
         let sources = sources.clone();
         Box::pin(async move {
             let database = ask(&sources.control).await;
+            let stores = match database {
+                None => None,
+                Some(_) => sources.control.stores().health().await.ok(),
+            };
             let mut registry = Registry::default();
-            registry.register_collector(Box::new(Reading { sources, database }));
+            registry.register_collector(Box::new(Reading {
+                sources,
+                database,
+                stores,
+            }));
             let mut page = String::new();
             if text::encode(&mut page, &registry).is_err() {
                 tracing::error!("the metrics could not be written");
@@ -62,6 +70,7 @@ async fn ask(control: &Control) -> Option<Duration> {
 struct Reading {
     sources: Sources,
     database: Option<Duration>,
+    stores: Option<StoreHealth>,
 }
 
 impl fmt::Debug for Reading {
@@ -77,6 +86,7 @@ impl Collector for Reading {
         self.log(&mut page)?;
         self.connections(&mut page)?;
         self.database(&mut page)?;
+        self.stores(&mut page)?;
         process(&mut page)
     }
 }
@@ -194,6 +204,31 @@ impl Reading {
             "agent_vault_leaves_signed",
             "Certificates for hosts that were made.",
             self.sources.issuer.signed(),
+        )
+    }
+
+    fn stores(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Some(health) = self.stores else {
+            return Ok(());
+        };
+        page.gauges(
+            "agent_vault_external_stores",
+            "Vaults with an external store: all, those whose last refresh failed, those whose copies may be out of date.",
+            [
+                ([("state", "connected")], health.vaults),
+                ([("state", "failing")], health.failing),
+                ([("state", "stale")], health.stale),
+            ],
+        )?;
+        page.gauge(
+            "agent_vault_external_store_oldest_seconds",
+            "Since the last good refresh, of the vault where that is longest ago.",
+            health.oldest_seconds,
+        )?;
+        page.gauge(
+            "agent_vault_dynamic_leases",
+            "Leases of dynamic secrets that this process holds.",
+            health.leases,
         )
     }
 

@@ -34,9 +34,11 @@ function show(found) {
     return block;
   }));
   list("credentials", found.credentials.map((slot) => line("li", [
-    slot.action + " ", [slot.key], (slot.has_value ? ", the agent gave a value" : "") + (slot.description ? ": " + slot.description : ""),
+    slot.action + " ", [slot.key], (slot.has_value ? ", the agent gave a value" : "")
+      + (slot.oauth ? ", by OAuth from " + new URL(slot.oauth.token_url).host + ": connect it with `agent-vault vault credential oauth connect " + slot.key + "`" : "")
+      + (slot.description ? ": " + slot.description : ""),
   ])));
-  part("values").replaceChildren(...found.credentials.filter((slot) => slot.action === "set").map((slot) => {
+  part("values").replaceChildren(...found.credentials.filter((slot) => slot.action === "set" && !slot.oauth).map((slot) => {
     const label = line("label", ["Value of ", [slot.key], slot.has_value ? " (empty: the agent's)" : ""]);
     const how = [slot.obtain, slot.obtain_instructions].filter(Boolean).join(" – ");
     if (how) label.append(line("span", [how], "soft"));

@@ -1,6 +1,8 @@
 //! Credentials of a vault.
 
-use agent_vault_control::{CredentialListing, CredentialView, VaultRef};
+use agent_vault_control::{
+    CredentialListing, CredentialView, DynamicView, KEPT, OAuthView, VaultRef,
+};
 use agent_vault_policy::MIN_SCRUBBED_BYTES;
 use agent_vault_seal::SecretBytes;
 use axum::extract::State;
@@ -20,16 +22,76 @@ use crate::state::ApiState;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CredentialItem {
     key: String,
-    /// `static` or `oauth`.
+    /// `static`, `oauth`, or `dynamic`: made by an external store at first use.
     r#type: &'static str,
-    /// The version that is served, as request log rows give it.
-    version: u32,
+    /// The version that is served, as request log rows give it; none of what is made on demand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
     /// From when on it counts as absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Stamp>,
+    /// Present and true where the external store refuses to make it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    unavailable: bool,
     /// Only when revealed, and not empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
+    /// The grant behind it, where it comes by OAuth.
+    #[serde(flatten)]
+    #[schema(inline)]
+    grant: Option<GrantItem>,
+}
+
+/// The grant behind a credential. Secrets as dots, where there are any.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct GrantItem {
+    /// Since when it has a token; absent while it is not connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connected_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_refreshed_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_refresh_error: Option<String>,
+    /// When the token ends, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_expires_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<String>,
+    token_auth_method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'static str>,
+}
+
+impl GrantItem {
+    fn of(view: OAuthView) -> Self {
+        let filled = |text: String| Some(text).filter(|text| !text.is_empty());
+        let mask = |there: bool| there.then_some(KEPT);
+        Self {
+            access_token: mask(view.connected_at.is_some()),
+            client_secret: mask(view.has_client_secret),
+            refresh_token: mask(view.has_refresh_token),
+            connected_at: view.connected_at.map(Stamp),
+            last_refreshed_at: view.last_refreshed_at.map(Stamp),
+            last_refresh_error: filled(view.last_refresh_error),
+            token_expires_at: view.token_expires_at.map(Stamp),
+            authorization_url: filled(view.authorization_url),
+            token_url: filled(view.token_url),
+            client_id: filled(view.client_id),
+            scopes: filled(view.scopes),
+            token_auth_method: view.token_auth_method,
+        }
+    }
 }
 
 /// Credentials of a vault.
@@ -61,11 +123,20 @@ pub(crate) async fn list(
     } else {
         credentials.list(caller.actor(), vault).await?
     };
-    let CredentialListing { keys, credentials } = listing;
-    let credentials = match credentials {
-        Some(views) => Some(views.into_iter().map(item).collect::<Result<_, _>>()?),
-        None => None,
-    };
+    let CredentialListing {
+        keys,
+        credentials,
+        dynamic,
+    } = listing;
+    let mut items: Vec<CredentialItem> = credentials
+        .unwrap_or_default()
+        .into_iter()
+        .map(item)
+        .collect::<Result<_, _>>()?;
+    for view in dynamic {
+        items.push(dynamic_item(view)?);
+    }
+    let credentials = (!items.is_empty()).then_some(items);
     Ok(Answer::ok(CredentialList { keys, credentials }))
 }
 
@@ -75,9 +146,25 @@ fn item(view: CredentialView) -> Result<CredentialItem, ApiError> {
     Ok(CredentialItem {
         key: view.key,
         r#type: view.kind.as_str(),
-        version: view.version,
+        version: Some(view.version),
+        unavailable: false,
         expires_at: view.expires_at.map(Stamp),
         value,
+        grant: view.oauth.map(GrantItem::of),
+    })
+}
+
+fn dynamic_item(view: DynamicView) -> Result<CredentialItem, ApiError> {
+    let value = view.value.filter(|value| !value.is_empty());
+    let value = value.map(|value| text(&view.key, &value)).transpose()?;
+    Ok(CredentialItem {
+        key: view.key,
+        r#type: "dynamic",
+        version: None,
+        expires_at: None,
+        unavailable: view.unavailable,
+        value,
+        grant: None,
     })
 }
 

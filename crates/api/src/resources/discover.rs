@@ -34,6 +34,10 @@ pub(crate) struct DiscoveredBody {
     session: Option<String>,
     services: Vec<DiscoveredService>,
     available_credentials: Vec<String>,
+    /// What an external store makes at first use: names, or `<SECRET>_*` while the fields are not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    dynamic_credentials: Vec<String>,
     /// Keys that enabled services use and the vault lacks.
     missing_credentials: Vec<String>,
     /// What an agent's environment holds instead of each brokered key.
@@ -78,6 +82,7 @@ pub(crate) async fn discover(
             })
             .collect(),
         available_credentials: found.available_credentials,
+        dynamic_credentials: found.dynamic_credentials,
         missing_credentials: found.missing_credentials,
         placeholders: found.placeholders.into_iter().collect(),
         request_budget: found.bounds.requests,

@@ -17,6 +17,7 @@ use crate::state::ApiState;
 pub(crate) struct VaultSettings {
     /// `passthrough` or `deny`.
     unmatched_host_policy: &'static str,
+    /// Whether one may connect the vault to Infisical here.
     infisical_available: bool,
 }
 
@@ -36,7 +37,7 @@ pub(crate) async fn get(
         .await?;
     Ok(Answer::ok(VaultSettings {
         unmatched_host_policy: unmatched_name(policy),
-        infisical_available: false,
+        infisical_available: state.control().stores().may_connect(caller.actor()).await?,
     }))
 }
 

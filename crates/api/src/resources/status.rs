@@ -39,6 +39,9 @@ pub(crate) struct Checks {
     database: &'static str,
     /// `listening`, `not_listening`, or `off` if it was switched off.
     proxy: &'static str,
+    /// `none`, `ok`, `failing` if a refresh failed, `stale` if some vault's copies may be out of date, `unknown`. No reason not to be
+    /// ready: the last copies are served.
+    external_stores: &'static str,
     /// Whether the server has begun to stop.
     draining: bool,
 }
@@ -69,6 +72,7 @@ pub(crate) async fn ready(State(state): State<ApiState>) -> Response {
         } else {
             "not_listening"
         },
+        external_stores: stores(&state).await,
         draining: info.closing.is_cancelled(),
     };
     let mut reasons = Vec::new();
@@ -96,6 +100,20 @@ pub(crate) async fn ready(State(state): State<ApiState>) -> Response {
         Answer::ok(body).into_response()
     } else {
         Answer::with(StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+    }
+}
+
+/// How the external stores of all vaults are.
+async fn stores(state: &ApiState) -> &'static str {
+    let asked = tokio::time::timeout(DATABASE_PATIENCE, async {
+        state.control().stores().health().await
+    });
+    match asked.await {
+        Ok(Ok(health)) if health.vaults == 0 => "none",
+        Ok(Ok(health)) if health.stale > 0 => "stale",
+        Ok(Ok(health)) if health.failing > 0 => "failing",
+        Ok(Ok(_)) => "ok",
+        Ok(Err(_)) | Err(_) => "unknown",
     }
 }
 

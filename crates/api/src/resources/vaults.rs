@@ -1,15 +1,18 @@
 //! Vaults.
 
-use agent_vault_control::{Membership, VaultView};
+use std::collections::HashMap;
+
+use agent_vault_control::{Membership, StoreView, VaultView};
 use axum::extract::State;
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::answer::{Answer, Message, Outcome, Stamp};
 use crate::body::JsonBody;
-use crate::error::{ApiError, Refusals};
+use crate::error::{ErrorBody, Refusals};
 use crate::principal::Caller;
+use crate::resources::stores::{StoreDetail, StoreSummary, StoreWish};
 use crate::segment::Segment;
 use crate::state::ApiState;
 
@@ -22,21 +25,8 @@ const DEFAULT: &str = "default";
 pub(crate) struct NewVault {
     #[serde(default)]
     name: String,
-    credential_store: Option<StoreChoice>,
-}
-
-/// Where a vault's credentials come from.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StoreChoice {
-    /// `builtin`.
-    #[serde(default)]
-    kind: String,
-    #[serde(rename = "config")]
-    #[schema(value_type = Option<Object>)]
-    _config: Option<serde_json::Value>,
-    #[serde(rename = "poll_interval_seconds")]
-    _poll_interval_seconds: Option<u64>,
+    /// Where its credentials come from; without it, it keeps its own.
+    credential_store: Option<StoreWish>,
 }
 
 /// A vault that was made.
@@ -45,43 +35,40 @@ pub(crate) struct CreatedVault {
     id: String,
     name: String,
     created_at: Stamp,
+    /// Present where its credentials come from an external store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_store: Option<StoreDetail>,
 }
 
 /// Makes a vault; whoever asks becomes its admin.
 #[utoipa::path(post, operation_id = "vaults_create", path = "/v1/vaults", tag = "vaults", request_body = NewVault,
-    responses((status = 201, description = "the vault", body = CreatedVault), Refusals))]
+    responses((status = 201, description = "the vault", body = CreatedVault),
+        (status = 502, description = "nothing can be fetched from the external store", body = ErrorBody), Refusals))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
     JsonBody(body): JsonBody<NewVault>,
 ) -> Outcome<CreatedVault> {
-    if let Some(store) = body.credential_store {
-        check_store(&store)?;
-    }
-    let vault = state
-        .control()
-        .vaults()
-        .create(caller.actor(), &body.name)
-        .await?;
+    let control = state.control();
+    let external = body.credential_store.filter(|wish| !wish.is_builtin());
+    let (vault, store) = match external {
+        None => {
+            let vault = control.vaults().create(caller.actor(), &body.name).await?;
+            (vault, None)
+        }
+        Some(wish) => {
+            let stores = control.stores();
+            stores
+                .create_vault(caller.actor(), &body.name, wish.into_choice())
+                .await?
+        }
+    };
     Ok(Answer::created(CreatedVault {
         id: vault.id.to_string(),
         name: vault.name,
         created_at: Stamp(vault.created_at),
+        credential_store: store.map(StoreDetail::of),
     }))
-}
-
-fn check_store(store: &StoreChoice) -> Result<(), ApiError> {
-    match store.kind.as_str() {
-        "" | "builtin" => Ok(()),
-        "infisical" => Err(ApiError::coded(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "infisical_not_configured",
-            "This server is not connected to an external credential store",
-        )),
-        _ => Err(ApiError::bad_request(
-            "credential_store.kind must be `builtin`",
-        )),
-    }
 }
 
 /// A vault in one's list.
@@ -97,6 +84,9 @@ pub(crate) struct VaultItem {
     created_at: Stamp,
     /// That wait for a decision; 0 for owners who have not joined.
     pending_proposals: u64,
+    /// Present where its credentials come from an external store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_store: Option<StoreSummary>,
 }
 
 /// One's vaults.
@@ -110,6 +100,13 @@ pub(crate) struct VaultList {
     responses((status = 200, description = "one's vaults", body = VaultList), Refusals))]
 pub(crate) async fn list(State(state): State<ApiState>, caller: Caller) -> Outcome<VaultList> {
     let vaults = state.control().vaults().list(caller.actor()).await?;
+    let stores: HashMap<Uuid, StoreView> = state
+        .control()
+        .stores()
+        .summaries()
+        .await?
+        .into_iter()
+        .collect();
     let vaults = vaults
         .into_iter()
         .map(
@@ -120,6 +117,7 @@ pub(crate) async fn list(State(state): State<ApiState>, caller: Caller) -> Outco
                  created_at,
                  pending_proposals,
              }| VaultItem {
+                credential_store: stores.get(&id).map(StoreSummary::of),
                 id: id.to_string(),
                 name,
                 role: membership
@@ -177,6 +175,9 @@ pub(crate) async fn list_all(
 pub(crate) struct VaultContext {
     vault_name: String,
     vault_role: &'static str,
+    /// Present where its credentials come from an external store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_store: Option<StoreDetail>,
 }
 
 /// Tells one's role in a vault.
@@ -189,8 +190,14 @@ pub(crate) async fn context(
     Segment(name): Segment<String>,
 ) -> Outcome<VaultContext> {
     let role = state.control().vaults().role(caller.actor(), &name).await?;
+    let store = state
+        .control()
+        .stores()
+        .seen_by(caller.actor(), &name)
+        .await?;
     Ok(Answer::ok(VaultContext {
         vault_name: name,
+        credential_store: store.map(StoreDetail::of),
         vault_role: role.as_str(),
     }))
 }
@@ -300,23 +307,4 @@ pub(crate) async fn leave(
         .leave(caller.actor(), &name)
         .await?;
     Ok(Answer::ok(Message::new(format!("Left vault {name}"))))
-}
-
-/// Kinds of credential store.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct StoreKinds {
-    available: Vec<&'static str>,
-}
-
-/// Lists the kinds of credential store that one may choose.
-#[utoipa::path(get, operation_id = "vaults_store_kinds", path = "/v1/instance/credential-stores", tag = "vaults",
-    responses((status = 200, description = "kinds", body = StoreKinds), Refusals))]
-pub(crate) async fn store_kinds(
-    State(state): State<ApiState>,
-    caller: Caller,
-) -> Outcome<StoreKinds> {
-    state.control().account().role(caller.actor()).await?;
-    Ok(Answer::ok(StoreKinds {
-        available: vec!["builtin"],
-    }))
 }

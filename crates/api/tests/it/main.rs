@@ -26,6 +26,7 @@ mod serve;
 mod services;
 mod setup;
 mod status;
+mod stores;
 mod token_bounds;
 mod tokens;
 mod webhooks;

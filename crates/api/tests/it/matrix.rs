@@ -169,6 +169,21 @@ fn cases() -> Vec<Case> {
         get("/v1/admin/vaults", OWNER),
         get("/metrics", OWNER),
         get("/v1/instance/credential-stores", ACTOR),
+        post(
+            "/v1/vaults",
+            [401, 503, 503, 403, 403, 403, 403, 403, 403],
+        )
+        .with(json!({"name": "external", "credential_store": {"kind": "infisical"}})),
+        patch("/v1/vaults/default/credential-store", CONTROL).with(json!({"kind": "builtin"})),
+        patch(
+            "/v1/vaults/default/credential-store",
+            [401, 503, 503, 403, 403, 403, 403, 403, 403],
+        )
+        .with(json!({"kind": "infisical"})),
+        post(
+            "/v1/vaults/default/sync",
+            [401, 400, 403, 403, 400, 400, 403, 400, 403],
+        ),
         get(
             "/v1/vaults/default/context",
             [401, 200, 403, 403, 200, 200, 200, 200, 403],
@@ -224,6 +239,15 @@ fn cases() -> Vec<Case> {
             "/v1/credentials/NONE/versions/1?vault=default",
             [401, 404, 403, 403, 404, 404, 403, 404, 403],
         ),
+        post("/v1/credentials/oauth/connect", MEMBER).with(json!({"vault": "default", "key": "GRANT",
+            "authorization_url": "https://p.io/a", "token_url": "https://p.io/t", "client_id": "id"})),
+        get(
+            "/v1/credentials/oauth/status?vault=default&key=NONE",
+            [401, 404, 403, 403, 404, 404, 403, 404, 403],
+        ),
+        post("/v1/credentials/oauth/tokens", MEMBER)
+            .with(json!({"vault": "default", "key": "TOKENS", "access_token": "token"})),
+        get("/v1/oauth/callback", [302; 9]),
         get("/v1/vaults/default/services", ACCESS),
         get(
             "/v1/vaults/default/services/credential-usage?key=KEY",

@@ -16,7 +16,7 @@ async fn ready_means_that_the_work_can_be_done() {
         json!({
             "status": "ready",
             "reasons": [],
-            "checks": {"database": "ok", "proxy": "listening", "draining": false},
+            "checks": {"database": "ok", "proxy": "listening", "external_stores": "none", "draining": false},
         })
     );
 

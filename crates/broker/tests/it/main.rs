@@ -73,6 +73,7 @@ impl Setting {
                 .unwrap(),
             version: 3,
             expires_at: None,
+            oauth: None,
         }
     }
 
@@ -271,6 +272,7 @@ fn a_permit_opens_what_its_rule_needs_and_nothing_that_was_moved() {
             .unwrap(),
             version: 3,
             expires_at: None,
+            oauth: None,
         },
     )];
     s.broker.put_vault(cut);
@@ -279,6 +281,7 @@ fn a_permit_opens_what_its_rule_needs_and_nothing_that_was_moved() {
     let mut ending = s.vault(TWO, "two");
     ending.credentials[0].1 = SealedCredential {
         expires_at: Some(NOW + SignedDuration::from_secs(1)),
+        oauth: None,
         ..s.sealed(TWO, b"value")
     };
     s.broker.put_vault(ending);

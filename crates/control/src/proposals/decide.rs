@@ -14,7 +14,9 @@ use crate::actor::Actor;
 use crate::credentials::{self, Origin};
 use crate::error::ControlError;
 use crate::line_breaks;
+use crate::oauth;
 use crate::services::{self, Conditions, ServiceListing};
+use crate::stores;
 use crate::webhooks::{self, Event, Proposed};
 use crate::write::Write;
 
@@ -52,7 +54,14 @@ pub(super) async fn approve(
         Moment::Decided,
     )?;
     let known = write.tx().credential_keys(vault_id).await?;
-    references(&merged, &view.credentials, &known, Moment::Decided)?;
+    if !view.credentials.is_empty() {
+        stores::keeps_its_own(write, vault_id).await?;
+    }
+    {
+        let stores = write.control().stores();
+        let lent = |key: &str| stores.lends(vault_id, key);
+        references(&merged, &view.credentials, &known, &lent, Moment::Decided)?;
+    }
     let values = values(write, vault_id, &view, approval.values).await?;
     credentials::room(&known, &values)?;
     let mut versions = Vec::with_capacity(values.len());
@@ -61,6 +70,11 @@ pub(super) async fn approve(
         versions.push(credentials::put(write, &access, key, value, Origin::default()).await?);
     }
     for slot in &view.credentials {
+        if slot.action == ProposedAction::Set
+            && let Some(client) = &slot.oauth
+        {
+            oauth::prepare(write, &access, &slot.key, client).await?;
+        }
         if slot.action == ProposedAction::Delete
             && !write.tx().delete_credential(vault_id, &slot.key).await?
         {
@@ -179,7 +193,7 @@ async fn values(
     let owner = vault.to_string();
     let mut found = Vec::new();
     for slot in &view.credentials {
-        if slot.action != ProposedAction::Set {
+        if slot.action != ProposedAction::Set || slot.is_oauth() {
             continue;
         }
         let value = if let Some(at) = given.iter().position(|(key, _)| *key == slot.key) {

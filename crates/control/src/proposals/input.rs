@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::error::ControlError;
+use crate::oauth::{OAuthInput, slot_client};
 
 /// Most services, and most credentials, in one proposal.
 const MAX_ITEMS: usize = 10;
@@ -97,6 +98,31 @@ pub struct NewSlot {
     pub obtain_instructions: String,
     /// The value, when the agent has one.
     pub value: Option<SecretBytes>,
+    /// The client at a provider, for `oauth`. Never with a secret.
+    pub oauth: Option<OAuthInput>,
+}
+
+/// The client that an `oauth` slot names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotOAuth {
+    /// Where a person consents; empty where tokens are given by hand.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub authorization_url: String,
+    /// Where tokens come from.
+    pub token_url: String,
+    /// Who we are there; empty where the person says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub client_id: String,
+    /// Scopes, as the provider wants them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scopes: String,
+    /// What stands between them.
+    pub scope_separator: String,
+    /// Leaves PKCE out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disable_pkce: bool,
+    /// `client_secret_post` or `client_secret_basic`.
+    pub token_auth_method: String,
 }
 
 /// What an agent asks for.
@@ -119,7 +145,7 @@ pub struct Slot {
     pub action: ProposedAction,
     /// Its key.
     pub key: String,
-    /// `static`.
+    /// `static` or `oauth`.
     #[serde(rename = "type")]
     pub kind: String,
     /// What it is, for the person.
@@ -134,6 +160,17 @@ pub struct Slot {
     /// Whether the agent gave a value, which is kept sealed while the proposal is open.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_value: bool,
+    /// The client at a provider, for `oauth`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<SlotOAuth>,
+}
+
+impl Slot {
+    /// Whether its value comes from a consent, or from tokens that a person gives, and not with the decision.
+    #[must_use]
+    pub fn is_oauth(&self) -> bool {
+        self.oauth.is_some()
+    }
 }
 
 /// Values that came with a proposal, by key.
@@ -145,7 +182,10 @@ pub(super) fn bad(field: &str, rule: &str, example: &str) -> ControlError {
 }
 
 /// Checks all that can be told without looking at the vault. Answers the slots and the values that came with them.
-pub(super) fn check(new: &mut NewProposal) -> Result<(Vec<Slot>, Offered), ControlError> {
+pub(super) fn check(
+    new: &mut NewProposal,
+    dev_mode: bool,
+) -> Result<(Vec<Slot>, Offered), ControlError> {
     const EXAMPLE: &str = r#"`{"services":[{"action":"set","name":"stripe","host":"api.stripe.com","auth":{"type":"bearer","token":"STRIPE_KEY"}}],"credentials":[{"action":"set","key":"STRIPE_KEY"}]}`"#;
     if new.services.is_empty() && new.credentials.is_empty() {
         return Err(bad(
@@ -180,19 +220,41 @@ pub(super) fn check(new: &mut NewProposal) -> Result<(Vec<Slot>, Offered), Contr
                 "one entry for each key",
             ));
         }
-        match slot.kind.as_deref() {
-            None | Some("" | "static") => {}
-            Some("oauth") => {
+        let oauth = match (slot.kind.as_deref(), slot.oauth.take()) {
+            (None | Some("" | "static"), None) => None,
+            (None | Some("" | "static"), Some(_)) => {
                 return Err(bad(
-                    &at("type"),
-                    "`oauth` credentials are not available in this version",
-                    "`static`, with a token that a person makes",
+                    &at("oauth"),
+                    "goes with `\"type\": \"oauth\"` only",
+                    "an entry without `oauth`",
                 ));
             }
-            Some(_) => {
-                return Err(bad(&at("type"), "must be `static` or left out", "`static`"));
+            (Some("oauth"), None) if slot.action == ProposedAction::Delete => None,
+            (Some("oauth"), client) => {
+                if slot.value.is_some() {
+                    return Err(bad(
+                        &at("value"),
+                        "does not go with `oauth`: tokens come from a person's consent",
+                        "an entry without `value`",
+                    ));
+                }
+                let client = client.ok_or_else(|| {
+                    bad(
+                        &at("oauth.token_url"),
+                        "is required",
+                        "`\"oauth\": {\"token_url\": \"https://github.com/login/oauth/access_token\"}`",
+                    )
+                })?;
+                Some(slot_oauth(client, dev_mode, &at("oauth"))?)
             }
-        }
+            (Some(_), _) => {
+                return Err(bad(
+                    &at("type"),
+                    "must be `static`, `oauth` or left out",
+                    "`static`",
+                ));
+            }
+        };
         bounded(&at("description"), &slot.description, MAX_DESCRIPTION)?;
         bounded(&at("obtain"), &slot.obtain, MAX_DESCRIPTION)?;
         bounded(
@@ -229,14 +291,38 @@ pub(super) fn check(new: &mut NewProposal) -> Result<(Vec<Slot>, Offered), Contr
         slots.push(Slot {
             action: slot.action,
             key: std::mem::take(&mut slot.key),
-            kind: "static".to_owned(),
+            kind: slot_kind(oauth.is_some()).to_owned(),
             description: std::mem::take(&mut slot.description),
             obtain: std::mem::take(&mut slot.obtain),
             obtain_instructions: std::mem::take(&mut slot.obtain_instructions),
             has_value,
+            oauth,
         });
     }
     Ok((slots, values))
+}
+
+fn slot_kind(oauth: bool) -> &'static str {
+    if oauth { "oauth" } else { "static" }
+}
+
+fn slot_oauth(client: OAuthInput, dev_mode: bool, at: &str) -> Result<SlotOAuth, ControlError> {
+    let client = slot_client(client, dev_mode).map_err(|error| {
+        let named = ControlError::invalid(format!("{at}.{}", error.message()));
+        match error.hint_text() {
+            Some(hint) => named.hint(hint),
+            None => named,
+        }
+    })?;
+    Ok(SlotOAuth {
+        authorization_url: client.authorization_url,
+        token_url: client.token_url,
+        client_id: client.client_id,
+        scopes: client.scopes,
+        scope_separator: client.scope_separator,
+        disable_pkce: !client.pkce,
+        token_auth_method: client.token_auth_method.as_str().to_owned(),
+    })
 }
 
 /// Refuses text over its bound, and control characters that could steer a terminal.
@@ -284,6 +370,7 @@ mod tests {
             obtain: String::new(),
             obtain_instructions: String::new(),
             value: None,
+            oauth: None,
         }
     }
 
@@ -295,7 +382,7 @@ mod tests {
             user_message: String::new(),
         };
         shape(&mut new);
-        let refused = check(&mut new).unwrap_err();
+        let refused = check(&mut new, false).unwrap_err();
         assert!(
             refused
                 .hint_text()
@@ -337,8 +424,22 @@ mod tests {
                 refusal(|new| new.credentials.push(slot("KEY"))),
             ),
             (
-                "credentials[0].type: ",
+                "credentials[0].oauth.token_url: ",
                 refusal(|new| new.credentials[0].kind = Some("oauth".to_owned())),
+            ),
+            (
+                "credentials[0].oauth: ",
+                refusal(|new| new.credentials[0].oauth = Some(OAuthInput::default())),
+            ),
+            (
+                "credentials[0].oauth.token_url: ",
+                refusal(|new| {
+                    new.credentials[0].kind = Some("oauth".to_owned());
+                    new.credentials[0].oauth = Some(OAuthInput {
+                        token_url: Some("http://in.clear/token".to_owned()),
+                        ..OAuthInput::default()
+                    });
+                }),
             ),
             (
                 "credentials[0].type: ",
@@ -378,7 +479,7 @@ mod tests {
             user_message: String::new(),
         };
         new.credentials[0].value = Some(SecretBytes::new(b"canary".to_vec()));
-        let (slots, values) = check(&mut new).unwrap();
+        let (slots, values) = check(&mut new, false).unwrap();
         assert!(slots[0].has_value && !slots[1].has_value);
         assert_eq!(values.len(), 1);
         assert!(!serde_json::to_string(&slots).unwrap().contains("canary"));

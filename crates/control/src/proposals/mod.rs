@@ -19,7 +19,7 @@ use agent_vault_seal::{SealContext, SealKind, SecretBytes, TokenHash};
 use agent_vault_store::{Proposal, ProposalStatus, VaultRole};
 use uuid::Uuid;
 
-pub use input::{NewProposal, NewSlot, ProposedAction, ProposedService, Slot};
+pub use input::{NewProposal, NewSlot, ProposedAction, ProposedService, Slot, SlotOAuth};
 pub use preview::{KeyFlow, Preview, SlotPreview};
 pub use view::ProposalView;
 
@@ -301,7 +301,8 @@ impl Proposals<'_> {
             dev_mode: self.0.options().dev_mode,
         };
         let merged = merge(&present.services, &view.services, &options, Moment::Decided)?;
-        references(&merged, &view.credentials, &known, Moment::Decided)?;
+        let lent = |key: &str| self.0.stores().lends(vault, key);
+        references(&merged, &view.credentials, &known, &lent, Moment::Decided)?;
         Ok(preview::preview(
             &present.services,
             &merged,
@@ -357,6 +358,7 @@ fn references(
     merged: &Merged,
     slots: &[Slot],
     known: &[String],
+    lent: &dyn Fn(&str) -> bool,
     moment: Moment,
 ) -> Result<(), ControlError> {
     let has = |action: ProposedAction, key: &str| {
@@ -369,7 +371,7 @@ fn references(
         for key in service.keys() {
             let there = known.iter().any(|known| known == key.as_str())
                 && !has(ProposedAction::Delete, key.as_str());
-            if !there && !has(ProposedAction::Set, key.as_str()) {
+            if !there && !has(ProposedAction::Set, key.as_str()) && !lent(key.as_str()) {
                 let what = format!(
                     "services[{index}]: uses `{key}`, which is neither a stored credential nor one that the proposal sets"
                 );

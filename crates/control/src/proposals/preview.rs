@@ -63,7 +63,12 @@ pub(super) fn preview(
     let changes = changes(existing, &merged.services);
     let given: BTreeSet<&str> = slots
         .iter()
-        .filter(|slot| slot.action == ProposedAction::Set)
+        .filter(|slot| slot.action == ProposedAction::Set && !slot.is_oauth())
+        .map(|slot| slot.key.as_str())
+        .collect();
+    let consents: BTreeSet<&str> = slots
+        .iter()
+        .filter(|slot| slot.is_oauth())
         .map(|slot| slot.key.as_str())
         .collect();
     let goes_there = |key: &str, service: &Service| {
@@ -133,16 +138,17 @@ pub(super) fn preview(
             key: slot.key.clone(),
             action: slot.action,
             exists: known.contains(&slot.key),
-            needs_value: slot.action == ProposedAction::Set && !slot.has_value,
+            needs_value: slot.action == ProposedAction::Set && !slot.has_value && !slot.is_oauth(),
             used_by: users(&merged.services, &slot.key),
         })
         .collect();
     for slot in &credentials {
         match slot.action {
-            ProposedAction::Set if slot.exists => warnings.push(format!(
-                "the value that the vault has of {} would be replaced",
-                slot.key
-            )),
+            ProposedAction::Set if slot.exists && !consents.contains(slot.key.as_str()) => warnings
+                .push(format!(
+                    "the value that the vault has of {} would be replaced",
+                    slot.key
+                )),
             ProposedAction::Delete if !slot.used_by.is_empty() => warnings.push(format!(
                 "{} would go, and is still used by: {}",
                 slot.key,
@@ -150,6 +156,11 @@ pub(super) fn preview(
             )),
             ProposedAction::Set | ProposedAction::Delete => {}
         }
+    }
+    for key in consents {
+        warnings.push(format!(
+            "{key} works once a person has connected it: `agent-vault vault credential oauth connect {key}`"
+        ));
     }
     Preview {
         changes,

@@ -14,7 +14,7 @@ use crate::actor::Actor;
 use crate::error::{ControlError, ErrorKind};
 use crate::webhooks::{self, Event, Proposed};
 use crate::write::Write;
-use crate::{credentials, line_breaks, services};
+use crate::{credentials, line_breaks, services, stores};
 
 /// How long a proposal waits for a decision.
 const LIFE: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -42,7 +42,7 @@ pub(super) async fn raise(
     for_programs(actor)?;
     let access = access::vault::<AnyRole>(write.tx(), actor, vault).await?;
     write.retarget(format!("vault:{}", access.vault().name));
-    let (slots, values) = input::check(&mut new)?;
+    let (slots, values) = input::check(&mut new, write.control().options().dev_mode)?;
     let now = write.now();
     let pending = write.tx().pending_proposal_count(access.id(), now).await?;
     if pending >= MAX_PENDING {
@@ -60,7 +60,14 @@ pub(super) async fn raise(
         &services::options(write),
         Moment::Raised,
     )?;
-    references(&merged, &slots, &known, Moment::Raised)?;
+    if !slots.is_empty() {
+        stores::keeps_its_own(write, access.id()).await?;
+    }
+    {
+        let (stores, id) = (write.control().stores(), access.id());
+        let lent = |key: &str| stores.lends(id, key);
+        references(&merged, &slots, &known, &lent, Moment::Raised)?;
+    }
     let values = match values.is_empty() {
         true => values,
         false => checked(values)?,

@@ -41,6 +41,12 @@ impl Instance {
         *self.now.lock().unwrap()
     }
 
+    /// The same clock, for whoever is told the time.
+    pub(crate) fn clock(&self) -> impl Fn() -> Timestamp + Send + Sync + 'static {
+        let now = Arc::clone(&self.now);
+        move || *now.lock().unwrap()
+    }
+
     pub(crate) fn advance(&self, by: SignedDuration) {
         *self.now.lock().unwrap() += by;
     }

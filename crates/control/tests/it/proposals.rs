@@ -37,6 +37,7 @@ async fn raise(control: &Control, agent: &Actor) -> u32 {
             obtain: String::new(),
             obtain_instructions: String::new(),
             value: Some(secret("an offered value")),
+            oauth: None,
         }],
         message: "for a test".to_owned(),
         user_message: String::new(),

@@ -136,6 +136,7 @@ async fn raise(control: &Control, agent: &Actor, key: &str, value: Option<&str>)
             obtain: String::new(),
             obtain_instructions: String::new(),
             value: value.map(secret),
+            oauth: None,
         }],
         message: "for a test".to_owned(),
         user_message: String::new(),

@@ -367,6 +367,7 @@ impl Vault {
                             sealed,
                             version: 1,
                             expires_at: None,
+                            oauth: None,
                         },
                     )
                 })

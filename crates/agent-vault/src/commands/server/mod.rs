@@ -128,7 +128,7 @@ pub(crate) async fn run(app: &App, args: ServerArgs) -> Result {
     if args.detach && !detached_child {
         return detach::run(app, &args.flags, &config, &home, unlock, owner).await;
     }
-    foreground(app, config, &home, unlock, owner).await
+    Box::pin(foreground(app, config, &home, unlock, owner)).await
 }
 
 fn stop(app: &App, data_dir: Option<std::path::PathBuf>) -> Result {

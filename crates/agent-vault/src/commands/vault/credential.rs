@@ -65,6 +65,8 @@ enum CredentialCommand {
     Expire(super::versions::ExpireArgs),
     /// Delete a former value for good
     DeleteVersion(super::versions::DeleteVersionArgs),
+    /// Credentials that a person consents to once, and whose tokens are fetched anew by themselves
+    Oauth(super::oauth::OAuthArgs),
     /// Delete keys
     #[command(alias = "rm")]
     Delete {
@@ -111,6 +113,7 @@ pub(super) async fn run(app: &App, target: &Target, args: CredentialArgs) -> Res
         CredentialCommand::Expire(args) => super::versions::expire(app, target, args).await,
         CredentialCommand::DeleteVersion(args) => super::versions::delete(app, target, args).await,
         CredentialCommand::Import(args) => super::import::run(app, target, args).await,
+        CredentialCommand::Oauth(args) => super::oauth::run(app, target, args).await,
         CredentialCommand::Delete { keys, yes } => {
             let (connection, vault) = super::open(app, target).await?;
             app.ui.confirm(
@@ -457,7 +460,7 @@ pub(super) fn check_ends(key: &str, value: &SecretBytes) -> Result {
 }
 
 /// Removes the one line end that `echo` and editors add.
-fn without_line_end(value: SecretBytes) -> SecretBytes {
+pub(super) fn without_line_end(value: SecretBytes) -> SecretBytes {
     let bytes = value.expose();
     let bytes = bytes
         .strip_suffix(b"\n")

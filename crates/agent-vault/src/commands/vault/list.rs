@@ -22,7 +22,8 @@ pub(super) async fn run(app: &App, target: &Target, output: Output) -> Result {
                 v.id,
                 v.name,
                 or_dash(&v.role),
-                String::from("builtin"),
+                v.credential_store
+                    .map_or_else(|| String::from("builtin"), |store| store.kind),
                 time(&v.created_at),
             ]
         })

@@ -14,10 +14,13 @@ mod list;
 mod logs;
 mod members;
 mod membership;
+mod oauth;
+mod oauth_providers;
 mod proposal;
 mod rename;
 pub(in crate::commands) mod service;
 mod settings;
+mod store;
 mod token;
 mod use_vault;
 mod user;
@@ -50,6 +53,11 @@ enum VaultCommand {
     Create {
         /// Name: 3 to 64 of a-z, 0-9 and single hyphens
         name: String,
+        /// Where its credentials come from [default: builtin]
+        #[arg(long, alias = "credential-store", value_enum, value_name = "KIND")]
+        store: Option<store::Kind>,
+        #[command(flatten)]
+        place: store::PlaceArgs,
         #[command(flatten)]
         output: Output,
     },
@@ -127,13 +135,24 @@ enum VaultCommand {
     Settings(settings::SettingsArgs),
     /// Webhooks: who is told of proposals, missing credentials, failing services and limits
     Webhook(webhook::WebhookArgs),
+    /// Where the vault's credentials come from: typed in, or copied from Infisical
+    #[command(alias = "credential-store")]
+    Store(store::StoreArgs),
 }
 
 pub(crate) async fn run(app: &App, args: VaultArgs) -> Result<u8> {
     let target = args.target;
     match args.command {
         VaultCommand::Run(args) => return run::run(app, &target, args).await,
-        VaultCommand::Create { name, output } => create::run(app, &target, &name, output).await,
+        VaultCommand::Create {
+            name,
+            store,
+            place,
+            output,
+        } => {
+            let wish = place.wish(store.unwrap_or(store::Kind::Builtin))?;
+            create::run(app, &target, &name, &wish, output).await
+        }
         VaultCommand::List { output } => list::run(app, &target, output).await,
         VaultCommand::Delete { name, yes } => delete::run(app, &target, &name, yes).await,
         VaultCommand::Rename { old, new } => rename::run(app, &target, &old, &new).await,
@@ -156,6 +175,7 @@ pub(crate) async fn run(app: &App, args: VaultArgs) -> Result<u8> {
             let (connection, vault) = open(app, &target).await?;
             webhook::run(app, &connection, &webhook::Scope::Vault(vault), args).await
         }
+        VaultCommand::Store(args) => store::run(app, &target, args).await,
     }
     .map(|()| 0)
 }

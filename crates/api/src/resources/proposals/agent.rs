@@ -1,6 +1,6 @@
 //! For agents: raising proposals, listing them, waiting for a decision.
 
-use agent_vault_control::{NewProposal, NewSlot, ProposedAction, ProposedService};
+use agent_vault_control::{NewProposal, NewSlot, OAuthInput, ProposedAction, ProposedService};
 use axum::extract::State;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::number;
 use super::view::{ProposedServiceSchema, SlotItem, slots};
 use crate::answer::{Answer, Outcome, Stamp};
 use crate::body::{JsonBody, SecretField, null_is_absent};
-use crate::error::{ApiError, Refusals};
+use crate::error::Refusals;
 use crate::principal::Caller;
 use crate::query::Query;
 use crate::resources::discover;
@@ -25,7 +25,7 @@ pub(crate) struct SlotWanted {
     #[schema(value_type = String)]
     action: ProposedAction,
     key: String,
-    /// `static` when absent.
+    /// `static`, also when absent, or `oauth`.
     r#type: Option<String>,
     /// What it is, up to 500 bytes.
     #[serde(default, deserialize_with = "null_is_absent")]
@@ -39,9 +39,39 @@ pub(crate) struct SlotWanted {
     /// The value, when the agent has one. Sealed on arrival, never shown.
     #[schema(value_type = Option<String>)]
     value: Option<SecretField>,
-    /// Only with `type: oauth`, which is not available.
-    #[schema(value_type = Option<Object>)]
-    oauth: Option<serde_json::Value>,
+    /// The client at a provider: with `type: oauth`, and only then.
+    oauth: Option<SlotClientWanted>,
+}
+
+/// A client at a provider. Its secret comes from the person who connects it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SlotClientWanted {
+    /// Where a person consents: https. Without it, a person gives tokens by hand.
+    authorization_url: Option<String>,
+    /// Where tokens come from: https.
+    token_url: Option<String>,
+    client_id: Option<String>,
+    scopes: Option<String>,
+    scope_separator: Option<String>,
+    disable_pkce: Option<bool>,
+    /// `client_secret_post` or `client_secret_basic`.
+    token_auth_method: Option<String>,
+}
+
+impl From<SlotClientWanted> for OAuthInput {
+    fn from(wanted: SlotClientWanted) -> Self {
+        Self {
+            authorization_url: wanted.authorization_url,
+            token_url: wanted.token_url,
+            client_id: wanted.client_id,
+            client_secret: None,
+            scopes: wanted.scopes,
+            scope_separator: wanted.scope_separator,
+            disable_pkce: wanted.disable_pkce,
+            token_auth_method: wanted.token_auth_method,
+        }
+    }
 }
 
 /// What an agent asks for: up to 10 services and 10 credentials, at least one.
@@ -86,13 +116,7 @@ pub(crate) async fn raise(
 ) -> Outcome<ProposalRaised> {
     let vault = discover::scope(&caller, &headers, &query)?;
     let mut credentials = Vec::with_capacity(body.credentials.len());
-    for (index, slot) in body.credentials.into_iter().enumerate() {
-        if slot.oauth.is_some() {
-            return Err(ApiError::bad_request(format!(
-                "credentials[{index}].oauth: `oauth` credentials are not available in this version"
-            ))
-            .hint("for example a `static` credential with a token that a person makes"));
-        }
+    for slot in body.credentials {
         credentials.push(NewSlot {
             action: slot.action,
             key: slot.key,
@@ -101,6 +125,7 @@ pub(crate) async fn raise(
             obtain: slot.obtain,
             obtain_instructions: slot.obtain_instructions,
             value: slot.value.map(|value| value.0),
+            oauth: slot.oauth.map(OAuthInput::from),
         });
     }
     let new = NewProposal {

@@ -1,6 +1,6 @@
 //! What more than one page of a proposal shows: its parts, and what it would do.
 
-use agent_vault_control::{ControlError, Preview, Slot};
+use agent_vault_control::{ControlError, Preview, Slot, SlotOAuth};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -46,6 +46,43 @@ pub(crate) struct SlotItem {
     /// Whether the agent gave a value.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     has_value: bool,
+    /// The client at a provider, for `oauth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oauth: Option<SlotClient>,
+}
+
+/// The client that an `oauth` credential of a proposal names.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SlotClient {
+    /// Where a person consents; absent where tokens are given by hand.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    authorization_url: String,
+    token_url: String,
+    /// Absent where the person says.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    client_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    scopes: String,
+    scope_separator: String,
+    disable_pkce: bool,
+    token_auth_method: String,
+}
+
+impl From<SlotOAuth> for SlotClient {
+    fn from(slot: SlotOAuth) -> Self {
+        Self {
+            authorization_url: slot.authorization_url,
+            token_url: slot.token_url,
+            client_id: slot.client_id,
+            scopes: slot.scopes,
+            scope_separator: slot.scope_separator,
+            disable_pkce: slot.disable_pkce,
+            token_auth_method: slot.token_auth_method,
+        }
+    }
 }
 
 pub(super) fn slots(slots: Vec<Slot>) -> Vec<SlotItem> {
@@ -59,6 +96,7 @@ pub(super) fn slots(slots: Vec<Slot>) -> Vec<SlotItem> {
             obtain: slot.obtain,
             obtain_instructions: slot.obtain_instructions,
             has_value: slot.has_value,
+            oauth: slot.oauth.map(SlotClient::from),
         })
         .collect()
 }

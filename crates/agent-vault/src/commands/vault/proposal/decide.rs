@@ -11,6 +11,7 @@ use crate::client::types::{Proposal, ProposalPage};
 use crate::client::{ApiPath, Call};
 use crate::connect::Connection;
 use crate::error::{CliError, Result};
+use crate::ui::clean;
 
 #[derive(Args)]
 pub(super) struct ApproveArgs {
@@ -63,7 +64,7 @@ pub(super) async fn approve(app: &App, target: &Target, args: ApproveArgs) -> Re
         if !proposal
             .credentials
             .iter()
-            .any(|slot| slot.action == "set" && slot.key == *key)
+            .any(|slot| slot.action == "set" && slot.oauth.is_none() && slot.key == *key)
         {
             return Err(CliError::usage(format!(
                 "proposal {} sets no credential {key}",
@@ -109,7 +110,7 @@ async fn confirmed(
         .confirm(&format!("Approve proposal {id}?"), yes.yes)?;
     for slot in &proposal.credentials {
         let there = values.0.iter().any(|(key, _)| *key == slot.key);
-        if slot.action == "set" && !slot.has_value && !there {
+        if slot.action == "set" && !slot.has_value && !there && slot.oauth.is_none() {
             values.0.extend(credential::typed(app, &slot.key)?.0);
         }
     }
@@ -123,7 +124,26 @@ async fn confirmed(
     };
     let call = Call::new(Method::POST, path(id, "/approve")).json(&body);
     connection.send(app, call).await?;
-    app.ui.success(&format!("proposal {id} is applied"))
+    app.ui.success(&format!("proposal {id} is applied"))?;
+    for slot in proposal
+        .credentials
+        .iter()
+        .filter(|slot| slot.action == "set")
+    {
+        let Some(client) = &slot.oauth else {
+            continue;
+        };
+        let command = if client.authorization_url.is_empty() {
+            "tokens"
+        } else {
+            "connect"
+        };
+        app.ui.note(&format!(
+            "{key} works once it is connected: `agent-vault vault credential oauth {command} {key}`",
+            key = clean(&slot.key)
+        ));
+    }
+    Ok(())
 }
 
 pub(super) async fn reject(app: &App, target: &Target, id: u32, reason: &str) -> Result {

@@ -195,6 +195,13 @@ pub(super) fn print(app: &App, proposal: &Proposal) -> Result {
         if slot.has_value {
             line.push_str(" (the agent gave a value)");
         }
+        if let Some(client) = &slot.oauth {
+            line.push_str(&format!(" (by OAuth from {}", clean(&client.token_url)));
+            if !client.scopes.is_empty() {
+                line.push_str(&format!(", for {}", clean(&client.scopes)));
+            }
+            line.push(')');
+        }
         for text in [&slot.description, &slot.obtain, &slot.obtain_instructions] {
             if !text.is_empty() {
                 line.push_str(": ");

@@ -1,0 +1,5 @@
+//! Sources against servers on loopback.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod oauth;
+mod stores;
