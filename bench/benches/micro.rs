@@ -116,7 +116,7 @@ impl Request {
         headers.insert("user-agent", HeaderValue::from_static("bench/1.0"));
         headers.insert("accept", HeaderValue::from_static("application/json"));
         headers.insert("x-note", HeaderValue::from_static("__the_token__"));
-        let below = if number % 3 == 0 { "api." } else { "" };
+        let below = if number.is_multiple_of(3) { "api." } else { "" };
         Self {
             authority: Authority::parse(&format!("{below}h{number}.example.com:443")).unwrap(),
             target: RequestTarget::parse(&format!("/v{number}/things?page=2")).unwrap(),
