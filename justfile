@@ -30,6 +30,10 @@ deny:
 bench *args:
     ./scripts/bench {{ args }}
 
+# Instructions that a request costs, compared with what is checked in; `--update` writes them.
+instructions *args:
+    ./scripts/test-instructions {{ args }}
+
 # Regenerate what is checked in and compared by tests.
 regenerate:
     UPDATE=1 cargo test --workspace --locked -- document reference

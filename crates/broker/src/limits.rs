@@ -118,7 +118,13 @@ impl Limiters {
         if let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
             return Ok(Slot(Some(permit)));
         }
-        match tokio::time::timeout(SLOT_WAIT, Arc::clone(slots).acquire_owned()).await {
+        // Boxed, so that the future of those who need not wait stays small.
+        match Box::pin(tokio::time::timeout(
+            SLOT_WAIT,
+            Arc::clone(slots).acquire_owned(),
+        ))
+        .await
+        {
             Ok(Ok(permit)) => Ok(Slot(Some(permit))),
             Ok(Err(_)) | Err(_) => Err(Refusal::Concurrency {
                 limit: self.concurrency,

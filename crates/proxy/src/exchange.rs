@@ -5,11 +5,13 @@
 //! ```
 
 use std::convert::Infallible;
+use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 
 use agent_vault_broker::{Admission, GrantError, Permit, Principal, RenewalOrder, Slot, Verdict};
 use agent_vault_policy::{Facts, Undecodable};
-use agent_vault_upstream::{Answer, Continue, Incoming, Route};
+use agent_vault_upstream::{Answer, Continue, Incoming, Lease, Route};
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, PROXY_AUTHENTICATE, SET_COOKIE,
@@ -30,6 +32,7 @@ use crate::interim::{Hints, Listener};
 use crate::journal::{Entry, LogDecision};
 use crate::leftover::Messages;
 use crate::meters::{Protocol, UpstreamFailure};
+use crate::names::{Name, Names};
 use crate::relay::{Fate, Gate, Held, Lost, RelayBody, ResponseBody, Source};
 use crate::respond::{Fault, MARKER, Refusal};
 use crate::scrub::{
@@ -72,20 +75,19 @@ struct Answered {
     slot: Slot,
     fate: Option<Arc<Fate>>,
     /// The client's half of an accepted WebSocket.
-    upgrade: Option<upgrade::Accepted>,
+    upgrade: Option<Box<upgrade::Accepted>>,
 }
 
 /// Serves one request that came over HTTP/1.
-pub(crate) async fn exchange_http1(
+pub(crate) fn exchange_http1(
     client: Arc<Client>,
     request: Request<hyper::body::Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send {
     let mut request = request;
     let tunnel = ClientTunnel::Http1(hyper::upgrade::on(&mut request));
-    let watch = Arc::clone(&client.watch);
-    let number = watch.interim().begin();
+    let number = client.watch.interim().begin();
     let hints = if request.version() == Version::HTTP_11 {
-        Hints::Http1(Arc::clone(&watch), number)
+        Hints::Http1(Arc::clone(&client.watch), number)
     } else {
         Hints::None
     };
@@ -93,74 +95,87 @@ pub(crate) async fn exchange_http1(
         hints,
         tunnel: Some(tunnel),
     };
-    let response = exchange(client, request.map(Incoming::Http1), caller).await;
-    watch.interim().end();
-    Ok(response)
+    exchange(client, request.map(Incoming::Http1), caller)
 }
 
-/// Serves one request. Never fails: what goes wrong is a response.
-pub(crate) async fn exchange(
+/// Serves one request. Never fails: what goes wrong is a response. Does nothing before it is first polled.
+// What lasts over the waits is moved with the future, and the future of an `async fn` has its arguments twice. So they are
+// captured here, and passed on by reference; what need not wait is done in functions that are not async.
+pub(crate) fn exchange(
     client: Arc<Client>,
     request: Request<Incoming>,
     caller: Caller,
-) -> Response<ResponseBody> {
-    let busy = client.watch.busy();
-    let shared = &client.shared;
-    let now = shared.now();
-    let principal = match client.principal(request.headers(), now) {
-        Ok(principal) => principal,
-        Err(refusal) => {
-            tracing::info!(peer = %client.watch.peer(), code = refusal.code, "proxy request refused");
-            shared.journal.meters().not_authenticated(refusal.code);
-            return refusal.into_response(shared.options.base_url.as_ref());
-        }
-    };
-    let host = client.display(request.uri());
-    let protocol = spoken(request.version());
-    let mut entry = Entry::open(
-        &shared.journal,
-        &principal,
-        protocol,
-        request.method(),
-        &host,
-        now,
-    );
-    let method = request.method().clone();
-    let version = request.version();
-    let mut response = match stages(&client, &principal, &mut entry, request, caller, now).await {
-        Ok(answered) => {
-            let held = Held {
-                entry,
-                busy,
-                slot: answered.slot,
-            };
-            let relayed = match answered.upgrade {
-                Some(accepted) => Ok(upgrade::join(
-                    &client,
-                    accepted,
-                    answered.answer,
-                    answered.injection.as_ref(),
-                    held,
-                )),
-                None => {
-                    relay(
-                        shared,
-                        &method,
-                        answered.answer,
-                        answered.injection.as_ref(),
-                        answered.fate,
-                        held,
-                    )
-                    .await
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send {
+    let (mut parts, mut body) = request.into_parts();
+    let mut caller = caller;
+    async move {
+        let busy = client.watch.busy();
+        let shared = &client.shared;
+        let _hearing = Hearing(&client.watch);
+        let now = shared.now();
+        let principal = match client.principal(&parts.headers, now) {
+            Ok(principal) => principal,
+            Err(refusal) => return Ok(client.not_authenticated(refusal)),
+        };
+        let host = client.display(&parts.uri);
+        let mut entry = Entry::open(
+            &shared.journal,
+            &principal,
+            spoken(parts.version),
+            &parts.method,
+            &host,
+            now,
+        );
+        let answered = pin!(stages(
+            &client,
+            &principal,
+            &mut entry,
+            (&mut parts, &mut body),
+            &mut caller,
+            now,
+        ))
+        .await;
+        let Answered {
+            answer,
+            injection,
+            slot,
+            fate,
+            upgrade,
+        } = match answered {
+            Ok(answered) => answered,
+            Err(refusal) => {
+                let refused = refuse(shared, &parts.method, entry, refusal);
+                return Ok(in_version(refused, parts.version));
+            }
+        };
+        let mut held = Held { entry, busy, slot };
+        let response = match upgrade {
+            Some(accepted) => upgrade::join(&client, *accepted, answer, injection.as_ref(), held),
+            None => match relaying(shared, &parts.method, answer, injection.as_ref(), &mut held) {
+                Ok(mut relaying) => {
+                    relaying.settle().await;
+                    relaying.response(shared, &parts.method, fate, held)
                 }
-            };
-            relayed.unwrap_or_else(|(held, refusal)| refuse(shared, &method, held.entry, refusal))
-        }
-        Err(refusal) => refuse(shared, &method, entry, refusal),
-    };
-    // hyper's server writes the version of its connection; ours must not contradict it.
+                Err(refusal) => refuse(shared, &parts.method, held.entry, refusal),
+            },
+        };
+        Ok(in_version(response, parts.version))
+    }
+}
+
+/// hyper's server writes the version of its connection; ours must not contradict it.
+fn in_version(mut response: Response<ResponseBody>, version: Version) -> Response<ResponseBody> {
     *response.version_mut() = version;
     response
+}
+
+/// While there is one, interim responses to the exchange go on to an HTTP/1.1 client.
+struct Hearing<'w>(&'w Watch);
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        self.0.interim().end();
+    }
 }
 
 impl Client {
@@ -178,6 +193,13 @@ impl Client {
         )?;
         self.watch.belongs_to(&principal);
         Ok(Arc::new(principal))
+    }
+
+    fn not_authenticated(&self, refusal: Refusal) -> Response<ResponseBody> {
+        let shared = &self.shared;
+        tracing::info!(peer = %self.watch.peer(), code = refusal.code, "proxy request refused");
+        shared.journal.meters().not_authenticated(refusal.code);
+        refusal.into_response(shared.options.base_url.as_ref())
     }
 
     fn display(&self, uri: &http::Uri) -> Arc<str> {
@@ -228,8 +250,8 @@ async fn stages(
     client: &Client,
     principal: &Principal,
     entry: &mut Entry,
-    request: Request<Incoming>,
-    caller: Caller,
+    (parts, body): (&mut Parts, &mut Incoming),
+    caller: &mut Caller,
     now: Timestamp,
 ) -> Result<Answered, Refusal> {
     let shared = &client.shared;
@@ -238,9 +260,8 @@ async fn stages(
         .admit(principal, now)
         .map_err(|refusal| Refusal::unauthenticated(&refusal))?;
     from_its_sources(principal, client.watch.peer())?;
-    let (parts, body) = request.into_parts();
-    fits(&parts)?;
-    let head = client.head(&parts)?;
+    fits(parts)?;
+    let head = client.head(parts)?;
     if shared.options.log_paths {
         entry.set_path(head.target.decoded_path());
     }
@@ -252,7 +273,7 @@ async fn stages(
 
     let (mut admission, mut waited) = (admission, 0);
     let injection = loop {
-        match decide(principal, &admission, &head, &parts, entry) {
+        match decide(principal, &admission, &head, parts, entry) {
             Ok(injection) => break injection,
             Err(Undecided::Refused(refusal)) => return Err(*refusal),
             // A value has ended, or is to be lent: everybody who needs it waits for the one fetch of it.
@@ -265,15 +286,22 @@ async fn stages(
     };
     // Only what would go out counts, and nothing goes out uncounted.
     admission.spend().await.map_err(Refusal::over_budget)?;
-    let repeat = Repeat::of(&head, &parts, &body, injection.as_ref());
+    let repeat = Repeat::of(&head, parts, body, injection.as_ref());
     let route = client.route(&admission, &head)?;
-    let waiting = expectation(&parts, &body);
+    let waiting = expectation(&head, parts, body);
+    if let Some(waiting) = waiting.as_ref().filter(|_| head.kind == Kind::Plain) {
+        parts.extensions.insert(waiting.clone());
+    }
     let workshop = Workshop {
         budget: &shared.budget,
         max_request_bytes: shared.options.max_request_bytes,
         rules: admission.rules(),
     };
-    let outgoing = inject::build(
+    let Outgoing {
+        request,
+        warnings,
+        fate,
+    } = inject::build(
         &workshop,
         &head,
         injection.as_ref(),
@@ -282,11 +310,6 @@ async fn stages(
         waiting.clone().map(Gate::new),
     )
     .await?;
-    let Outgoing {
-        request,
-        warnings,
-        fate,
-    } = outgoing;
     let decision = if injection.is_some() {
         LogDecision::Brokered
     } else {
@@ -304,21 +327,15 @@ async fn stages(
     );
 
     let sent = if head.kind == Kind::Plain {
-        let mut request = request;
-        if let Some(waiting) = &waiting {
-            request.extensions_mut().insert(waiting.clone());
-        }
         let listener = Listener {
-            hints: caller.hints,
+            hints: mem::replace(&mut caller.hints, Hints::None),
             search: injection
                 .as_ref()
                 .and_then(|injection| injection.search.clone()),
             brokered: injection.is_some(),
             waiting,
         };
-        shared
-            .upstream
-            .send(&route, request, &listener)
+        pin!(shared.upstream.send(&route, request, &listener))
             .await
             .map(|answer| (answer, None))
     } else {
@@ -338,7 +355,7 @@ async fn stages(
         .await
         .map(|(answer, form)| {
             let accepted = form
-                .zip(caller.tunnel)
+                .zip(caller.tunnel.take())
                 .map(|(form, client)| upgrade::Accepted {
                     form,
                     client,
@@ -347,7 +364,8 @@ async fn stages(
                         .as_ref()
                         .and_then(|fate| Messages::new(workshop.rules, fate))
                         .map(|messages| -> upgrade::Watcher { Box::new(messages) }),
-                });
+                })
+                .map(Box::new);
             (answer, accepted)
         })
     };
@@ -522,14 +540,16 @@ impl Repeat {
         parts: &Parts,
         body: &Incoming,
         injection: Option<&Injection>,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         let order = injection?.renewable()?;
         let repeatable = head.kind == Kind::Plain
             && matches!(parts.method, Method::GET | Method::HEAD)
             && body.is_end_stream();
-        repeatable.then(|| Self {
-            parts: parts.clone(),
-            order,
+        repeatable.then(|| {
+            Box::new(Self {
+                parts: parts.clone(),
+                order,
+            })
         })
     }
 
@@ -543,7 +563,7 @@ impl Repeat {
         route: &Arc<Route>,
         entry: &mut Entry,
     ) -> Option<(Answer, Option<Injection>, Option<Arc<Fate>>)> {
-        let Self { parts, order } = self;
+        let Self { mut parts, order } = self;
         let shared = &client.shared;
         let admission = shared.broker.admit(principal, shared.now()).ok()?;
         let injection = decide(principal, &admission, head, &parts, entry).ok()??;
@@ -564,8 +584,8 @@ impl Repeat {
             &workshop,
             head,
             Some(&injection),
-            parts,
-            Incoming::Empty,
+            &mut parts,
+            &mut Incoming::Empty,
             None,
         )
         .await
@@ -582,8 +602,9 @@ impl Repeat {
 }
 
 /// A client that waits for `100 Continue` sends its body once the upstream has said so.
-fn expectation(parts: &Parts, body: &Incoming) -> Option<Continue> {
-    (expects_continue(&parts.headers) && !body.is_end_stream()).then(Continue::default)
+fn expectation(head: &Head, parts: &Parts, body: &Incoming) -> Option<Continue> {
+    (head.names.has(Name::Expect) && expects_continue(&parts.headers) && !body.is_end_stream())
+        .then(Continue::default)
 }
 
 /// Whether a client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
@@ -593,19 +614,27 @@ pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// Relays an ordinary answer.
-async fn relay(
+/// An ordinary answer on its way to the client.
+struct Relaying {
+    parts: response::Parts,
+    source: Source,
+    lease: Lease,
+    /// The body is short and its length may change: it is read to its end before the head leaves.
+    settles: bool,
+}
+
+/// Makes an ordinary answer ready to be relayed.
+fn relaying(
     shared: &Shared,
     method: &Method,
     answer: Answer,
     injection: Option<&Injection>,
-    fate: Option<Arc<Fate>>,
-    held: Held,
-) -> Result<Response<ResponseBody>, (Held, Refusal)> {
-    let mut held = held;
+    held: &mut Held,
+) -> Result<Relaying, Refusal> {
     let mut lease = answer.lease;
     let (mut parts, body) = answer.response.into_parts();
-    match framing(&parts.headers) {
+    let names = Names::of(&parts.headers);
+    match framing(&parts.headers, names) {
         Framing::Plain => {}
         Framing::Twofold => {
             // What was announced counts for nothing, and where the next response begins is anybody's guess.
@@ -613,104 +642,122 @@ async fn relay(
             lease.spoil();
         }
         Framing::Coded => {
-            let refusal = Refusal::new(
+            return Err(Refusal::new(
                 StatusCode::BAD_GATEWAY,
                 "upstream_error",
                 Fault::Upstream,
                 "the upstream used a transfer coding other than chunked",
                 "the upstream is at fault; report it to its operator",
-            );
-            return Err((held, refusal));
+            ));
         }
     }
     strip_response(&mut parts.headers, injection.is_some());
-    let cap = shared.options.max_response_bytes;
-    if let Some(cap) = cap
+    if let Some(cap) = shared.options.max_response_bytes
         && body.size_hint().lower() > cap
     {
-        return Err((held, Refusal::response_too_large(cap)));
+        return Err(Refusal::response_too_large(cap));
     }
-    let source = match injection.and_then(|injection| Some((injection, injection.search.as_ref()?)))
-    {
-        None => Source::Plain(body),
-        Some((injection, search)) => match scrubbed(search, method, &mut parts, body).await {
-            Ok(source) => source,
-            Err((body, error)) => {
-                let rule = injection.rule();
-                tracing::info!(
-                    service = rule.name(),
-                    status = parts.status.as_u16(),
-                    ?error,
-                    "a response cannot be searched for the credential"
-                );
-                if rule.service().scrub.undecodable == Undecodable::Refuse {
-                    return Err((held, Refusal::not_scrubbable(&error)));
-                }
-                held.entry.note(|record| {
-                    record
-                        .warnings
-                        .push(format!("response_not_scrubbed:{}", error.word()));
-                });
-                Source::Plain(body)
-            }
-        },
+    let mut relaying = Relaying {
+        parts,
+        source: Source::Plain(body),
+        lease,
+        settles: false,
     };
-    held.entry.answered(parts.status);
-    if is_long_lived(&parts.headers) {
+    if let Some((injection, search)) =
+        injection.and_then(|injection| Some((injection, injection.search.as_ref()?)))
+        && let Err(error) = relaying.scrub(search, method)
+    {
+        let rule = injection.rule();
+        tracing::info!(
+            service = rule.name(),
+            status = relaying.parts.status.as_u16(),
+            ?error,
+            "a response cannot be searched for the credential"
+        );
+        if rule.service().scrub.undecodable == Undecodable::Refuse {
+            return Err(Refusal::not_scrubbable(&error));
+        }
+        held.entry.note(|record| {
+            record
+                .warnings
+                .push(format!("response_not_scrubbed:{}", error.word()));
+        });
+    }
+    held.entry.answered(relaying.parts.status);
+    if names.has(Name::ContentType) && is_long_lived(&relaying.parts.headers) {
         held.slot.release();
     }
-    let mut body = RelayBody::new(source, cap, fate, lease, held);
-    if *method == Method::HEAD
-        || matches!(
-            parts.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        )
-    {
-        body = body.without_content();
-    }
-    Ok(Response::from_parts(parts, ResponseBody::Relayed(body)))
+    Ok(relaying)
 }
 
-/// Replaces what was injected in the head of an answer, and puts its body behind the same. The body comes back with the
-/// reason if it cannot be searched.
-async fn scrubbed(
-    search: &Search,
-    method: &Method,
-    parts: &mut response::Parts,
-    body: Incoming,
-) -> Result<Source, (Incoming, EncodingError)> {
-    search.scrub_headers(&mut parts.headers);
-    let reason = parts.extensions.get::<ReasonPhrase>();
-    if reason.is_some_and(|reason| search.replace(reason.as_bytes(), Fit::Free).is_some()) {
-        parts.extensions.remove::<ReasonPhrase>();
+impl Relaying {
+    /// Replaces what was injected in the head, and puts the body behind the same. An error leaves the body as it is.
+    fn scrub(&mut self, search: &Search, method: &Method) -> Result<(), EncodingError> {
+        let parts = &mut self.parts;
+        search.scrub_headers(&mut parts.headers);
+        let reason = parts.extensions.get::<ReasonPhrase>();
+        if reason.is_some_and(|reason| search.replace(reason.as_bytes(), Fit::Free).is_some()) {
+            parts.extensions.remove::<ReasonPhrase>();
+        }
+        let decoding = decode_for_scrub(method, parts.status, &mut parts.headers)?;
+        let Source::Plain(body) = &mut self.source else {
+            return Ok(());
+        };
+        if body.is_end_stream() {
+            return Ok(());
+        }
+        let declared = parts.headers.get(CONTENT_LENGTH).map(|_| body.size_hint());
+        // A part of a body must keep its place in the whole.
+        let same = counts_bytes(&parts.headers) || parts.status == StatusCode::PARTIAL_CONTENT;
+        let fit = if same || declared.is_some() {
+            Fit::Same
+        } else {
+            Fit::Free
+        };
+        let short = declared
+            .and_then(|hint| hint.exact())
+            .is_some_and(|length| length <= MAX_SETTLED_BYTES);
+        self.settles = short && !same;
+        let body = mem::replace(body, Incoming::Empty);
+        self.source = Source::Scrubbed(Box::new(ScrubBody::new(
+            body,
+            search,
+            decoding.as_ref(),
+            fit,
+        )));
+        Ok(())
     }
-    let decoding = match decode_for_scrub(method, parts.status, &mut parts.headers) {
-        Ok(decoding) => decoding,
-        Err(error) => return Err((body, error)),
-    };
-    if body.is_end_stream() {
-        return Ok(Source::Plain(body));
+
+    /// Reads a short body to its end, where its length may change.
+    async fn settle(&mut self) {
+        if self.settles
+            && let Source::Scrubbed(body) = &mut self.source
+            && let Some(settled) = body.settle().await
+            && settled.changed
+        {
+            body_changed(&mut self.parts.headers, settled.length);
+        }
     }
-    let declared = parts.headers.get(CONTENT_LENGTH).map(|_| body.size_hint());
-    // A part of a body must keep its place in the whole.
-    let same = counts_bytes(&parts.headers) || parts.status == StatusCode::PARTIAL_CONTENT;
-    let fit = if same || declared.is_some() {
-        Fit::Same
-    } else {
-        Fit::Free
-    };
-    let mut body = Box::new(ScrubBody::new(body, search, decoding.as_ref(), fit));
-    let short = declared
-        .and_then(|hint| hint.exact())
-        .is_some_and(|length| length <= MAX_SETTLED_BYTES);
-    if short
-        && !same
-        && let Some(settled) = body.settle().await
-        && settled.changed
-    {
-        body_changed(&mut parts.headers, settled.length);
+
+    fn response(
+        self,
+        shared: &Shared,
+        method: &Method,
+        fate: Option<Arc<Fate>>,
+        held: Held,
+    ) -> Response<ResponseBody> {
+        let cap = shared.options.max_response_bytes;
+        let mut body = RelayBody::new(self.source, cap, fate, self.lease, held);
+        if *method == Method::HEAD
+            || matches!(
+                self.parts.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            )
+        {
+            body = body.without_content();
+        }
+        Response::from_parts(self.parts, ResponseBody::Relayed(body))
     }
-    Ok(Source::Scrubbed(body))
 }
 
 /// Streams that last do not take a place from short requests.
@@ -798,7 +845,11 @@ fn unknown_method() -> Method {
 
 /// Notes where a request goes and how the client itself authenticates to the upstream, for host discovery.
 fn note_client(entry: &mut Entry, head: &Head, client: &Client, headers: &HeaderMap) {
-    let auth = client_auth(headers);
+    let auth = if head.names.has(Name::Authorization) || head.names.has(Name::ApiKey) {
+        client_auth(headers)
+    } else {
+        None
+    };
     let host = client
         .tunnel
         .is_none()

@@ -15,6 +15,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Uri, Version};
 
 use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::names::{Name, Names};
 use crate::respond::Refusal;
 
 /// Destination and target of a request whose names all agree.
@@ -24,6 +25,8 @@ pub(crate) struct Head {
     pub(crate) authority: Authority,
     pub(crate) target: RequestTarget,
     pub(crate) kind: Kind,
+    /// What it has besides.
+    pub(crate) names: Names,
 }
 
 /// What kind of exchange the request opens.
@@ -61,7 +64,8 @@ impl Tunnel {
     /// Whether `text` is one of the two ways in which nearly all clients write this destination. Whatever else it may be
     /// has to be parsed.
     fn is_plainly(&self, text: &[u8]) -> bool {
-        text.eq_ignore_ascii_case(self.usual.as_bytes())
+        text == self.usual.as_bytes()
+            || text.eq_ignore_ascii_case(self.usual.as_bytes())
             || text.eq_ignore_ascii_case(self.display.as_bytes())
     }
 
@@ -126,7 +130,8 @@ impl Head {
     /// A request inside a tunnel.
     pub(crate) fn in_tunnel(parts: &Parts, tunnel: &Tunnel) -> Result<Self, Refusal> {
         let hint = "open a tunnel of its own for each destination";
-        let kind = kind(parts)?;
+        let names = Names::of(&parts.headers);
+        let kind = kind(parts, names)?;
         let http2 = parts.version == Version::HTTP_2;
         if let Some(scheme) = parts.uri.scheme_str()
             && (!http2 || !scheme.eq_ignore_ascii_case(tunnel.scheme.as_str()))
@@ -177,6 +182,7 @@ impl Head {
             authority: tunnel.authority.clone(),
             target: target(parts)?,
             kind,
+            names,
         })
     }
 
@@ -194,11 +200,13 @@ impl Head {
             parts.version,
             false,
         )?;
+        let names = Names::of(&parts.headers);
         Ok(Self {
             scheme: Scheme::Http,
             authority,
             target: target(parts)?,
-            kind: kind(parts)?,
+            kind: kind(parts, names)?,
+            names,
         })
     }
 }
@@ -322,7 +330,10 @@ pub(crate) enum Framing {
 }
 
 /// Reads the framing fields.
-pub(crate) fn framing(headers: &HeaderMap) -> Framing {
+pub(crate) fn framing(headers: &HeaderMap, names: Names) -> Framing {
+    if !names.has(Name::TransferEncoding) {
+        return Framing::Plain;
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Framing::Plain,
@@ -337,8 +348,8 @@ pub(crate) fn framing(headers: &HeaderMap) -> Framing {
     }
 }
 
-fn kind(parts: &Parts) -> Result<Kind, Refusal> {
-    if framing(&parts.headers) != Framing::Plain {
+fn kind(parts: &Parts, names: Names) -> Result<Kind, Refusal> {
+    if framing(&parts.headers, names) != Framing::Plain {
         return Err(Refusal::bad_framing(
             "the request has a transfer coding other than chunked, or a length beside it",
             "send Content-Length, or Transfer-Encoding: chunked",
@@ -357,7 +368,7 @@ fn kind(parts: &Parts) -> Result<Kind, Refusal> {
             )),
         };
     }
-    if !is_websocket_upgrade(&parts.headers, parts.version) {
+    if !names.has(Name::Upgrade) || !is_websocket_upgrade(&parts.headers, parts.version) {
         return Ok(Kind::Plain);
     }
     if parts.headers.contains_key(SEC_WEBSOCKET_KEY) {

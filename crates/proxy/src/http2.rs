@@ -233,7 +233,7 @@ async fn serve_stream(
             }
             begun = true;
             match exchange.as_mut().poll(cx) {
-                Poll::Ready(response) => Poll::Ready(Ok(response)),
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
                 Poll::Pending => lock(&reply).respond.poll_reset(cx).map(Err),
             }
         })

@@ -2,6 +2,7 @@
 
 mod body;
 
+use std::mem;
 use std::sync::{Arc, LazyLock};
 
 use agent_vault_broker::{Grant, Permit, RenewalOrder};
@@ -145,12 +146,12 @@ fn basic_pairs(grant: &Grant, rule: &Rule) -> Vec<(CredentialKey, Zeroizing<Vec<
 
 /// Takes off what belongs to this connection and not to the message (RFC 9110 section 7.6.1), and what is ours.
 ///
-/// `Trailer` stays, for it describes the message; `TE` stays as `trailers` alone, which gRPC asks for.
+/// `Trailer` stays, for it describes the message; `TE` stays as `trailers` alone, which gRPC asks for. `Host` keeps its
+/// place, and gets the value of the route when the request is sent.
 pub(crate) fn strip_request(headers: &mut HeaderMap) {
-    let trailers = headers.contains_key(TE) && accepts_trailers(headers);
+    let trailers = headers.keys().any(|name| *name == TE) && accepts_trailers(headers);
     strip_connection_fields(headers, |name| {
-        matches!(*name, PROXY_AUTHORIZATION | PROXY_AUTHENTICATE | TE | HOST)
-            || name.as_str() == X_VAULT
+        matches!(*name, PROXY_AUTHORIZATION | PROXY_AUTHENTICATE | TE) || name.as_str() == X_VAULT
     });
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -162,11 +163,21 @@ pub(crate) fn strip_request_trailers(trailers: &mut HeaderMap) {
     strip_request(trailers);
     drop_own_tokens(trailers);
     trailers.remove(TE);
+    trailers.remove(HOST);
     trailers.remove(CONTENT_LENGTH);
 }
 
 /// Takes off hop-by-hop fields and whatever `Connection` names, in either direction, and what `also` says.
 pub(crate) fn strip_connection_fields(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
+    // To look at each name once costs less than to ask for each that may be there, and mostly there is none.
+    let goes = |name: &HeaderName| {
+        matches!(*name, CONNECTION | TRANSFER_ENCODING | UPGRADE)
+            || [KEEP_ALIVE, PROXY_CONNECTION].contains(&name.as_str())
+            || also(name)
+    };
+    if !headers.keys().any(goes) {
+        return;
+    }
     if let Some(first) = headers.get(CONNECTION) {
         // Almost always a single `keep-alive`, `close` or `Upgrade`.
         if !first.as_bytes().eq_ignore_ascii_case(b"keep-alive") || !single(headers) {
@@ -183,12 +194,6 @@ pub(crate) fn strip_connection_fields(headers: &mut HeaderMap, also: impl Fn(&He
             }
         }
     }
-    // To look at each name once costs less than to ask for each that may be there.
-    let goes = |name: &HeaderName| {
-        matches!(*name, CONNECTION | TRANSFER_ENCODING | UPGRADE)
-            || [KEEP_ALIVE, PROXY_CONNECTION].contains(&name.as_str())
-            || also(name)
-    };
     while let Some(name) = headers.keys().find(|name| goes(name)).cloned() {
         headers.remove(name);
     }
@@ -275,17 +280,16 @@ impl Workshop<'_> {
     }
 }
 
-/// Builds the outgoing request: strip, substitute over the client's own input in one pass, then set what the rule
-/// injects, so that an injected value is never itself searched for placeholders.
+/// Builds the outgoing request out of what came: strip, substitute over the client's own input in one pass, then set what
+/// the rule injects, so that an injected value is never itself searched for placeholders.
 pub(crate) async fn build(
     workshop: &Workshop<'_>,
     head: &Head,
     injection: Option<&Injection>,
-    parts: Parts,
-    body: Incoming,
+    parts: &mut Parts,
+    body: &mut Incoming,
     gate: Option<Gate>,
 ) -> Result<Outgoing, Refusal> {
-    let mut parts = parts;
     let mut fate = None;
     let mut warnings = Vec::new();
     if let Some(cap) = workshop.max_request_bytes
@@ -345,7 +349,7 @@ pub(crate) async fn build(
                 injection,
                 &form,
                 &mut parts.headers,
-                body,
+                take(body),
             ))
             .await?;
             // What other placeholders are left in it.
@@ -370,7 +374,8 @@ pub(crate) async fn build(
                 warnings.push(format!("body_not_inspected:{why}"));
             }
             let fate = fate.insert(Arc::default());
-            let body = RequestBody::new(body, workshop.max_request_bytes, gate, Arc::clone(fate));
+            let cap = workshop.max_request_bytes;
+            let body = RequestBody::new(take(body), cap, gate, Arc::clone(fate));
             leftover::watched(workshop.rules, &parts.headers, body, fate)
         }
     };
@@ -380,10 +385,25 @@ pub(crate) async fn build(
         }
     }
     Ok(Outgoing {
-        request: Request::from_parts(parts, body),
+        request: assembled(parts, body),
         warnings,
         fate,
     })
+}
+
+/// A request of `body` and what is left of the head. The method stays.
+fn assembled(parts: &mut Parts, body: OutgoingBody) -> Request<OutgoingBody> {
+    let mut request = Request::new(body);
+    request.method_mut().clone_from(&parts.method);
+    *request.version_mut() = parts.version;
+    *request.uri_mut() = mem::take(&mut parts.uri);
+    *request.headers_mut() = mem::take(&mut parts.headers);
+    *request.extensions_mut() = mem::take(&mut parts.extensions);
+    request
+}
+
+fn take(body: &mut Incoming) -> Incoming {
+    mem::replace(body, Incoming::Empty)
 }
 
 /// Nothing. A declared length of zero stays in the head.

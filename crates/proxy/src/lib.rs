@@ -35,6 +35,7 @@ mod leftover;
 mod limits;
 mod listener;
 pub mod meters;
+mod names;
 mod relay;
 mod respond;
 pub mod scrub;

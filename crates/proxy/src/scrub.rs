@@ -85,6 +85,7 @@ pub struct Scrubber {
     finder: AhoCorasick,
     /// Whether any form begins with the byte.
     first_bytes: [bool; 256],
+    beginnings: Beginnings,
 }
 
 struct FormAt {
@@ -122,6 +123,7 @@ impl Scrubber {
         let mut prefixes: Vec<[u8; PREFIX_BYTES]> = Vec::new();
         let mut groups: Vec<Range<usize>> = Vec::new();
         let mut first_bytes = [false; 256];
+        let mut beginnings = Beginnings::default();
         for (index, form) in all.iter().enumerate() {
             let start = arena.len();
             arena.extend_from_slice(&form.bytes);
@@ -141,6 +143,7 @@ impl Scrubber {
                     groups.push(index..index + 1);
                 }
             }
+            beginnings.add(prefix);
             let [first, ..] = *prefix;
             if let Some(seen) = first_bytes.get_mut(usize::from(first)) {
                 *seen = true;
@@ -158,6 +161,7 @@ impl Scrubber {
             labels: Vec::new(),
             finder,
             first_bytes,
+            beginnings,
         };
         // No label brings a value back: a key may be called like its value.
         let clean = |label: &Label| scrubber.scan(label.as_str().as_bytes()).hits.is_empty();
@@ -195,7 +199,9 @@ impl Scrubber {
 
     /// Whether `text`, taken as a whole, has neither a value in it nor a beginning that is long enough to matter.
     fn is_clean(&self, text: &[u8]) -> bool {
-        text.len() < PREFIX_BYTES || self.finder.find(text).is_none()
+        text.len() < PREFIX_BYTES
+            || text.len() <= SHORT_TEXT && !self.beginnings.may_be_in(text)
+            || self.finder.find(text).is_none()
     }
 
     /// The bytes of the form at `index`.
@@ -358,6 +364,43 @@ impl Scrubber {
         )
     }
 }
+
+/// Which bytes any prefix has at each of its places: tells of most short texts that no value can be in them, for less than
+/// it takes the automaton to begin.
+struct Beginnings([u8; 256]);
+
+/// Texts up to this many bytes are looked at with [`Beginnings`] first.
+const SHORT_TEXT: usize = 96;
+
+impl Default for Beginnings {
+    fn default() -> Self {
+        Self([0; 256])
+    }
+}
+
+impl Beginnings {
+    fn add(&mut self, prefix: &[u8; PREFIX_BYTES]) {
+        for (at, byte) in prefix.iter().enumerate() {
+            if let Some(places) = self.0.get_mut(usize::from(*byte)) {
+                *places |= 1 << at;
+            }
+        }
+    }
+
+    /// False only if no prefix is anywhere in `text`.
+    fn may_be_in(&self, text: &[u8]) -> bool {
+        // Bit `n` says that the last `n + 1` bytes are what prefixes have at their first places.
+        let mut matched = 0_u8;
+        text.iter().any(|byte| {
+            let places = self.0.get(usize::from(*byte)).copied().unwrap_or(u8::MAX);
+            matched = (matched << 1 | 1) & places;
+            matched & LAST_PLACE != 0
+        })
+    }
+}
+
+/// The bit of a prefix's last byte.
+const LAST_PLACE: u8 = 1 << (PREFIX_BYTES - 1);
 
 impl fmt::Debug for Scrubber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

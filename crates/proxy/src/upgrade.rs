@@ -256,7 +256,7 @@ pub(crate) fn join(
 
 struct Sides {
     client: ClientTunnel,
-    upstream: Option<Tunnel>,
+    upstream: Option<Box<Tunnel>>,
     lease: Lease,
 }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -30,6 +30,9 @@ use crate::send::{MAX_HEAD_BYTES, too_many_interim};
 use crate::stream::Stream;
 
 type Io = TokioIo<Stream>;
+
+/// What comes of a request.
+type Sending = Result<Response<hyper::body::Incoming>, TrySendError<Request<Body>>>;
 
 /// How often a connection is driven on in one go. What still moves then goes on at the task's next turn.
 const MAX_TURNS: usize = 8;
@@ -105,16 +108,12 @@ impl Http1 {
         self.place
     }
 
-    /// Sends a request and waits for the head of its answer. The request comes back while nothing of it was sent.
-    ///
-    /// # Errors
-    /// [`UpstreamError`] when the answer took too long, or interim ones came without end.
-    pub(crate) async fn send<L: Interim>(
+    /// Hands a request to the connection. What comes of it is waited for with [`Http1::answer`].
+    pub(crate) fn begin<L: Interim>(
         &self,
         mut request: Request<Body>,
-        progress: Option<&Progress>,
         interim: &L,
-    ) -> Result<Result<Response<Http1Body>, TrySendError<Request<Body>>>, UpstreamError> {
+    ) -> impl Future<Output = Sending> + use<L> {
         let shared = self.shared();
         let alarm = Arc::clone(&shared.alarm);
         alarm.interims.store(0, Ordering::Relaxed);
@@ -124,12 +123,21 @@ impl Http1 {
                 heard.hear(response.status(), response.headers());
             }
         });
-        let sent = {
-            let mut parts = shared.parts();
-            parts.patience.begin();
-            parts.sender.try_send_request(request)
-        };
-        let mut sent = pin!(sent);
+        let mut parts = shared.parts();
+        parts.patience.begin();
+        parts.sender.try_send_request(request)
+    }
+
+    /// Waits for the head of the answer to a request that has begun. The request comes back while nothing of it was sent.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] when the answer took too long, or interim ones came without end.
+    pub(crate) async fn answer(
+        &self,
+        mut sent: Pin<&mut impl Future<Output = Sending>>,
+        progress: Option<&Progress>,
+    ) -> Result<Result<Response<Http1Body>, TrySendError<Request<Body>>>, UpstreamError> {
+        let shared = self.shared();
         let answered = poll_fn(|cx| {
             if let Poll::Ready(answered) = shared.drive(cx, |cx| sent.as_mut().poll(cx)) {
                 return Poll::Ready(Ok(answered));

@@ -24,7 +24,14 @@ pub(crate) fn for_http1(request: Request<Body>, route: &Route) -> Request<Body> 
         *request.uri_mut() = target;
     }
     request.headers_mut().insert(HOST, route.host().clone());
-    join_cookies(request.headers_mut());
+    let (mut cookies, mut te) = (false, false);
+    for name in request.headers().keys() {
+        cookies |= *name == COOKIE;
+        te |= *name == TE;
+    }
+    if cookies {
+        join_cookies(request.headers_mut());
+    }
     // Where a body is usual, its absence is said; some servers answer 411 otherwise (RFC 9110 section 8.6).
     if request.body().is_end_stream()
         && matches!(
@@ -47,7 +54,7 @@ pub(crate) fn for_http1(request: Request<Body>, route: &Route) -> Request<Body> 
             .headers_mut()
             .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    if request.headers().contains_key(TE) {
+    if te {
         request
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("TE"));

@@ -29,8 +29,9 @@ pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 /// Why a body could not be read to its end.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Idle HTTP/1.1 connections kept per route.
-const MAX_IDLE_PER_ROUTE: usize = 64;
+/// Idle HTTP/1.1 connections kept per route: as many as agents that ask one upstream at once, whose requests would
+/// otherwise each open one.
+const MAX_IDLE_PER_ROUTE: usize = 256;
 /// Idle HTTP/1.1 connections kept in total.
 const MAX_IDLE: usize = 1024;
 /// Open connections per route; a request waits for one beyond that.

@@ -1,5 +1,6 @@
 //! Sending one request: find or open a connection, speak the version that it speaks, retry only what was not sent.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use agent_vault_policy::Scheme;
 use http::header::{CONNECTION, HeaderValue, TE};
 use http::{Request, Response};
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -15,7 +17,7 @@ use uuid::Uuid;
 
 use crate::dial::{DialRequest, Dialed, Dialer};
 use crate::error::{Sent, UpstreamError, UpstreamErrorKind as ErrorKind};
-use crate::http1::{self, Http1};
+use crate::http1::{self, Http1, Http1Body};
 use crate::http2::{self, Failure, Http2, Stream, Upload};
 use crate::incoming::Incoming;
 use crate::interim::Interim;
@@ -64,7 +66,7 @@ pub struct Answer {
     /// Keeps the connection; see [`Lease::finish`].
     pub lease: Lease,
     /// What follows an upgrade or an extended CONNECT that the upstream agreed to.
-    pub tunnel: Option<Tunnel>,
+    pub tunnel: Option<Box<Tunnel>>,
 }
 
 /// A connection in use by one exchange. Dropped without [`Lease::finish`], an HTTP/1.1 connection is closed.
@@ -213,40 +215,71 @@ impl Upstream {
     ///
     /// # Errors
     /// [`UpstreamError`]; its kind says what failed and whether anything was sent.
-    pub async fn send<L: Interim>(
+    // No `async fn`: the future of one has its arguments twice, and is moved as a whole.
+    pub fn send<L: Interim>(
         &self,
         route: &Arc<Route>,
         request: Request<Body>,
         interim: &L,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> impl Future<Output = Result<Answer, UpstreamError>> + Send {
         let lane = self.pool.lane(route);
-        let (mut request, progress) = Progress::watch(request);
-        for attempt in 0..MAX_UNSENT_ATTEMPTS {
-            // Where several pooled connections have died together, a new one ends the search.
-            let pooled = if attempt < MAX_POOLED_ATTEMPTS {
-                lane.take()
-            } else {
-                None
-            };
-            let connection = match pooled {
-                Some(pooled) => pooled,
-                // Boxed, like every part of the path that most requests do not take, so that their future stays small.
-                None => Box::pin(self.open(route, &lane, attempt)).await?,
-            };
-            match self
-                .send_on(connection, &lane, route, request, progress.clone(), interim)
-                .await
-            {
-                Ok(answer) => return Ok(answer),
-                Err(Failure::Unsent(Some(returned))) => request = *returned,
-                Err(Failure::Unsent(None)) => return Err(went_away()),
-                Err(Failure::Failed(error)) => return Err(error),
+        let (request, progress) = Progress::watch(request);
+        let mut request = Some(request);
+        async move {
+            for attempt in 0..MAX_UNSENT_ATTEMPTS {
+                // Where several pooled connections have died together, a new one ends the search.
+                let pooled = if attempt < MAX_POOLED_ATTEMPTS {
+                    lane.take()
+                } else {
+                    None
+                };
+                let connection = match pooled {
+                    Some(pooled) => pooled,
+                    // Boxed, like every part of the path that most requests do not take, so that their future stays small.
+                    None => Box::pin(self.open(route, &lane, attempt)).await?,
+                };
+                let Some(unsent) = request.take() else {
+                    return Err(went_away());
+                };
+                let sent = match connection {
+                    Pooled::Http1(connection) => {
+                        let mut sending = pin!(connection.begin(for_http1(unsent, route), interim));
+                        let sent = connection
+                            .answer(sending.as_mut(), progress.as_deref())
+                            .await;
+                        self.answered_http1(connection, sent, lane.clone(), &progress)
+                    }
+                    Pooled::Http2(stream) => match for_http2(unsent, route) {
+                        Ok(unsent) => {
+                            let sent = match stream.begin(unsent, progress.as_ref()) {
+                                Ok(begun) => {
+                                    stream
+                                        .answer(begun, progress.as_ref(), interim, &self.tasks)
+                                        .await
+                                }
+                                Err(failure) => Err(failure),
+                            };
+                            sent.map(|(response, upload)| Answer {
+                                response,
+                                lease: Lease::from(Held::Http2 { stream, upload }),
+                                tunnel: None,
+                            })
+                        }
+                        Err(error) => Err(Failure::Failed(error)),
+                    },
+                };
+                match sent {
+                    Ok(answer) => return Ok(answer),
+                    Err(Failure::Unsent(Some(returned))) => request = Some(*returned),
+                    Err(Failure::Unsent(None)) => return Err(went_away()),
+                    Err(Failure::Failed(error)) => return Err(error),
+                }
             }
+            Err(UpstreamError::unsent(
+                ErrorKind::Closed,
+                "the upstream closed each connection before the request could be sent",
+            ))
         }
-        Err(UpstreamError::unsent(
-            ErrorKind::Closed,
-            "the upstream closed each connection before the request could be sent",
-        ))
     }
 
     /// Opens a connection of its own over HTTP/1.1 and sends an upgrade request on it.
@@ -298,7 +331,7 @@ impl Upstream {
                 _closer: closer,
                 _place: place,
             }),
-            tunnel: Some(tunnel),
+            tunnel: Some(Box::new(tunnel)),
         })
     }
 
@@ -357,58 +390,34 @@ impl Upstream {
         }
     }
 
-    async fn send_on<L: Interim>(
+    /// What an HTTP/1.1 connection has made of a request.
+    fn answered_http1(
         &self,
-        pooled: Pooled,
-        lane: &Arc<Lane>,
-        route: &Arc<Route>,
-        request: Request<Body>,
-        progress: Option<Arc<Progress>>,
-        interim: &L,
+        connection: Http1,
+        sent: Result<Result<Response<Http1Body>, TrySendError<Request<Body>>>, UpstreamError>,
+        lane: Arc<Lane>,
+        progress: &Option<Arc<Progress>>,
     ) -> Result<Answer, Failure> {
-        match pooled {
-            Pooled::Http1(connection) => {
-                let request = for_http1(request, route);
-                let sent = connection
-                    .send(request, progress.as_deref(), interim)
-                    .await
-                    .map_err(Failure::Failed)?;
-                match sent {
-                    Ok(response) => {
-                        if let Some(progress) = progress.as_ref().filter(|sent| !sent.is_done()) {
-                            connection.upload(progress, &self.tasks, &self.closing);
-                        }
-                        Ok(Answer {
-                            response: response.map(Incoming::Driven),
-                            lease: Lease::from(Held::Http1 {
-                                connection,
-                                lane: Arc::clone(lane),
-                                pool: Arc::clone(&self.pool),
-                                progress,
-                            }),
-                            tunnel: None,
-                        })
-                    }
-                    Err(mut error) => Err(match error.take_message() {
-                        Some(request) => Failure::Unsent(Some(Box::new(request))),
-                        None => Failure::Failed(failed(error.into_error(), Sent::MaybeSent)),
-                    }),
+        match sent.map_err(Failure::Failed)? {
+            Ok(response) => {
+                if let Some(progress) = progress.as_ref().filter(|sent| !sent.is_done()) {
+                    connection.upload(progress, &self.tasks, &self.closing);
                 }
-            }
-            Pooled::Http2(stream) => {
-                let request = for_http2(request, route).map_err(Failure::Failed)?;
-                let sent = stream
-                    .send(request, progress.as_ref(), interim, &self.tasks)
-                    .await;
-                match sent {
-                    Ok((response, upload)) => Ok(Answer {
-                        response,
-                        lease: Lease::from(Held::Http2 { stream, upload }),
-                        tunnel: None,
+                Ok(Answer {
+                    response: response.map(Incoming::Driven),
+                    lease: Lease::from(Held::Http1 {
+                        connection,
+                        lane,
+                        pool: Arc::clone(&self.pool),
+                        progress: progress.clone(),
                     }),
-                    Err(failure) => Err(failure),
-                }
+                    tunnel: None,
+                })
             }
+            Err(mut error) => Err(match error.take_message() {
+                Some(request) => Failure::Unsent(Some(Box::new(request))),
+                None => Failure::Failed(failed(error.into_error(), Sent::MaybeSent)),
+            }),
         }
     }
 
@@ -534,7 +543,7 @@ async fn extended_connect_on(
                 stream,
                 upload: None,
             }),
-            tunnel: duplex.map(Tunnel::Http2),
+            tunnel: duplex.map(|duplex| Box::new(Tunnel::Http2(duplex))),
         }),
         Err(Failure::Unsent(Some(request))) => Err(NoTunnel::Unavailable(request)),
         Err(Failure::Unsent(None)) => Err(went_away().into()),

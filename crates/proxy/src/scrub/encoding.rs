@@ -23,6 +23,12 @@ const OFFERS_FOR_MESSAGES: [HeaderName; 2] = [
     HeaderName::from_static("connect-accept-encoding"),
 ];
 
+/// How single messages within a body are encoded.
+const CODINGS_OF_MESSAGES: [HeaderName; 2] = [
+    HeaderName::from_static("grpc-encoding"),
+    HeaderName::from_static("connect-content-encoding"),
+];
+
 /// A content coding that can be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
@@ -119,6 +125,12 @@ pub fn decode_for_scrub(
     {
         return Ok(None);
     }
+    let tells = |name: &HeaderName| {
+        *name == CONTENT_ENCODING || CODINGS_OF_MESSAGES.iter().any(|known| name == known)
+    };
+    if !headers.keys().any(tells) {
+        return Ok(None);
+    }
     let head = method == Method::HEAD;
     if !head && compresses_messages(headers) {
         return Err(EncodingError::Messages);
@@ -168,38 +180,53 @@ pub fn counts_bytes(headers: &HeaderMap) -> bool {
         .split(|byte| *byte == b';')
         .next()
         .unwrap_or_default()
-        .trim_ascii()
-        .to_ascii_lowercase();
+        .trim_ascii();
+    // As nearly always.
+    if kind == b"application/json" || kind.starts_with(b"text/") {
+        return false;
+    }
     [b"image/".as_slice(), b"audio/", b"video/", b"font/"]
         .iter()
-        .any(|family| kind.starts_with(family) && !kind.ends_with(b"+xml"))
-        || kind
-            .strip_prefix(b"application/".as_slice())
-            .is_some_and(|kind| {
-                [b"grpc".as_slice(), b"connect+", b"x-git-", b"proto"]
+        .any(|family| after(kind, family).is_some() && !ends_with(kind, b"+xml"))
+        || after(kind, b"application/").is_some_and(|kind| {
+            [b"grpc".as_slice(), b"connect+", b"x-git-", b"proto"]
+                .iter()
+                .any(|family| after(kind, family).is_some())
+                || [b"protobuf".as_slice(), b"msgpack", b"cbor", b"bson", b"zip"]
                     .iter()
-                    .any(|family| kind.starts_with(family))
-                    || [b"protobuf".as_slice(), b"msgpack", b"cbor", b"bson", b"zip"]
-                        .iter()
-                        .any(|format| kind.ends_with(format))
-                    || [
-                        b"octet-stream".as_slice(),
-                        b"vnd.amazon.eventstream",
-                        b"vnd.apache.thrift.binary",
-                        b"pdf",
-                        b"wasm",
-                        b"x-tar",
-                        b"zstd",
-                    ]
-                    .contains(&kind)
-            })
+                    .any(|format| ends_with(kind, format))
+                || [
+                    b"octet-stream".as_slice(),
+                    b"vnd.amazon.eventstream",
+                    b"vnd.apache.thrift.binary",
+                    b"pdf",
+                    b"wasm",
+                    b"x-tar",
+                    b"zstd",
+                ]
+                .iter()
+                .any(|format| kind.eq_ignore_ascii_case(format))
+        })
+}
+
+/// What follows `prefix`, in either case of its letters.
+fn after<'t>(text: &'t [u8], prefix: &[u8]) -> Option<&'t [u8]> {
+    let (begins, rest) = text.split_at_checked(prefix.len())?;
+    begins.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+fn ends_with(text: &[u8], suffix: &[u8]) -> bool {
+    text.len()
+        .checked_sub(suffix.len())
+        .and_then(|from| text.get(from..))
+        .is_some_and(|ends| ends.eq_ignore_ascii_case(suffix))
 }
 
 /// gRPC and Connect compress message by message. Their offers were withdrawn, but not every server asks.
 fn compresses_messages(headers: &HeaderMap) -> bool {
-    ["grpc-encoding", "connect-content-encoding"]
+    CODINGS_OF_MESSAGES
         .iter()
-        .flat_map(|name| headers.get_all(*name))
+        .flat_map(|name| headers.get_all(name))
         .any(|coding| {
             let coding = coding.as_bytes().trim_ascii();
             !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
@@ -235,6 +262,13 @@ pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, EncodingError>
 /// decoder of whole bodies reaches, so their offers are withdrawn (absent means uncompressed). A field that needs no
 /// change keeps its bytes.
 pub fn narrow_accept_encoding(headers: &mut HeaderMap) {
+    let concerned = |name: &HeaderName| {
+        matches!(*name, ACCEPT_ENCODING | RANGE)
+            || OFFERS_FOR_MESSAGES.iter().any(|known| name == known)
+    };
+    if !headers.keys().any(concerned) {
+        return;
+    }
     for name in OFFERS_FOR_MESSAGES {
         headers.remove(name);
     }

@@ -282,30 +282,48 @@ impl Http2 {
 }
 
 impl Stream {
-    /// Sends a request and waits for the head of its answer.
-    pub(crate) async fn send<L: Interim>(
+    /// Sends the head of a request. What comes of it is waited for with [`Stream::answer`].
+    pub(crate) fn begin(
         &self,
         request: Request<Body>,
         progress: Option<&Arc<Progress>>,
-        interim: &L,
-        tasks: &TaskTracker,
-    ) -> Result<(Response<Incoming>, Option<Upload>), Failure> {
+    ) -> Result<Begun, Failure> {
         let (parts, body) = request.into_parts();
         let last = body.is_end_stream();
         let again = Again::of(&parts);
         if let Some(progress) = progress {
             progress.keep();
         }
-        let (mut response, stream) = match self.open(Request::from_parts(parts, ()), last) {
+        let (response, stream) = match self.open(Request::from_parts(parts, ()), last) {
             Ok(opened) => opened,
             Err(error) => return Err(error.with(again, body)),
         };
-        let mut upload = if last {
+        let sending = if last {
             Sending::Nothing(body)
         } else {
             Sending::Body(SendBody::new(stream, body))
         };
-        let mut sent = last;
+        Ok(Begun {
+            again,
+            response,
+            sending,
+        })
+    }
+
+    /// Sends the body of a request whose head was sent, and waits for the head of its answer.
+    pub(crate) async fn answer<L: Interim>(
+        &self,
+        begun: Begun,
+        progress: Option<&Arc<Progress>>,
+        interim: &L,
+        tasks: &TaskTracker,
+    ) -> Result<(Response<Incoming>, Option<Upload>), Failure> {
+        let Begun {
+            again,
+            mut response,
+            sending: mut upload,
+        } = begun;
+        let mut sent = matches!(upload, Sending::Nothing(_));
         let waiting = Waiting(Some(&self.0));
         let mut heard = 0;
         let mut patience = self.0.timers.begin();
@@ -449,6 +467,14 @@ impl NotOpened {
             Self::Failed(error) => Failure::Failed(error),
         }
     }
+}
+
+/// A request whose head was sent.
+pub(crate) struct Begun {
+    /// To send it once more.
+    again: Again,
+    response: ResponseFuture,
+    sending: Sending,
 }
 
 /// What goes out on a stream beside its head.
