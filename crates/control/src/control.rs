@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::PoisonError;
-use std::sync::{OnceLock, RwLock, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, RwLock, Weak};
 
 use agent_vault_broker::{Broker, BrokerOptions, SessionKind, TokenEndpoint};
 use agent_vault_seal::{Keyring, Token, TokenHash, TokenKind};
@@ -19,17 +19,17 @@ use crate::hashing::Hasher;
 use crate::instance::Loaded;
 use crate::keys::KeyKeeping;
 use crate::limits::EffectiveLimits;
-use crate::stores::Lending;
 use crate::options::ControlOptions;
 use crate::outbox::Outbox;
 use crate::refusals::RefusalBudget;
 use crate::renewal::Renewer;
+use crate::stores::Lending;
 use crate::touch::TouchGate;
 use crate::write::{Ended, Publication};
 use crate::{
     Account, Agents, Authority, Codes, Credentials, Devices, Discovery, Instance, Invites, Logs,
-    Members, OAuth, Proposals, Registration, SecondFactors, Services, Sessions, Settings, Stores, Tokens, Users,
-    Vaults, publish,
+    Members, OAuth, Proposals, Registration, SecondFactors, Services, Sessions, Settings, Stores,
+    Tokens, Users, Vaults, publish,
 };
 
 /// The management plane. Cheap to clone; clones share everything.

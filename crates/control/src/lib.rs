@@ -116,8 +116,8 @@ pub use logs::{DiscoveredHosts, LogWriter, Logs};
 pub use mail::{Mail, MailError, Mailer, Sending};
 pub use members::{MemberAgent, MemberUser, Members, RoleChange};
 pub use oauth::{
-    BoundConsent, BrowserCookie, Connecting, ConsentLink, ConsentProgress, ConsentReturn, KEPT, OAuth, OAuthInput,
-    OAuthStatus, OAuthUpload, OAuthView, ProviderAnswer, UploadedTokens,
+    BoundConsent, BrowserCookie, Connecting, ConsentLink, ConsentProgress, ConsentReturn, KEPT,
+    OAuth, OAuthInput, OAuthStatus, OAuthUpload, OAuthView, ProviderAnswer, UploadedTokens,
 };
 pub use options::ControlOptions;
 pub use proposals::{
@@ -145,6 +145,6 @@ pub use versions::VersionView;
 pub use agent_vault_policy::UnmatchedPolicy;
 pub use agent_vault_store::{
     AgentStatus, AuditActor, AuditExportHead, AuditOutcome, AuditQuery, AuditRecord, AuditVerdict,
-    CodePurpose, ConsentStatus, InstanceRole, LogAppend, LogCursor, LogEntry, LogPage, LogQuery, LogRow,
-    MAX_AUDIT_PAGE, ProposalStatus, StatusBucket, VaultRole,
+    CodePurpose, ConsentStatus, InstanceRole, LogAppend, LogCursor, LogEntry, LogPage, LogQuery,
+    LogRow, MAX_AUDIT_PAGE, ProposalStatus, StatusBucket, VaultRole,
 };
