@@ -786,6 +786,7 @@ fn former_access_tokens_stay_scrubbed_and_the_token_is_not_echoed() {
         .expect("an answer");
     assert_eq!(answer.status, 200);
     let received = answer.received();
+    assert_eq!(received.matches("[redacted:").count(), 2, "{received}");
     assert!(
         !received.contains(&first) && !received.contains(&second),
         "{received}"

@@ -315,6 +315,7 @@ fn m38_m37_dynamic_secrets_are_made_at_first_use_renewed_and_given_back() {
     world.connect();
     assert_eq!(world.ask().0, 200);
     let last = world.store.leases().pop().expect("a lease");
+    let log = world.instance.log();
     world.instance.stop();
     let revoked = world
         .store
@@ -324,7 +325,7 @@ fn m38_m37_dynamic_secrets_are_made_at_first_use_renewed_and_given_back() {
     assert!(revoked.expect("the lease").revoked);
     for lease in world.store.leases() {
         let password = Canary::of(lease.password);
-        password.assert_absent("the log", world.instance.log());
+        password.assert_absent("the log", &log);
         password.assert_absent_in_tree(world.instance.data_folder());
     }
 }

@@ -126,6 +126,23 @@ impl Control {
         }
     }
 
+    /// Passes on what a check has said that came before any write; what it refused is recorded as an attempt.
+    pub(crate) async fn attempted<T>(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        target: &str,
+        checked: Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        if let Err(refused) = &checked
+            && is_of_importance(refused)
+        {
+            let entry = self.audit_entry(actor, action, target.to_owned());
+            self.record_refused(entry, refused).await;
+        }
+        checked
+    }
+
     /// Records an attempt that came to nothing, in a transaction of its own.
     ///
     /// Whoever makes many of them fills no disk: each actor has a budget, and the next record says how many were left out.

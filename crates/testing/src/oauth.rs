@@ -488,6 +488,10 @@ fn api(shared: &Shared, message: &Message) -> Vec<u8> {
         (401, "401 Unauthorized")
     };
     inner.api.push((authorization, status));
+    if message.path.starts_with("/api/") {
+        // An API that repeats what it is asked.
+        return json_answer(line, &json!({"good": good, "path": message.path}));
+    }
     json_answer(line, &json!({"good": good}))
 }
 

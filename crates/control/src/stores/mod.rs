@@ -156,7 +156,11 @@ impl Stores<'_> {
         choice: StoreChoice,
     ) -> Result<(VaultView, Option<StoreView>), ControlError> {
         let mut rows = self.0.store().clone();
-        access::instance::<InstanceOwner>(&mut rows, actor).await?;
+        let target = format!("vault:{}", access::shown(name));
+        let owner = access::instance::<InstanceOwner>(&mut rows, actor).await;
+        self.0
+            .attempted(actor, "vault.create", &target, owner)
+            .await?;
         let chosen = self.chosen(choice)?;
         let Chosen::Infisical(config) = chosen else {
             return Ok((self.0.vaults().create(actor, name).await?, None));
@@ -164,7 +168,6 @@ impl Stores<'_> {
         // Before anybody is asked for secrets.
         vaults::check_free(&mut rows, name).await?;
         let fetched = self.fetch(&config).await?;
-        let target = format!("vault:{}", access::shown(name));
         let mut write = self.0.begin(actor, "vault.create", target).await?;
         let outcome = create(&mut write, actor, name, &config, &fetched).await;
         let (vault, row) = write.finish(outcome).await?;
@@ -183,7 +186,6 @@ impl Stores<'_> {
         choice: StoreChoice,
     ) -> Result<Option<StoreView>, ControlError> {
         let mut rows = self.0.store().clone();
-        access::vault_control(&mut rows, actor, vault).await?;
         let target = format!("vault:{}", access::shown(vault));
         if choice.is_builtin() {
             let mut write = self.0.begin(actor, "store.disconnect", target).await?;
@@ -192,7 +194,14 @@ impl Stores<'_> {
             self.0.give_back().await;
             return Ok(None);
         }
-        access::instance::<InstanceOwner>(&mut rows, actor).await?;
+        let allowed = access::vault_control(&mut rows, actor, vault).await;
+        self.0
+            .attempted(actor, "store.connect", &target, allowed)
+            .await?;
+        let owner = access::instance::<InstanceOwner>(&mut rows, actor).await;
+        self.0
+            .attempted(actor, "store.connect", &target, owner)
+            .await?;
         let Chosen::Infisical(config) = self.chosen(choice)? else {
             return Ok(None);
         };
@@ -211,11 +220,17 @@ impl Stores<'_> {
     /// store; `Conflict` while a refresh is under way anywhere; `Upstream` when nothing can be fetched.
     pub async fn sync(&self, actor: &Actor, vault: &str) -> Result<StoreView, ControlError> {
         let mut rows = self.0.store().clone();
-        if matches!(actor, Actor::Scoped(_)) {
-            return Err(ControlError::forbidden("Member role required")
-                .hint("a vault token cannot refresh a store; use a login or an agent token"));
-        }
-        let access = access::vault::<Member>(&mut rows, actor, VaultRef::Named(vault)).await?;
+        let target = format!("vault:{}", access::shown(vault));
+        let access = if matches!(actor, Actor::Scoped(_)) {
+            Err(ControlError::forbidden("Member role required")
+                .hint("a vault token cannot refresh a store; use a login or an agent token"))
+        } else {
+            access::vault::<Member>(&mut rows, actor, VaultRef::Named(vault)).await
+        };
+        let access = self
+            .0
+            .attempted(actor, "store.sync", &target, access)
+            .await?;
         let id = access.id();
         let whole = access::vault_control(&mut rows, actor, vault).await.is_ok();
         let row = rows.external_store(id).await?.ok_or_else(|| {

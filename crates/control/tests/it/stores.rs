@@ -151,8 +151,9 @@ async fn connect(control: &Control, project: &str) {
 }
 
 async fn service(control: &Control, key: &str) {
-    let text =
-        format!(r#"[{{"name":"p","host":"api.p.io","auth":{{"type":"bearer","token":"{key}"}}}}]"#);
+    let text = format!(
+        r#"[{{"name":"one","host":"api.p.io","auth":{{"type":"bearer","token":"{key}"}}}}]"#
+    );
     let services = serde_json::from_str(&text).unwrap();
     control
         .services()
@@ -467,7 +468,7 @@ async fn m38_m37_h37_listing_makes_nothing_and_names_what_could_be_made() {
     let (agent, _) = instance.agent("bot", InstanceRole::NoAccess, vaults).await;
     let new = |key: &str| {
         let text = format!(
-            r#"[{{"action":"set","name":"p","host":"api.p.io","auth":{{"type":"bearer","token":"{key}"}}}}]"#
+            r#"[{{"action":"set","name":"one","host":"api.p.io","auth":{{"type":"bearer","token":"{key}"}}}}]"#
         );
         agent_vault_control::NewProposal {
             services: serde_json::from_str(&text).unwrap(),
