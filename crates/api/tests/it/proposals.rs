@@ -673,9 +673,9 @@ async fn what_does_not_fit_is_named() {
             "NONE",
         ),
         (
-            json!({"credentials": [{"action": "set", "key": "K", "type": "oauth", "oauth": {"token_url": "https://x.io"}}]}),
+            json!({"credentials": [{"action": "set", "key": "K", "type": "oauth", "oauth": {"scopes": "repo"}}]}),
             400,
-            "oauth",
+            "credentials[0].oauth.token_url",
         ),
         (
             json!({"services": [{"action": "delete", "host": "api.none.com"}]}),

@@ -68,7 +68,11 @@ impl OAuth<'_> {
         }
         let given = (access, refresh);
         let mut rows = self.0.store().clone();
-        let access = access::vault::<Member>(&mut rows, actor, vault).await?;
+        let access = access::vault::<Member>(&mut rows, actor, vault).await;
+        let access = self
+            .0
+            .attempted(actor, "credential.oauth.tokens", &crate::credentials::target(vault), access)
+            .await?;
         crate::stores::keeps_own_rows(&rows, access.id()).await?;
         let vault_id = access.id();
         let before = rows.oauth_grant(vault_id, key.as_str()).await?;
