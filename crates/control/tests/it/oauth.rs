@@ -126,7 +126,7 @@ pub(crate) async fn carried(
             .unwrap();
         let admission = broker.admit(&principal, instance.now()).unwrap();
         let Verdict::Inject(permit) = admission.decide(&facts) else {
-            panic!("no rule");
+            return Err("no rule".to_owned());
         };
         match permit.grant() {
             Ok(grant) => {

@@ -148,7 +148,8 @@ pub(super) async fn run(app: &App, target: &Target, args: StoreArgs) -> Result {
             let (connection, vault) = open(app, target, name).await?;
             let path = vault_path(&vault).literal("/context");
             let reply = connection.send(app, Call::get(path)).await?;
-            let store = &reply.value()?["credential_store"];
+            let answer = reply.value()?;
+            let store = part(&answer, "credential_store");
             if output.json {
                 let store = if store.is_null() {
                     json!({"kind": "builtin"})
@@ -225,7 +226,12 @@ fn answered(app: &App, vault: &str, reply: &crate::client::Reply, output: Output
     if output.json {
         return app.ui.line(reply.text().trim_end());
     }
-    print(app, vault, &reply.value()?["credential_store"])
+    print(app, vault, part(&reply.value()?, "credential_store"))
+}
+
+/// A part of an answer; null where it has none.
+fn part<'v>(value: &'v Value, name: &str) -> &'v Value {
+    value.get(name).unwrap_or(&Value::Null)
 }
 
 fn print(app: &App, vault: &str, store: &Value) -> Result {
@@ -239,12 +245,12 @@ fn print(app: &App, vault: &str, store: &Value) -> Result {
         ("Environment", "environment"),
         ("Path", "secret_path"),
     ] {
-        let text = text_of(&store["config"], name);
+        let text = text_of(part(store, "config"), name);
         if !text.is_empty() {
             app.ui.field(label, &text)?;
         }
     }
-    if let Some(seconds) = store["poll_interval_seconds"].as_u64() {
+    if let Some(seconds) = part(store, "poll_interval_seconds").as_u64() {
         app.ui.field("Refreshed", &format!("every {seconds} s"))?;
     }
     let status = text_of(store, "last_sync_status");
@@ -267,7 +273,7 @@ fn print(app: &App, vault: &str, store: &Value) -> Result {
             app.ui.field("Error", &error)?;
         }
     }
-    if store["stale"] == true {
+    if part(store, "stale") == true {
         app.ui
             .warn("the vault was not refreshed for long: its values may be out of date");
     }
