@@ -62,7 +62,12 @@ impl World {
     fn connect(&self) {
         self.instance
             .person(&["vault", "store", "connect", "--vault", "default", "--yes"])
-            .args(&["--project-id", InfisicalStore::PROJECT, "--environment", "prod"])
+            .args(&[
+                "--project-id",
+                InfisicalStore::PROJECT,
+                "--environment",
+                "prod",
+            ])
             .args(&["--poll-interval-seconds", "10"])
             .succeed();
     }
@@ -134,7 +139,9 @@ fn m39_m41_values_follow_the_store_and_outlive_its_absence() {
         world.ask();
         world.carried() == format!("Bearer {}", second.expose())
     });
-    let list = world.call("GET", "/v1/credentials?vault=default", &Value::Null).json();
+    let list = world
+        .call("GET", "/v1/credentials?vault=default", &Value::Null)
+        .json();
     let version = |key: &str| {
         let all = list["credentials"].as_array().expect("a list");
         let one = all.iter().find(|one| one["key"] == key);
@@ -150,7 +157,9 @@ fn m39_m41_values_follow_the_store_and_outlive_its_absence() {
     let health = world.health();
     assert!(health["last_success_at"].is_string(), "{health}");
     assert!(
-        health["last_sync_error"].as_str().is_some_and(|text| text.contains("503")),
+        health["last_sync_error"]
+            .as_str()
+            .is_some_and(|text| text.contains("503")),
         "{health}"
     );
     let (status, _) = world.ask();
@@ -187,7 +196,14 @@ fn m39_m41_values_follow_the_store_and_outlive_its_absence() {
     assert_eq!(refused.json()["code"], "external_credential_store");
     let left = world
         .instance
-        .person(&["vault", "store", "disconnect", "--vault", "default", "--yes"])
+        .person(&[
+            "vault",
+            "store",
+            "disconnect",
+            "--vault",
+            "default",
+            "--yes",
+        ])
         .succeed();
     assert!(left.stdout.contains("builtin"), "{left:?}");
     assert_eq!(world.call("POST", "/v1/credentials", &set).status, 200);
@@ -209,7 +225,9 @@ fn m38_m37_dynamic_secrets_are_made_at_first_use_renewed_and_given_back() {
     world.service(&json!({"type": "basic", "username": "MAIN_DB_DB_USERNAME", "password": "MAIN_DB_DB_PASSWORD"}));
 
     // Looking makes none, and an agent learns what there is.
-    let list = world.call("GET", "/v1/credentials?vault=default", &Value::Null).json();
+    let list = world
+        .call("GET", "/v1/credentials?vault=default", &Value::Null)
+        .json();
     assert_eq!(list["credentials"][0]["key"], "MAIN_DB_*", "{list}");
     assert_eq!(list["credentials"][0]["type"], "dynamic");
     let found = world.instance.person(&["vault", "discover", "--json"]);
@@ -219,7 +237,11 @@ fn m38_m37_dynamic_secrets_are_made_at_first_use_renewed_and_given_back() {
         .env("AGENT_VAULT_VAULT", "default")
         .succeed()
         .json();
-    assert_eq!(found["dynamic_credentials"], json!(["MAIN_DB_*"]), "{found}");
+    assert_eq!(
+        found["dynamic_credentials"],
+        json!(["MAIN_DB_*"]),
+        "{found}"
+    );
     assert_eq!(found["missing_credentials"], json!([]), "{found}");
     assert!(world.store.leases().is_empty());
 
@@ -229,7 +251,9 @@ fn m38_m37_dynamic_secrets_are_made_at_first_use_renewed_and_given_back() {
     let pair = format!("user:{}", lease.password);
     assert_eq!(world.carried(), format!("Basic {}", STANDARD.encode(&pair)));
     Canary::of(lease.password.clone()).assert_absent("the agent's answer", &body);
-    let list = world.call("GET", "/v1/credentials?vault=default", &Value::Null).json();
+    let list = world
+        .call("GET", "/v1/credentials?vault=default", &Value::Null)
+        .json();
     let keys: Vec<&str> = list["keys"]
         .as_array()
         .expect("a list")
@@ -266,11 +290,23 @@ fn m38_m37_dynamic_secrets_are_made_at_first_use_renewed_and_given_back() {
 
     world
         .instance
-        .person(&["vault", "store", "disconnect", "--vault", "default", "--yes"])
+        .person(&[
+            "vault",
+            "store",
+            "disconnect",
+            "--vault",
+            "default",
+            "--yes",
+        ])
         .succeed();
-    world.store.wait_until("the end of every lease in use", |store| {
-        store.leases().iter().any(|lease| lease.id == last.id && lease.revoked)
-    });
+    world
+        .store
+        .wait_until("the end of every lease in use", |store| {
+            store
+                .leases()
+                .iter()
+                .any(|lease| lease.id == last.id && lease.revoked)
+        });
     let (status, body) = world.ask();
     assert_eq!(status, 502, "{body}");
     assert!(body.contains("credential_not_found"), "{body}");
@@ -281,7 +317,11 @@ fn m38_m37_dynamic_secrets_are_made_at_first_use_renewed_and_given_back() {
     let last = world.store.leases().pop().expect("a lease");
     let log = world.instance.log();
     world.instance.stop();
-    let revoked = world.store.leases().into_iter().find(|lease| lease.id == last.id);
+    let revoked = world
+        .store
+        .leases()
+        .into_iter()
+        .find(|lease| lease.id == last.id);
     assert!(revoked.expect("the lease").revoked);
     for lease in world.store.leases() {
         let password = Canary::of(lease.password);

@@ -27,7 +27,7 @@ pub use gcp::{GoogleKey, GoogleKeyError};
 pub use login::InfisicalLogin;
 
 use api::{
-    DynamicSecrets, Leased, LeasePlace, NewLease, Renewed, Secrets, WorkspaceAnswer, encoded,
+    DynamicSecrets, LeasePlace, Leased, NewLease, Renewed, Secrets, WorkspaceAnswer, encoded,
 };
 use door::{Door, Question};
 use session::Session;
@@ -130,7 +130,10 @@ impl Infisical {
         if slugs.len() >= MAX_SLUGS {
             slugs.clear();
         }
-        slugs.insert(project.to_owned(), (slug.clone(), Instant::now() + SLUG_LIFE));
+        slugs.insert(
+            project.to_owned(),
+            (slug.clone(), Instant::now() + SLUG_LIFE),
+        );
         Ok(slug)
     }
 
@@ -197,7 +200,9 @@ impl SecretStore for Infisical {
             // An identity, or a plan, without dynamic secrets has its static ones all the same.
             let dynamic = match self.names(at).await {
                 Ok(names) => Some(names),
-                Err(failure) if matches!(failure.fault, StoreFault::Refused | StoreFault::Absent) => {
+                Err(failure)
+                    if matches!(failure.fault, StoreFault::Refused | StoreFault::Absent) =>
+                {
                     tracing::debug!(%failure, "no dynamic secrets");
                     Some(Vec::new())
                 }
@@ -230,11 +235,7 @@ impl SecretStore for Infisical {
         })
     }
 
-    fn renew<'a>(
-        &'a self,
-        at: &'a StorePlace,
-        lease: &'a str,
-    ) -> FromStore<'a, Option<Timestamp>> {
+    fn renew<'a>(&'a self, at: &'a StorePlace, lease: &'a str) -> FromStore<'a, Option<Timestamp>> {
         Box::pin(async move {
             let tail = format!("{}/renew", encoded(lease));
             let question = self

@@ -134,9 +134,11 @@ async fn dynamic_secrets(
 async fn all_dynamic_secrets(
     connection: &mut Connection,
 ) -> Result<Vec<DynamicSecret>, StoreError> {
-    let rows = sqlx::query("select vault_id, name, fields_json, unavailable from dynamic_secrets order by name")
-        .fetch_all(connection)
-        .await?;
+    let rows = sqlx::query(
+        "select vault_id, name, fields_json, unavailable from dynamic_secrets order by name",
+    )
+    .fetch_all(connection)
+    .await?;
     row::all(rows, read_dynamic)
 }
 

@@ -134,7 +134,9 @@ impl InfisicalStore {
 
     /// Sets a secret.
     pub fn set(&self, name: &str, value: &str) {
-        self.lock().secrets.insert(name.to_owned(), value.to_owned());
+        self.lock()
+            .secrets
+            .insert(name.to_owned(), value.to_owned());
     }
 
     /// Removes a secret.
@@ -266,17 +268,28 @@ async fn answer(shared: &Mutex<Inner>, request: Request<hyper::body::Incoming>) 
         return reply(401, &json!({"message": "no"}));
     }
     let query = head.uri.query().unwrap_or_default();
-    data(&mut inner, &head.method, &path, query, &body, mode == StoreMode::Hidden)
+    data(
+        &mut inner,
+        &head.method,
+        &path,
+        query,
+        &body,
+        mode == StoreMode::Hidden,
+    )
+}
+
+fn field<'v>(body: &'v Value, name: &str) -> &'v Value {
+    body.get(name).unwrap_or(&Value::Null)
 }
 
 fn login(inner: &mut Inner, path: &str, body: Value) -> Reply {
     let renewal = path.ends_with("/token/renew");
     let known = match path {
         "/api/v1/auth/universal-auth/login" => {
-            body["clientSecret"] == InfisicalStore::CLIENT_SECRET
+            field(&body, "clientSecret").as_str() == Some(InfisicalStore::CLIENT_SECRET)
         }
         "/api/v1/auth/token/renew" => {
-            let token = body["accessToken"].as_str().unwrap_or_default();
+            let token = field(&body, "accessToken").as_str().unwrap_or_default();
             inner.tokens.iter().any(|known| known == token)
         }
         _ => true,
@@ -323,9 +336,10 @@ fn data(
                 .collect();
             reply(200, &json!({"secrets": secrets, "imports": []}))
         }
-        ("GET", "/api/v1/workspace/project-1") => {
-            reply(200, &json!({"workspace": {"id": "project-1", "slug": "the-slug"}}))
-        }
+        ("GET", "/api/v1/workspace/project-1") => reply(
+            200,
+            &json!({"workspace": {"id": "project-1", "slug": "the-slug"}}),
+        ),
         ("GET", "/api/v1/dynamic-secrets") => {
             let found: Vec<Value> = inner
                 .dynamic
@@ -335,11 +349,16 @@ fn data(
             reply(200, &json!({"dynamicSecrets": found}))
         }
         ("POST", "/api/v1/dynamic-secrets/leases") => {
-            let name = body["dynamicSecretName"].as_str().unwrap_or_default().to_owned();
+            let name = field(body, "dynamicSecretName")
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
             if inner.refuses_leases {
                 return reply(403, &json!({"message": "PermissionDenied"}));
             }
-            if !inner.dynamic.contains(&name) || body["projectSlug"] != "the-slug" {
+            if !inner.dynamic.contains(&name)
+                || field(body, "projectSlug").as_str() != Some("the-slug")
+            {
                 return absent();
             }
             let id = format!("lease-{}", inner.leases.len() + 1);
@@ -368,7 +387,10 @@ fn data(
                 None => absent(),
                 Some(lease) => {
                     lease.renewals += 1;
-                    reply(200, &json!({"lease": {"id": lease.id, "expireAt": end(life)}}))
+                    reply(
+                        200,
+                        &json!({"lease": {"id": lease.id, "expireAt": end(life)}}),
+                    )
                 }
             }
         }

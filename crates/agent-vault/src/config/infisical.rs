@@ -190,7 +190,10 @@ mod tests {
         assert_eq!(token_file, Path::new(POD_TOKEN));
         let google = [
             ("INFISICAL_GCP_AUTH_IDENTITY_ID", "id"),
-            ("INFISICAL_GCP_IAM_SERVICE_ACCOUNT_KEY_FILE_PATH", "key.json"),
+            (
+                "INFISICAL_GCP_IAM_SERVICE_ACCOUNT_KEY_FILE_PATH",
+                "key.json",
+            ),
         ];
         assert_eq!(chosen(&google).unwrap().name(), "gcp-iam");
         assert!(!format!("{:?}", chosen(&UNIVERSAL).unwrap()).contains("canary"));

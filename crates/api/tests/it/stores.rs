@@ -19,7 +19,12 @@ fn unasked<T>() -> FromStore<'static, T>
 where
     T: Send + 'static,
 {
-    Box::pin(async { Err(StoreFailure::new(StoreFault::Absent, "nothing is lent here")) })
+    Box::pin(async {
+        Err(StoreFailure::new(
+            StoreFault::Absent,
+            "nothing is lent here",
+        ))
+    })
 }
 
 impl SecretStore for Fake {
@@ -115,8 +120,14 @@ async fn a_vault_is_made_on_a_store_or_says_what_is_wrong() {
     for bad in [
         with("kind", json!("vault")),
         with("config", Value::Null),
-        with("config", json!({"project_id": " ", "environment": "e", "secret_path": "/"})),
-        with("config", json!({"project_id": "p", "environment": "e", "secret_path": "a"})),
+        with(
+            "config",
+            json!({"project_id": " ", "environment": "e", "secret_path": "/"}),
+        ),
+        with(
+            "config",
+            json!({"project_id": "p", "environment": "e", "secret_path": "a"}),
+        ),
         with("poll_interval_seconds", json!(9)),
         with("poll_interval_seconds", json!(-1)),
     ] {
@@ -236,14 +247,20 @@ async fn an_external_vault_is_read_only_and_shows_its_place_to_admins_and_owners
     )
     .await;
     world
-        .post("/v1/proposals", json!({"services": service, "message": "please"}))
+        .post(
+            "/v1/proposals",
+            json!({"services": service, "message": "please"}),
+        )
         .token(&cast.agent)
         .send()
         .await
         .expect(StatusCode::CREATED);
 
     for token in [&cast.owner, &cast.admin] {
-        assert_eq!(context(&world, token).await["config"]["project_id"], "project-42");
+        assert_eq!(
+            context(&world, token).await["config"]["project_id"],
+            "project-42"
+        );
     }
     for token in [&cast.member, &cast.agent] {
         let seen = context(&world, token).await;

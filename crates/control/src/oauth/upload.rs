@@ -71,7 +71,7 @@ impl OAuth<'_> {
         let access = access::vault::<Member>(&mut rows, actor, vault).await;
         let access = self
             .0
-            .attempted(actor, "credential.oauth.tokens", &crate::credentials::target(vault), access)
+            .attempted(actor, "credential.oauth.tokens", &target(vault), access)
             .await?;
         crate::stores::keeps_own_rows(&rows, access.id()).await?;
         let vault_id = access.id();

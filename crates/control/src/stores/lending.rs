@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use agent_vault_broker::{
-    OAuthState, RenewalFault, RenewalOrder, SealedCredential, SecretStore, StoreFailure, StoreFault,
-    StoreLease, StorePlace, credential_context,
+    OAuthState, RenewalFault, RenewalOrder, SealedCredential, SecretStore, StoreFailure,
+    StoreFault, StoreLease, StorePlace, credential_context,
 };
 use agent_vault_policy::CredentialKey;
 use agent_vault_seal::{Sealed, SecretBytes};
@@ -148,7 +148,11 @@ impl Lending {
     /// How many leases there are.
     pub(super) fn live(&self) -> usize {
         let state = self.lock();
-        state.vaults.values().map(|borrower| borrower.lent.len()).sum()
+        state
+            .vaults
+            .values()
+            .map(|borrower| borrower.lent.len())
+            .sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -433,7 +437,10 @@ impl Control {
                 }
             }
             match store.lease(&place, secret).await {
-                Ok(lease) => self.made(store, vault, revision, &place, secret, lease).await,
+                Ok(lease) => {
+                    self.made(store, vault, revision, &place, secret, lease)
+                        .await
+                }
                 Err(error) => Err(self.refused(vault, secret, &error).await),
             }
         };
@@ -454,10 +461,19 @@ impl Control {
         RenewalFault::Failed
     }
 
-    async fn renewed(&self, vault: Uuid, revision: Uuid, secret: &str, row: SecretLease) -> Outcome {
+    async fn renewed(
+        &self,
+        vault: Uuid,
+        revision: Uuid,
+        secret: &str,
+        row: SecretLease,
+    ) -> Outcome {
         if let Err(error) = self.store().put_secret_lease(&row).await {
             // The row is there already; it only says that the lease ends earlier than it does.
-            tracing::warn!(error = &error as &dyn std::error::Error, "a renewal was not noted");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a renewal was not noted"
+            );
         }
         let now = self.now();
         let mut state = self.lending().lock();
@@ -513,7 +529,10 @@ impl Control {
             .note_dynamic_secret(vault, secret, Some(&fields))
             .await
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, "fields were not noted");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "fields were not noted"
+            );
         }
         outcome
     }
@@ -624,7 +643,10 @@ impl Control {
             self.store().put_secret_lease(&orphan).await
         };
         if let Err(error) = settled {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a lease's row was not changed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a lease's row was not changed"
+            );
         }
     }
 
@@ -663,7 +685,10 @@ impl Control {
             if lending.live() > 0 && due(beaten, HOLDER_BEAT) {
                 beaten = Some(now);
                 if let Err(error) = self.see_holder().await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "leases may be given back by others");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "leases may be given back by others"
+                    );
                 }
             }
             if due(swept, SWEEP) {
@@ -673,7 +698,10 @@ impl Control {
                     ended = self.sweep_leases() => ended,
                 };
                 if let Err(error) = ended {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "leases were not swept");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "leases were not swept"
+                    );
                 }
             }
             tokio::select! {
@@ -722,7 +750,10 @@ impl Control {
         }
         self.give_back().await;
         if let Err(error) = self.store().drop_lease_holder(lending.holder).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "leases may be swept later");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "leases may be swept later"
+            );
         }
     }
 }

@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 pub(crate) use lending::Lending;
 pub(crate) use names::DynamicKey;
-pub use place::{MAX_POLL_SECONDS, MIN_POLL_SECONDS, StoreChoice};
 use place::StoreConfig;
+pub use place::{MAX_POLL_SECONDS, MIN_POLL_SECONDS, StoreChoice};
 pub use worker::StoreHealth;
 
 use place::Chosen;
@@ -340,9 +340,11 @@ pub(crate) async fn keeps_own_rows(rows: &Store, vault: Uuid) -> Result<(), Cont
 }
 
 fn external() -> ControlError {
-    ControlError::conflict("This vault's credentials come from an external store and are read-only here")
-        .labelled("external_credential_store")
-        .hint("change them in the store; `agent-vault vault store sync` fetches them at once")
+    ControlError::conflict(
+        "This vault's credentials come from an external store and are read-only here",
+    )
+    .labelled("external_credential_store")
+    .hint("change them in the store; `agent-vault vault store sync` fetches them at once")
 }
 
 fn not_configured() -> ControlError {
@@ -351,7 +353,9 @@ fn not_configured() -> ControlError {
         "This server is not connected to Infisical",
     )
     .labelled("infisical_not_configured")
-    .hint("set INFISICAL_URL and the variables of one login method on the server, and start it again")
+    .hint(
+        "set INFISICAL_URL and the variables of one login method on the server, and start it again",
+    )
 }
 
 async fn create(

@@ -67,8 +67,14 @@ mod tests {
     #[test]
     fn keys_are_upper_snake_case() {
         let secret = DynamicKey::of_secret("main-db.ro").unwrap();
-        assert_eq!(secret.field("DB_USERNAME").unwrap().as_str(), "MAIN_DB_RO_DB_USERNAME");
-        assert_eq!(secret.field("access key").unwrap().as_str(), "MAIN_DB_RO_ACCESS_KEY");
+        assert_eq!(
+            secret.field("DB_USERNAME").unwrap().as_str(),
+            "MAIN_DB_RO_DB_USERNAME"
+        );
+        assert_eq!(
+            secret.field("access key").unwrap().as_str(),
+            "MAIN_DB_RO_ACCESS_KEY"
+        );
         assert_eq!(secret.glob(), "MAIN_DB_RO_*");
         assert_eq!(secret.field("straße"), None);
         assert_eq!(secret.field(""), None);

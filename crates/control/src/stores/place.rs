@@ -138,7 +138,10 @@ pub(super) fn from_json(text: &str) -> Result<StorePlace, ControlError> {
         environment,
         secret_path,
     } = serde_json::from_str(text).map_err(|error| {
-        ControlError::internal("the stored place of an external store cannot be read", error)
+        ControlError::internal(
+            "the stored place of an external store cannot be read",
+            error,
+        )
     })?;
     Ok(StorePlace {
         project_id,

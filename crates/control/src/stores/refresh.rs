@@ -77,7 +77,10 @@ impl NotFetched {
             }
             Self::Bounds(_) | Self::Store(_) | Self::Slow => {
                 let text = if whole {
-                    format!("The secrets cannot be fetched from Infisical: {}", self.text())
+                    format!(
+                        "The secrets cannot be fetched from Infisical: {}",
+                        self.text()
+                    )
                 } else {
                     "The secrets cannot be fetched from Infisical".to_owned()
                 };
@@ -282,7 +285,8 @@ fn changes<'f>(
     rows: &[Credential],
     fetched: &'f Fetched,
 ) -> Changes<'f> {
-    let known: HashMap<&str, &Credential> = rows.iter().map(|row| (row.key.as_str(), row)).collect();
+    let known: HashMap<&str, &Credential> =
+        rows.iter().map(|row| (row.key.as_str(), row)).collect();
     let put = fetched
         .secrets
         .iter()

@@ -89,7 +89,10 @@ impl SecretStore for Fake {
             Ok(StoreLease {
                 id: format!("lease-{number}"),
                 expires_at: life.map(|life| (self.now)() + life),
-                fields: vec![("TOKEN".to_owned(), SecretBytes::from(format!("value-{number}")))],
+                fields: vec![(
+                    "TOKEN".to_owned(),
+                    SecretBytes::from(format!("value-{number}")),
+                )],
             })
         })
     }
@@ -231,7 +234,12 @@ async fn one_refresh_at_a_time_and_a_failure_keeps_what_is_there() {
     store.edit(|held| held.gated = true);
     let other = instance.other().await;
     other.use_secret_store(Arc::clone(&store) as Arc<dyn SecretStore>);
-    let first = async { control.stores().sync(&Actor::LocalOperator, "default").await };
+    let first = async {
+        control
+            .stores()
+            .sync(&Actor::LocalOperator, "default")
+            .await
+    };
     let second = async {
         fetched(&store, 2).await;
         let refused = other.stores().sync(&Actor::LocalOperator, "default").await;
@@ -246,7 +254,10 @@ async fn one_refresh_at_a_time_and_a_failure_keeps_what_is_there() {
         held.gated = false;
         held.fails = Some(StoreFault::Unreachable);
     });
-    let failed = control.stores().sync(&Actor::LocalOperator, "default").await;
+    let failed = control
+        .stores()
+        .sync(&Actor::LocalOperator, "default")
+        .await;
     let failed = failed.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Upstream);
     assert_eq!(failed.label(), Some("infisical_fetch_failed"));
@@ -325,13 +336,19 @@ async fn m34_m35_leases_are_each_process_s_own_and_end_everywhere_with_the_conne
     other.reload().await.unwrap();
     let one = carried(&instance, control, &token).await.unwrap();
     let two = carried(&instance, &other, &token).await.unwrap();
-    assert_eq!((one.as_str(), two.as_str()), ("Bearer value-1", "Bearer value-2"));
+    assert_eq!(
+        (one.as_str(), two.as_str()),
+        ("Bearer value-1", "Bearer value-2")
+    );
 
     // Whoever starts next sweeps nothing that a live process uses.
     let third = instance.other().await;
     third.use_secret_store(Arc::clone(&store) as Arc<dyn SecretStore>);
     tick(&third, std::future::ready(())).await;
-    assert_eq!(store.edit(|held| held.revoked.clone()), Vec::<String>::new());
+    assert_eq!(
+        store.edit(|held| held.revoked.clone()),
+        Vec::<String>::new()
+    );
 
     // A refresh by hand ends them all; the other process revokes its own, and serves it no more before that.
     control
@@ -348,9 +365,15 @@ async fn m34_m35_leases_are_each_process_s_own_and_end_everywhere_with_the_conne
     assert_eq!(revoked, ["lease-1", "lease-2", "lease-3"]);
 
     // Another place: nothing of the one before is served.
-    assert_eq!(carried(&instance, control, &token).await.unwrap(), "Bearer value-4");
+    assert_eq!(
+        carried(&instance, control, &token).await.unwrap(),
+        "Bearer value-4"
+    );
     connect(control, "p2").await;
-    assert_eq!(carried(&instance, control, &token).await.unwrap(), "Bearer value-5");
+    assert_eq!(
+        carried(&instance, control, &token).await.unwrap(),
+        "Bearer value-5"
+    );
     assert!(store.edit(|held| held.revoked.contains(&"lease-4".to_owned())));
 }
 
@@ -364,7 +387,10 @@ async fn m36_a_lease_stays_on_record_until_it_is_given_back_and_one_without_end_
     service(control, "DB_TOKEN").await;
     let token = token(control).await;
     for _ in 0..3 {
-        assert_eq!(carried(&instance, control, &token).await.unwrap(), "Bearer value-1");
+        assert_eq!(
+            carried(&instance, control, &token).await.unwrap(),
+            "Bearer value-1"
+        );
         instance.advance(SignedDuration::from_hours(1));
     }
     assert_eq!(store.edit(|held| held.made), 1);
@@ -407,7 +433,10 @@ async fn m38_m37_h37_listing_makes_nothing_and_names_what_could_be_made() {
     let keys = |listing: agent_vault_control::CredentialListing| -> Vec<String> {
         listing.dynamic.into_iter().map(|view| view.key).collect()
     };
-    let listed = credentials.list(&operator, VaultRef::Implied).await.unwrap();
+    let listed = credentials
+        .list(&operator, VaultRef::Implied)
+        .await
+        .unwrap();
     assert_eq!(keys(listed), ["DB_*", "NEVER_USED_*"]);
     let listed = credentials
         .reveal(&operator, VaultRef::Implied, None)
@@ -423,7 +452,10 @@ async fn m38_m37_h37_listing_makes_nothing_and_names_what_could_be_made() {
         .unwrap();
     let value = shown.dynamic.first().and_then(|view| view.value.as_ref());
     assert_eq!(value.unwrap().expose(), b"value-1");
-    let listed = credentials.list(&operator, VaultRef::Implied).await.unwrap();
+    let listed = credentials
+        .list(&operator, VaultRef::Implied)
+        .await
+        .unwrap();
     assert_eq!(keys(listed), ["DB_TOKEN", "NEVER_USED_*"]);
     assert_eq!(store.edit(|held| held.made), 1);
     let missing = credentials
@@ -447,8 +479,15 @@ async fn m38_m37_h37_listing_makes_nothing_and_names_what_could_be_made() {
     };
     let raise = |key: &'static str| {
         let (proposals, agent, new) = (control.proposals(), &agent, new(key));
-        async move { proposals.raise(agent, VaultRef::Implied, new, "http://x").await }
+        async move {
+            proposals
+                .raise(agent, VaultRef::Implied, new, "http://x")
+                .await
+        }
     };
     raise("NEVER_USED_PASSWORD").await.unwrap();
-    assert_eq!(raise("UNKNOWN_KEY").await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(
+        raise("UNKNOWN_KEY").await.unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
 }

@@ -276,10 +276,15 @@ mod tests {
     fn leases_with_and_without_an_end() {
         let leased = |end: serde_json::Value| {
             let answer = json!({"lease": {"id": "l1", "expireAt": end}, "data": {"USER": "u\n"}});
-            serde_json::from_value::<Leased>(answer).unwrap().into_lease()
+            serde_json::from_value::<Leased>(answer)
+                .unwrap()
+                .into_lease()
         };
         let lease = leased(json!("2030-01-01T00:00:00.000Z")).unwrap();
-        assert_eq!(lease.expires_at, Some("2030-01-01T00:00:00Z".parse().unwrap()));
+        assert_eq!(
+            lease.expires_at,
+            Some("2030-01-01T00:00:00Z".parse().unwrap())
+        );
         assert_eq!(lease.fields.len(), 1);
         assert_eq!(leased(json!(null)).unwrap().expires_at, None);
         assert!(leased(json!("soon")).is_err());

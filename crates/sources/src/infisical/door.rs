@@ -121,7 +121,10 @@ pub(super) fn json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, StoreFa
 }
 
 impl Door {
-    pub(super) fn new(upstream: Arc<Upstream>, url: &InfisicalUrl) -> Result<Self, InfisicalUrlError> {
+    pub(super) fn new(
+        upstream: Arc<Upstream>,
+        url: &InfisicalUrl,
+    ) -> Result<Self, InfisicalUrlError> {
         let url = &url.0;
         let scheme = match url.scheme() {
             "https" => Scheme::Https,
@@ -133,8 +136,8 @@ impl Door {
             .ok_or(InfisicalUrlError::Malformed)?;
         let authority = Authority::parse(&format!("{host}:{port}"))
             .map_err(|_| InfisicalUrlError::Malformed)?;
-        let route = Route::new(OWN_TRAFFIC, scheme, authority)
-            .map_err(|_| InfisicalUrlError::Malformed)?;
+        let route =
+            Route::new(OWN_TRAFFIC, scheme, authority).map_err(|_| InfisicalUrlError::Malformed)?;
         let path = url.path().trim_end_matches('/');
         Ok(Self {
             upstream,
@@ -236,13 +239,22 @@ fn refusal(status: StatusCode, what: &str) -> Option<StoreFailure> {
     }
     let code = status.as_u16();
     Some(match code {
-        401 => StoreFailure::new(StoreFault::Login, format!("Infisical does not know who asks for {what} (401)")),
-        404 => StoreFailure::new(StoreFault::Absent, format!("Infisical has not got {what} (404)")),
+        401 => StoreFailure::new(
+            StoreFault::Login,
+            format!("Infisical does not know who asks for {what} (401)"),
+        ),
+        404 => StoreFailure::new(
+            StoreFault::Absent,
+            format!("Infisical has not got {what} (404)"),
+        ),
         429 => unreachable(format!("Infisical was asked too often for {what} (429)")),
         300..=399 => unreachable(format!(
             "Infisical answers to {what} with a redirect ({code}), which is not followed; correct INFISICAL_URL"
         )),
-        400..=499 => StoreFailure::new(StoreFault::Refused, format!("Infisical refuses {what} ({code})")),
+        400..=499 => StoreFailure::new(
+            StoreFault::Refused,
+            format!("Infisical refuses {what} ({code})"),
+        ),
         _ => unreachable(format!("Infisical fails at {what} ({code})")),
     })
 }

@@ -90,7 +90,8 @@ impl GoogleKey {
         audience: &str,
         now: Timestamp,
     ) -> Result<SecretBytes, StoreFailure> {
-        let failed = || StoreFailure::new(StoreFault::Login, "the login's statement cannot be signed");
+        let failed =
+            || StoreFailure::new(StoreFault::Login, "the login's statement cannot be signed");
         let head = serde_json::json!({"alg": "RS256", "typ": "JWT", "kid": self.id});
         let claims = serde_json::json!({
             "iss": self.email,
@@ -121,9 +122,7 @@ impl GoogleKey {
 mod tests {
     use aws_lc_rs::encoding::AsDer as _;
     use aws_lc_rs::rsa::KeySize;
-    use aws_lc_rs::signature::{
-        KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    };
+    use aws_lc_rs::signature::{KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
     use serde_json::json;
 
     use super::*;
@@ -150,14 +149,18 @@ mod tests {
         assert_eq!(read(claims)["sub"], "a@p.iam");
         assert_eq!(read(claims)["aud"], "identity");
         assert_eq!(read(claims)["exp"], 300);
-        let public = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key().as_ref()).unwrap();
+        let public =
+            ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key().as_ref()).unwrap();
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
         public.verify_sig(said.as_bytes(), &signature).unwrap();
     }
 
     #[test]
     fn what_is_no_key_file() {
-        assert_eq!(GoogleKey::from_json(b"{}").unwrap_err(), GoogleKeyError::Form);
+        assert_eq!(
+            GoogleKey::from_json(b"{}").unwrap_err(),
+            GoogleKeyError::Form
+        );
         let file = json!({"client_email": "a", "private_key_id": "k", "private_key": "-----BEGIN\nAAAA\n"});
         assert_eq!(
             GoogleKey::from_json(file.to_string().as_bytes()).unwrap_err(),

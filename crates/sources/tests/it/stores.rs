@@ -61,11 +61,18 @@ async fn secrets_names_and_leases() {
     let client = client(&store);
     let snapshot = read(&client).await.unwrap();
     let (name, value) = snapshot.secrets.first().unwrap();
-    assert_eq!((name.as_str(), value.expose_str().unwrap()), ("A", "value \"a\"\n"));
+    assert_eq!(
+        (name.as_str(), value.expose_str().unwrap()),
+        ("A", "value \"a\"\n")
+    );
     assert_eq!(snapshot.dynamic, Some(vec!["main-db".to_owned()]));
     let lease = client.lease(&place(), "main-db").await.unwrap();
     assert!(lease.expires_at.is_some());
-    let port = lease.fields.iter().find(|(name, _)| name == "PORT").unwrap();
+    let port = lease
+        .fields
+        .iter()
+        .find(|(name, _)| name == "PORT")
+        .unwrap();
     assert_eq!(port.1.expose(), b"5432");
     assert!(client.renew(&place(), &lease.id).await.unwrap().is_some());
     client.revoke(&place(), &lease.id).await.unwrap();
@@ -147,7 +154,10 @@ async fn misbehaviour_is_bounded_and_quoted_nowhere() {
         (StoreMode::Status(500), StoreFault::Unreachable),
         (StoreMode::Status(403), StoreFault::Refused),
         (StoreMode::Status(404), StoreFault::Absent),
-        (StoreMode::Redirect(elsewhere.url()), StoreFault::Unreachable),
+        (
+            StoreMode::Redirect(elsewhere.url()),
+            StoreFault::Unreachable,
+        ),
         (StoreMode::Giant, StoreFault::Unreachable),
         (StoreMode::Hidden, StoreFault::Refused),
     ] {
@@ -164,7 +174,9 @@ async fn misbehaviour_is_bounded_and_quoted_nowhere() {
 #[tokio::test]
 async fn a_private_address_is_reached_only_where_it_is_allowed() {
     let store = InfisicalStore::start();
-    let failure = read(&client_with(&store, false, universal())).await.unwrap_err();
+    let failure = read(&client_with(&store, false, universal()))
+        .await
+        .unwrap_err();
     assert!(
         failure.message.contains("AGENT_VAULT_NETWORK_ALLOWLIST"),
         "{failure}"

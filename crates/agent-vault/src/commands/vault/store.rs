@@ -148,7 +148,8 @@ pub(super) async fn run(app: &App, target: &Target, args: StoreArgs) -> Result {
             let (connection, vault) = open(app, target, name).await?;
             let path = vault_path(&vault).literal("/context");
             let reply = connection.send(app, Call::get(path)).await?;
-            let store = &reply.value()?["credential_store"];
+            let answer = reply.value()?;
+            let store = field_of(&answer, "credential_store");
             if output.json {
                 let store = if store.is_null() {
                     json!({"kind": "builtin"})
@@ -170,7 +171,17 @@ pub(super) async fn run(app: &App, target: &Target, args: StoreArgs) -> Result {
             place,
             yes,
             output,
-        } => choose(app, target, name, &place.wish(Kind::Infisical)?, yes, output).await,
+        } => {
+            choose(
+                app,
+                target,
+                name,
+                &place.wish(Kind::Infisical)?,
+                yes,
+                output,
+            )
+            .await
+        }
         StoreCommand::Disconnect { name, yes, output } => {
             let wish = PlaceArgs::default().wish(Kind::Builtin)?;
             choose(app, target, name, &wish, yes, output).await
@@ -195,9 +206,13 @@ async fn choose(
 ) -> Result {
     let (connection, vault) = open(app, target, name).await?;
     let question = if text_of(wish, "kind") == "builtin" {
-        format!("Vault \"{vault}\" keeps the last copies as its own and is refreshed no more. Go on?")
+        format!(
+            "Vault \"{vault}\" keeps the last copies as its own and is refreshed no more. Go on?"
+        )
     } else {
-        format!("This replaces the credentials of vault \"{vault}\" that were typed in by what Infisical holds. Go on?")
+        format!(
+            "This replaces the credentials of vault \"{vault}\" that were typed in by what Infisical holds. Go on?"
+        )
     };
     app.ui.confirm(&question, yes.yes)?;
     let path = vault_path(&vault).literal("/credential-store");
@@ -207,16 +222,11 @@ async fn choose(
     answered(app, &vault, &reply, output)
 }
 
-fn answered(
-    app: &App,
-    vault: &str,
-    reply: &crate::client::Reply,
-    output: Output,
-) -> Result {
+fn answered(app: &App, vault: &str, reply: &crate::client::Reply, output: Output) -> Result {
     if output.json {
         return app.ui.line(reply.text().trim_end());
     }
-    print(app, vault, &reply.value()?["credential_store"])
+    print(app, vault, field_of(&reply.value()?, "credential_store"))
 }
 
 fn print(app: &App, vault: &str, store: &Value) -> Result {
@@ -230,17 +240,19 @@ fn print(app: &App, vault: &str, store: &Value) -> Result {
         ("Environment", "environment"),
         ("Path", "secret_path"),
     ] {
-        let text = text_of(&store["config"], name);
+        let text = text_of(field_of(store, "config"), name);
         if !text.is_empty() {
             app.ui.field(label, &text)?;
         }
     }
-    if let Some(seconds) = store["poll_interval_seconds"].as_u64() {
+    if let Some(seconds) = field_of(store, "poll_interval_seconds").as_u64() {
         app.ui.field("Refreshed", &format!("every {seconds} s"))?;
     }
     let status = text_of(store, "last_sync_status");
-    app.ui
-        .field("Last sync", if status.is_empty() { "never" } else { &status })?;
+    app.ui.field(
+        "Last sync",
+        if status.is_empty() { "never" } else { &status },
+    )?;
     let at = time(&text_of(store, "last_synced_at"));
     if !at.is_empty() {
         let label = if status == "error" { "Tried" } else { "Synced" };
@@ -256,19 +268,20 @@ fn print(app: &App, vault: &str, store: &Value) -> Result {
             app.ui.field("Error", &error)?;
         }
     }
-    if store["stale"] == true {
+    if field_of(store, "stale").as_bool() == Some(true) {
         app.ui
             .warn("the vault was not refreshed for long: its values may be out of date");
     }
     Ok(())
 }
 
+/// A field; null where there is none.
+fn field_of<'v>(value: &'v Value, name: &str) -> &'v Value {
+    value.get(name).unwrap_or(&Value::Null)
+}
+
 /// The vault that is named, else the one in use.
-async fn open(
-    app: &App,
-    target: &Target,
-    name: Option<String>,
-) -> Result<(Connection, String)> {
+async fn open(app: &App, target: &Target, name: Option<String>) -> Result<(Connection, String)> {
     match name {
         None => super::open(app, target).await,
         Some(name) => Ok((
