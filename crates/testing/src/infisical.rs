@@ -278,15 +278,18 @@ async fn answer(shared: &Mutex<Inner>, request: Request<hyper::body::Incoming>) 
     )
 }
 
+fn field<'v>(body: &'v Value, name: &str) -> &'v Value {
+    body.get(name).unwrap_or(&Value::Null)
+}
+
 fn login(inner: &mut Inner, path: &str, body: Value) -> Reply {
     let renewal = path.ends_with("/token/renew");
-    let said = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     let known = match path {
         "/api/v1/auth/universal-auth/login" => {
-            said("clientSecret") == InfisicalStore::CLIENT_SECRET
+            field(&body, "clientSecret").as_str() == Some(InfisicalStore::CLIENT_SECRET)
         }
         "/api/v1/auth/token/renew" => {
-            let token = said("accessToken");
+            let token = field(&body, "accessToken").as_str().unwrap_or_default();
             inner.tokens.iter().any(|known| known == token)
         }
         _ => true,
@@ -346,14 +349,16 @@ fn data(
             reply(200, &json!({"dynamicSecrets": found}))
         }
         ("POST", "/api/v1/dynamic-secrets/leases") => {
-            let name = body["dynamicSecretName"]
+            let name = field(body, "dynamicSecretName")
                 .as_str()
                 .unwrap_or_default()
                 .to_owned();
             if inner.refuses_leases {
                 return reply(403, &json!({"message": "PermissionDenied"}));
             }
-            if !inner.dynamic.contains(&name) || body["projectSlug"] != "the-slug" {
+            if !inner.dynamic.contains(&name)
+                || field(body, "projectSlug").as_str() != Some("the-slug")
+            {
                 return absent();
             }
             let id = format!("lease-{}", inner.leases.len() + 1);

@@ -149,7 +149,7 @@ pub(super) async fn run(app: &App, target: &Target, args: StoreArgs) -> Result {
             let path = vault_path(&vault).literal("/context");
             let reply = connection.send(app, Call::get(path)).await?;
             let answer = reply.value()?;
-            let store = part(&answer, "credential_store");
+            let store = field_of(&answer, "credential_store");
             if output.json {
                 let store = if store.is_null() {
                     json!({"kind": "builtin"})
@@ -226,12 +226,7 @@ fn answered(app: &App, vault: &str, reply: &crate::client::Reply, output: Output
     if output.json {
         return app.ui.line(reply.text().trim_end());
     }
-    print(app, vault, part(&reply.value()?, "credential_store"))
-}
-
-/// A part of an answer; null where it has none.
-fn part<'v>(value: &'v Value, name: &str) -> &'v Value {
-    value.get(name).unwrap_or(&Value::Null)
+    print(app, vault, field_of(&reply.value()?, "credential_store"))
 }
 
 fn print(app: &App, vault: &str, store: &Value) -> Result {
@@ -245,12 +240,12 @@ fn print(app: &App, vault: &str, store: &Value) -> Result {
         ("Environment", "environment"),
         ("Path", "secret_path"),
     ] {
-        let text = text_of(part(store, "config"), name);
+        let text = text_of(field_of(store, "config"), name);
         if !text.is_empty() {
             app.ui.field(label, &text)?;
         }
     }
-    if let Some(seconds) = part(store, "poll_interval_seconds").as_u64() {
+    if let Some(seconds) = field_of(store, "poll_interval_seconds").as_u64() {
         app.ui.field("Refreshed", &format!("every {seconds} s"))?;
     }
     let status = text_of(store, "last_sync_status");
@@ -273,11 +268,16 @@ fn print(app: &App, vault: &str, store: &Value) -> Result {
             app.ui.field("Error", &error)?;
         }
     }
-    if part(store, "stale") == true {
+    if field_of(store, "stale").as_bool() == Some(true) {
         app.ui
             .warn("the vault was not refreshed for long: its values may be out of date");
     }
     Ok(())
+}
+
+/// A field; null where there is none.
+fn field_of<'v>(value: &'v Value, name: &str) -> &'v Value {
+    value.get(name).unwrap_or(&Value::Null)
 }
 
 /// The vault that is named, else the one in use.
