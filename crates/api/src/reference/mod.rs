@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Methods, in the order in which a path's operations are shown.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 /// Groups, in the order of the page; one that is not here comes after them.
-const GROUPS: [(&str, &str); 14] = [
+const GROUPS: [(&str, &str); 16] = [
     ("status", "Status"),
     ("auth", "Accounts and logins"),
     ("users", "People"),
@@ -21,9 +21,11 @@ const GROUPS: [(&str, &str); 14] = [
     ("members", "Members of a vault"),
     ("services", "Services"),
     ("credentials", "Credentials"),
+    ("oauth", "Credentials by OAuth"),
     ("agents", "Agents"),
     ("tokens", "Vault tokens"),
     ("proposals", "Proposals"),
+    ("webhooks", "Webhooks"),
     ("logs", "Request log"),
     ("audit", "Audit log"),
     ("instance", "The instance"),
