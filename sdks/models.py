@@ -28,6 +28,7 @@ ROOTS = {
     "AgentDetailBody": "AgentDetail",
     "AgentItem": "Agent",
     "AgentRoleChange": "RoleChange",
+    "AgentTokenItem": "AgentToken",
     "AuditItem": "AuditRecord",
     "AuditPageBody": "AuditPage",
     "AuditVerdictBody": "AuditVerdict",
@@ -41,6 +42,7 @@ ROOTS = {
     "DeletedVault": "DeletedVault",
     "DeletedVersion": "DeletedVersion",
     "Decided": "Decision",
+    "DeliveryItem": "WebhookDelivery",
     "DiscoveredBody": "Discovery",
     "ExpirySet": "CredentialExpiry",
     "HostList": "DiscoveredHosts",
@@ -56,6 +58,9 @@ ROOTS = {
     "LogItem": "LogRow",
     "LogPageBody": "LogPage",
     "MintedTokenBody": "MintedToken",
+    "OAuthConnected": "OAuthConnected",
+    "OAuthConnecting": "OAuthConnecting",
+    "OAuthState": "OAuthState",
     "OneService": "VersionedService",
     "PlanBody": "ServicePlan",
     "ProposalDetail": "ProposalDetail",
@@ -64,7 +69,6 @@ ROOTS = {
     "RateLimitBlock": "RateLimits",
     "Readiness": "Readiness",
     "RemovedService": "ServiceRemoved",
-    "RemovedUser": "RemovedUser",
     "RemovedUserBody": "RemovedUser",
     "Renamed": "Renamed",
     "ReplacedBody": "ServicesReplaced",
@@ -74,6 +78,7 @@ ROOTS = {
     "ServiceList": "ServiceList",
     "ServiceRef": "ServiceRef",
     "ServiceTestResult": "ServiceTest",
+    "StoreDetail": "StoreState",
     "StoredKeys": "StoredKeys",
     "TemplateItem": "ServiceTemplate",
     "TestMailSent": "TestMailSent",
@@ -88,6 +93,8 @@ ROOTS = {
     "VaultSettings": "VaultSettings",
     "VaultUserItem": "VaultUser",
     "VersionList": "CredentialVersions",
+    "WebhookItem": "Webhook",
+    "WebhookWithSecret": "WebhookWithSecret",
 }
 
 #: Names of what they hold, where these are not the schema's without "Item", "Body" or "Block".
@@ -97,9 +104,11 @@ NAMES = {
     "HostItem": "DiscoveredHost",
     "MinterBody": "Minter",
     "NamedService": "MatchedService",
+    "Place": "StorePlace",
     "PlannedChange": "ServiceChange",
     "PreviewBody": "ProposalPreview",
     "RetentionBlock": "LogRetention",
+    "SlotClient": "ProposedOAuthClient",
     "SlotEffect": "CredentialEffect",
     "SlotItem": "ProposedCredential",
     "TestHeader": "TestHeader",
@@ -133,6 +142,9 @@ HIDDEN = {
     ("CredentialItem", "value"),
     ("ProposalRaised", "approval_url"),
     ("InviteMade", "invite_link"),
+    ("OAuthConnecting", "authorization_url"),
+    ("OAuthConnecting", "start_url"),
+    ("WebhookWithSecret", "secret"),
 }
 
 #: Fields that the answer's head brings: schema, name, description.
@@ -169,10 +181,8 @@ class Reading:
         self.schemas: dict[str, Any] = document["components"]["schemas"]
         self.fields: dict[str, list[Field]] = {}
         self.names: dict[str, str] = {}
-        for schema, name in ROOTS.items():
-            # A schema that was given another name stands under both until the old one is gone.
-            if schema in self.schemas or not any(ROOTS[other] == name for other in ROOTS if other in self.schemas):
-                self.add(schema)
+        for schema in ROOTS:
+            self.add(schema)
         taken: dict[str, str] = {}
         for schema, name in self.names.items():
             if name in taken:
@@ -195,7 +205,7 @@ class Reading:
                     wire,
                     RENAMED.get((owner, wire), wire),
                     self.shape(described, required, f"{owner}.{wire}"),
-                    described.get("description", ""),
+                    self.text(described),
                     (owner, wire) in HIDDEN,
                 )
             )
@@ -221,6 +231,11 @@ class Reading:
         for name, described in found.get("properties", {}).items():
             made[name] = (described, name in found.get("required", []), owner)
         return made
+
+    def text(self, described: dict[str, Any]) -> str:
+        """What is said of a field; where it may be null, of what it is else."""
+        choices = [described, *described.get("oneOf", described.get("anyOf", []))]
+        return next((one["description"] for one in choices if "description" in one), "")
 
     def shape(self, described: dict[str, Any], required: bool, where: str) -> Shape:
         nullable = False
@@ -265,7 +280,7 @@ def camel(name: str) -> str:
 
 
 def snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def typescript(reading: Reading) -> tuple[str, str]:

@@ -55,7 +55,7 @@ def until(what: str, ready: Callable[[], T | None]) -> T:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     children: list[subprocess.Popen[bytes]] = []
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_VAULT_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AGENT_VAULT_", "INFISICAL_"))}
 
     def run(program: str, *arguments: str | Path, **env: str) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(

@@ -181,10 +181,10 @@ def test_tokens_and_values_show_nowhere() -> None:
     shown = f"{session!r} {session.container_config!r} {av!r} {av.vault('v')!r} {caught.value!r} {caught.value}"
     assert session.token == "av_sess_secret" and "secret" not in shown
     assert "secret" not in repr(sdk.Credentials(["K"], {"K": "secret"}))
-    listed = {"keys": ["K"], "credentials": [{"key": "K", "type": "static", "value": "secret", "version": 1}]}
+    listed = {"keys": ["K"], "credentials": [{"key": "K", "type": "static", "value": "not-shown", "version": 1}]}
     av, _ = client(httpx.Response(200, json=listed))
     (described,) = av.vault("v").credentials.describe()
-    assert described.value == "secret" and "secret" not in repr(described)
+    assert described.value == "not-shown" and "not-shown" not in repr(described)
     made = {"name": "a", "role": "member", "av_agent_token": "secret", "created_at": "t", "vaults": []}
     av, _ = client(httpx.Response(201, json=made))
     agent = av.agents.create("a")

@@ -22,6 +22,7 @@ from agent_vault_sdk import (
     AsyncAgentVault,
     AsyncVaultClient,
     CredentialSlot,
+    CredentialStore,
     LogConditions,
     OAuthClient,
     ProposedService,
@@ -125,20 +126,6 @@ def fits(value: Any, schema: dict[str, Any], where: str) -> None:
         assert kind in kinds(found), f"{where}: {kind}, not {kinds(found)}"
     else:
         assert "null" in kinds(schema) or {"type": "null"} in schema.get("oneOf", []), f"{where}: null is not described"
-
-
-def knows(schema: str, field: str) -> bool:
-    """Whether the document describes a field: these came after the package had them."""
-    return field in properties(DOCUMENT["components"]["schemas"][schema])
-
-
-def describes(name: str) -> bool:
-    return any(one["operationId"] == name for methods in DOCUMENT["paths"].values() for one in methods.values())
-
-
-def knows_query(name: str, parameter: str) -> bool:
-    every = [one for methods in DOCUMENT["paths"].values() for one in methods.values()]
-    return any(one["operationId"] == name and parameter in [p["name"] for p in one.get("parameters", [])] for one in every)
 
 
 def operation(method: str, path: str) -> dict[str, Any]:
@@ -292,6 +279,28 @@ def test_the_package_and_the_description_of_the_api_agree(monkeypatch: pytest.Mo
         "obtain": "https://o",
         "obtain_instructions": "o",
         "value": "v",
+        "oauth": {
+            "token_url": "https://t",
+            "authorization_url": "https://a",
+            "client_id": "c",
+            "scopes": "a b",
+            "scope_separator": " ",
+            "token_auth_method": "client_secret_post",
+            "disable_pkce": True,
+        },
+    }
+    of_provider: OAuthClient = {
+        "token_url": "https://t",
+        "client_id": "c",
+        "client_secret": "s",
+        "scopes": "a b",
+        "scope_separator": " ",
+        "token_auth_method": "none",
+    }
+    store: CredentialStore = {
+        "kind": "infisical",
+        "config": {"project_id": "p", "environment": "e", "secret_path": "/"},
+        "poll_interval_seconds": 60,
     }
     conditions: LogConditions = {
         "after": 1,
@@ -320,16 +329,10 @@ def test_the_package_and_the_description_of_the_api_agree(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(wire, "json", Loads)
     expected = {"n": "1", "m": None}
-    new_rotation: dict[str, Any] = {}
-    if knows("RotationBody", "overlap_seconds"):
-        new_rotation = {"overlap_seconds": 60, "label": "l"}
-    new_bounds: dict[str, Any] = {}
-    if knows("NewTokenBody", "services"):
-        new_bounds = {"services": ["s"], "request_budget": 1, "sources": ["10.0.0.0/8"]}
     results: list[Any] = [
         av.list_vaults(),
         av.list_all_vaults(),
-        av.create_vault("v", credential_store={"kind": "builtin", "config": {}, "poll_interval_seconds": 1}),
+        av.create_vault("v", credential_store=store),
         av.delete_vault("v"),
         av.rename_vault("v", "w"),
         av.join_vault("v"),
@@ -344,13 +347,13 @@ def test_the_package_and_the_description_of_the_api_agree(monkeypatch: pytest.Mo
         av.agents.list(),
         av.agents.get("a"),
         av.agents.create("a", role="member", vaults={"v": "proxy"}, ttl_seconds=300, label="l"),
-        av.agents.rotate("a", ttl_seconds=300, **new_rotation),
+        av.agents.rotate("a", ttl_seconds=300, overlap_seconds=60, label="l"),
         av.agents.rename("a", "b"),
         av.agents.set_role("a", "member"),
         av.users.list(),
         av.users.get("a@b"),
         av.users.set_role("a@b", "owner"),
-        av.users.delete("a@b", agents="keep" if knows_query("users_delete", "agents") else None),
+        av.users.delete("a@b", agents="keep"),
         av.invites.list(status="pending"),
         av.invites.create("a@b", role="member", vaults={"v": "proxy"}),
         av.invites.again("i"),
@@ -384,7 +387,7 @@ def test_the_package_and_the_description_of_the_api_agree(monkeypatch: pytest.Mo
         vault.settings.get(),
         vault.settings.set(unmatched_host_policy="deny"),
         vault.sessions.list(),
-        vault.sessions.create(ttl_seconds=300, label="l", **new_bounds),
+        vault.sessions.create(ttl_seconds=300, label="l", services=["s"], request_budget=1, sources=["10.0.0.0/8"]),
         vault.credentials.list(reveal=True, key="K"),
         vault.credentials.describe(),
         vault.credentials.set({"K": "v"}, expires_at="t"),
@@ -423,25 +426,16 @@ def test_the_package_and_the_description_of_the_api_agree(monkeypatch: pytest.Mo
         list(vault.logs.export(**conditions)),
         next(iter(vault.logs.follow(**from_start))),
         vault.logs.hosts(limit=1),
+        av.agents.tokens("a"),
+        vault.oauth.connect("K", authorization_url="https://a", disable_pkce=True, **of_provider),
+        vault.oauth.status("K", consent="c"),
+        vault.oauth.set_tokens("K", access_token="a", refresh_token="r", **of_provider),
+        vault.store.get(),
+        vault.store.connect(store),
+        vault.store.disconnect(),
+        vault.store.sync(),
     ]
-    if describes("agent_tokens_list"):
-        results.append(av.agents.tokens("a"))
-        av.agents.revoke_token("a", "id")
-    if describes("oauth_connect"):
-        of_provider: OAuthClient = {
-            "token_url": "https://t",
-            "client_id": "c",
-            "client_secret": "s",
-            "scopes": "a b",
-            "scope_separator": " ",
-            "token_auth_method": "none",
-        }
-        results += [
-            vault.oauth.connect("K", authorization_url="https://a", disable_pkce=True, **of_provider),
-            vault.oauth.status("K", consent="c"),
-            vault.oauth.set_tokens("K", access_token="a", refresh_token="r", **of_provider),
-        ]
-    for hooks in (vault.webhooks, av.webhooks) if describes("vault_webhooks_list") else ():
+    for hooks in (vault.webhooks, av.webhooks):
         results += [
             hooks.list(),
             hooks.get("h"),
@@ -453,6 +447,7 @@ def test_the_package_and_the_description_of_the_api_agree(monkeypatch: pytest.Mo
         ]
         hooks.remove("h")
     touch(results)
+    av.agents.revoke_token("a", "id")
     av.leave_vault("v")
     av.agents.revoke("a")
     av.agents.delete("a")

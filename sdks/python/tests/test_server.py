@@ -21,7 +21,11 @@ from agent_vault_sdk import (
     AsyncVaultClient,
     ConflictError,
     ContainerConfig,
+    CredentialSlot,
+    CredentialStore,
     ForbiddenError,
+    NotFoundError,
+    OAuthSlot,
     Service,
     StreamEndedError,
     VaultClient,
@@ -311,6 +315,150 @@ def test_agents_come_change_and_go(server: Server) -> None:
             av.agents.get("worker")
         av.delete_vault("crew")
         assert "crew" not in [vault.name for vault in av.list_vaults()]
+
+
+def test_a_rotation_with_an_overlap_leaves_the_former_token_good_until_it_is_ended(server: Server) -> None:
+    with AgentVault(server.token, address=server.url) as av:
+        first = av.agents.create("overlapping", role="member", label="first")
+        second = av.agents.rotate("overlapping", overlap_seconds=3600, label="second")
+        assert second.former_tokens_end_at is not None
+        tokens = {token.label: token for token in av.agents.tokens("overlapping")}
+        assert set(tokens) == {"first", "second"}
+        assert tokens["first"].expires_at is not None and tokens["second"].expires_at is None
+        with AgentVault(first.token, address=server.url) as former:
+            assert former.me().agent_name == "overlapping"
+            av.agents.revoke_token("overlapping", tokens["first"].id)
+            with refused(401):
+                former.me()
+        assert [token.label for token in av.agents.tokens("overlapping")] == ["second"]
+
+
+def test_a_session_has_its_services_its_budget_and_its_sources(server: Server) -> None:
+    with AgentVault(server.token, address=server.url) as av:
+        av.create_vault("bounded")
+        vault = av.vault("bounded")
+        paths: list[Service] = [
+            {"name": name, "host": server.upstream, "path": f"/{name}/*", "auth": {"type": "passthrough"}}
+            for name in ("mine", "other")
+        ]
+        vault.services.set(paths)
+        session = vault.sessions.create(services=["mine"], request_budget=2, sources=["127.0.0.0/8"])
+        config = session.container_config
+        assert config is not None
+        assert through_the_proxy(server, config, "/mine/1") == 200
+        (listed,) = vault.sessions.list()
+        assert (listed.services, listed.request_budget, listed.requests_left) == (["mine"], 2, 1)
+        assert listed.sources == ["127.0.0.0/8"]
+        with VaultClient(session.token, address=server.url) as scoped:
+            found = scoped.discover()
+            assert ([s.name for s in found.services], found.request_budget, found.requests_left) == (["mine"], 2, 1)
+        assert through_the_proxy(server, config, "/mine/2") == 200
+        assert [s.requests_left for s in vault.sessions.list()] == [0]
+        assert through_the_proxy(server, config, "/mine/3") >= 400
+        narrow = vault.sessions.create(services=["mine"]).container_config
+        assert narrow is not None and through_the_proxy(server, narrow, "/other/1") >= 400
+        elsewhere = vault.sessions.create(sources=["192.0.2.0/24"]).container_config
+        assert elsewhere is not None and through_the_proxy(server, elsewhere, "/mine/4") >= 400
+        came = [r["path"] for r in server.received() if re.match("/(mine|other)/", r["path"])]
+        assert came == ["/mine/1", "/mine/2"]
+        with refused(400):
+            vault.sessions.create(services=["nothing"])
+
+
+def test_a_webhook_is_told_and_says_what_became_of_it(server: Server) -> None:
+    with AgentVault(server.token, address=server.url) as av:
+        av.create_vault("hooked")
+        for path, hooks in (("/hooks/vault", av.vault("hooked").webhooks), ("/hooks/instance", av.webhooks)):
+            url = f"https://{server.upstream}{path}"
+            made = hooks.create(url, description="a test's", events=["limit.hit"])
+            assert made.secret.startswith("whsec_") and made.secret not in repr(made)
+            assert [(h.id, h.url, h.events, h.state) for h in hooks.list()] == [(made.id, url, ["limit.hit"], "active")]
+            event = hooks.test(made.id)
+            end = time.monotonic() + PATIENCE
+            (delivery,) = hooks.deliveries(made.id, limit=1)
+            while delivery.status != "delivered" and time.monotonic() < end:
+                (delivery,) = hooks.deliveries(made.id, limit=1)
+            assert (delivery.event_id, delivery.event, delivery.status) == (event, "webhook.test", "delivered")
+            assert delivery.response_status == 200
+            assert [r["headers"]["webhook-id"] for r in server.received() if r["path"] == path] == [event]
+            assert hooks.change(made.id, description="another", enabled=False).state == "off"
+            rotated = hooks.rotate(made.id, overlap_seconds=60)
+            assert rotated.former_secret_until is not None and rotated.secret != made.secret
+            assert hooks.get(made.id).description == "another"
+            hooks.remove(made.id)
+            with pytest.raises(NotFoundError):
+                hooks.get(made.id)
+            with refused(400):
+                hooks.create("http://plain.example.com/")
+
+
+def test_a_credential_is_connected_by_oauth(server: Server) -> None:
+    with AgentVault(server.token, address=server.url) as av:
+        av.create_vault("granted")
+        oauth = av.vault("granted").oauth
+        connecting = oauth.connect(
+            "PROVIDER",
+            authorization_url="https://provider.example.com/authorize",
+            token_url="https://provider.example.com/token",
+            client_id="client-7",
+            client_secret="a-client-secret",
+            scopes="read write",
+        )
+        assert connecting.start_url.startswith(f"{server.url}/")
+        way = httpx.URL(connecting.authorization_url)
+        assert (way.host, way.path) == ("provider.example.com", "/authorize")
+        wanted = ("client_id", "scope", "redirect_uri", "code_challenge_method")
+        callback = f"{server.url}/v1/oauth/callback"
+        assert [way.params.get(name) for name in wanted] == ["client-7", "read write", callback, "S256"]
+        state = way.params["state"]
+        assert len(state) >= 32
+        assert state not in repr(connecting) and connecting.start_url not in repr(connecting)
+        again = oauth.connect("PROVIDER")
+        assert httpx.URL(again.authorization_url).params["state"] != state
+        waiting = oauth.status("PROVIDER", consent=again.consent)
+        assert waiting.consent is not None and not waiting.connected
+        assert (waiting.consent.id, waiting.consent.status) == (again.consent, "pending")
+        connected = oauth.set_tokens("GIVEN", access_token="an-access-token-0123456789")
+        assert (connected.connected, connected.refreshable) == (True, False)
+        assert oauth.status("GIVEN").connected
+        (described,) = av.vault("granted").credentials.describe(key="GIVEN")
+        assert described.type == "oauth" and described.connected_at is not None
+        assert "an-access-token" not in str(vars(described))
+
+
+def test_an_agent_asks_for_a_credential_by_oauth_and_names_the_client(server: Server) -> None:
+    with AgentVault(server.token, address=server.url) as av:
+        av.create_vault("wished")
+        agent = av.agents.create("wisher", vaults={"wished": "proxy"})
+        client: OAuthSlot = {
+            "authorization_url": "https://provider.example.com/authorize",
+            "token_url": "https://provider.example.com/token",
+            "scopes": "read",
+        }
+        with VaultClient(agent.token, address=server.url, vault="wished") as asker:
+            wanted: CredentialSlot = {"action": "set", "key": "BY_OAUTH", "type": "oauth", "oauth": client}
+            raised = asker.proposals.create(credentials=[wanted])
+        (slot,) = av.vault("wished").proposals.review(raised.id).credentials
+        assert slot.type == "oauth" and slot.oauth is not None
+        assert slot.oauth.authorization_url == client["authorization_url"]
+        assert (slot.oauth.token_url, slot.oauth.scopes) == (client["token_url"], "read")
+
+
+def test_a_vault_without_an_external_store_says_so(server: Server) -> None:
+    with AgentVault(server.token, address=server.url) as av:
+        av.create_vault("own")
+        store = av.vault("own").store
+        assert store.get() is None
+        wanted: CredentialStore = {
+            "kind": "infisical",
+            "config": {"project_id": "p", "environment": "dev", "secret_path": "/"},
+        }
+        with pytest.raises(ApiError, match="INFISICAL_URL") as caught:
+            store.connect(wanted)
+        assert caught.value.code == "infisical_not_configured"
+        with pytest.raises(ApiError, match="no external"):
+            store.sync()
+        assert store.get() is None
 
 
 def test_the_examples_of_the_readme_run(server: Server, tmp_path: Path) -> None:

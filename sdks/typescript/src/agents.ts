@@ -1,8 +1,8 @@
 import type { Call, CallOptions, HttpClient } from "./http.js";
 import { segment } from "./http.js";
-import type { Agent, AgentDetail, CreatedAgent, Renamed, RoleChange, RotatedAgent, VaultAgent, VaultRoleChange } from "./models.js";
-import { readAgent, readAgentDetail, readCreatedAgent, readRenamed, readRoleChange, readRotatedAgent, readVaultAgent, readVaultRoleChange } from "./readers.js";
-import { at, fields, list, nothing, orNull, text } from "./read.js";
+import type { Agent, AgentDetail, AgentToken, CreatedAgent, Renamed, RoleChange, RotatedAgent, VaultAgent, VaultRoleChange } from "./models.js";
+import { readAgent, readAgentDetail, readAgentToken, readCreatedAgent, readRenamed, readRoleChange, readRotatedAgent, readVaultAgent, readVaultRoleChange } from "./readers.js";
+import { at, list, nothing } from "./read.js";
 
 export type VaultRole = "proxy" | "member" | "admin";
 
@@ -25,17 +25,6 @@ export interface RotateAgentOptions extends CallOptions {
   overlapSeconds?: number | undefined;
   /** What the new token is called in lists and logs. */
   label?: string | undefined;
-}
-
-/** A live token of an agent. */
-export interface AgentToken {
-  /** Public id, for revocation and for the log's `session`. */
-  id: string;
-  label: string | null;
-  createdAt: string;
-  /** `null` when it never ends. */
-  expiresAt: string | null;
-  lastUsedAt: string | null;
 }
 
 /** Agents of the instance. */
@@ -137,15 +126,4 @@ export class VaultAgentsResource {
   #one(name: string): string {
     return `${this.#path}/${segment(name, "an agent")}`;
   }
-}
-
-function readAgentToken(value: unknown, path: string): AgentToken {
-  const of = fields(value, path);
-  return {
-    id: of("id", text),
-    label: of("label", orNull(text)),
-    createdAt: of("created_at", text),
-    expiresAt: of("expires_at", orNull(text)),
-    lastUsedAt: of("last_used_at", orNull(text)),
-  };
 }

@@ -42,6 +42,8 @@ import { ProposalsResource } from "./proposals.js";
 import { at, list, nothing, text } from "./read.js";
 import { ServicesResource } from "./services.js";
 import { SessionsResource } from "./sessions.js";
+import type { CredentialStore } from "./stores.js";
+import { StoreResource, storeBody } from "./stores.js";
 import { InvitesResource, UsersResource, VaultUsersResource } from "./users.js";
 import { WebhooksResource } from "./webhooks.js";
 
@@ -88,6 +90,7 @@ export class VaultClient {
   readonly users: VaultUsersResource | undefined;
   readonly settings: VaultSettingsResource | undefined;
   readonly webhooks: WebhooksResource | undefined;
+  readonly store: StoreResource | undefined;
   readonly #http: HttpClient;
 
   constructor(config: VaultClientConfig & { [CONNECTION]?: HttpClient } = {}) {
@@ -106,6 +109,7 @@ export class VaultClient {
       this.users = new VaultUsersResource(this.#http, name);
       this.settings = new VaultSettingsResource(this.#http, name);
       this.webhooks = new WebhooksResource(this.#http, `/v1/vaults/${segment(name, "a vault")}/webhooks`);
+      this.store = new StoreResource(this.#http, name);
     }
   }
 
@@ -125,15 +129,8 @@ export type NamedVaultClient = VaultClient & {
   readonly users: VaultUsersResource;
   readonly settings: VaultSettingsResource;
   readonly webhooks: WebhooksResource;
+  readonly store: StoreResource;
 };
-
-/** Where a new vault's credentials come from. */
-export interface CredentialStore {
-  /** One of `credentialStores()`. */
-  kind: string;
-  config?: Record<string, unknown> | undefined;
-  pollIntervalSeconds?: number | undefined;
-}
 
 /** The instance. */
 export class AgentVault {
@@ -173,11 +170,7 @@ export class AgentVault {
   }
 
   async createVault(vault: { name: string; credentialStore?: CredentialStore | undefined }, options: CallOptions = {}): Promise<Vault> {
-    const store = vault.credentialStore;
-    const body = {
-      name: vault.name,
-      credential_store: store && { kind: store.kind, config: store.config, poll_interval_seconds: store.pollIntervalSeconds },
-    };
+    const body = { name: vault.name, credential_store: vault.credentialStore && storeBody(vault.credentialStore) };
     return this.#http.json({ method: "POST", path: "/v1/vaults", body, signal: options.signal }, readVault);
   }
 

@@ -53,7 +53,9 @@ export class CredentialsResource {
 
   /** What is known of each beside its value: version, expiry, kind. Needs the role `member`. */
   async describe(options: { key?: string | undefined } & CallOptions = {}): Promise<Credential[]> {
-    return (await this.#list(options, false)).credentials;
+    // The server picks one only where it reveals.
+    const { credentials } = await this.#list({ signal: options.signal }, false);
+    return options.key === undefined ? credentials : credentials.filter(({ key }) => key === options.key);
   }
 
   /** Adds or replaces, all or none. `warnings` says what there is to know of them. */

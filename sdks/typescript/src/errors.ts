@@ -80,9 +80,10 @@ export class ApiError extends AgentVaultError {
       return new Kind(status, plain, headers);
     }
     if (typeof value !== "object" || value === null) return new Kind(status, plain, headers);
-    const { error, message, hint, candidates } = value as Record<string, unknown>;
-    const code = typeof error === "string" ? error : undefined;
-    const text = typeof message === "string" ? message : code;
+    const { error, message, code: word, hint, candidates } = value as Record<string, unknown>;
+    const said = typeof error === "string" ? error : undefined;
+    const code = typeof word === "string" ? word : said;
+    const text = typeof message === "string" ? message : said;
     return new Kind(
       status,
       {

@@ -1,5 +1,5 @@
 export { AgentVault, VaultClient } from "./client.js";
-export type { CredentialStore, NamedVaultClient, VaultClientConfig, VaultSettingsResource } from "./client.js";
+export type { NamedVaultClient, VaultClientConfig, VaultSettingsResource } from "./client.js";
 export {
   AbortedError,
   AgentVaultError,
@@ -23,13 +23,14 @@ export type { CredentialList, CredentialsResource, ListCredentialsOptions, Revea
 export { diffService } from "./service.js";
 export type { FieldChange, ProposedService, Service, ServiceAuth, ServiceScrub, ServiceSelect, Substitution } from "./service.js";
 export type { ListConditions, ServiceConditions, ServicesDryRun, ServicesResource, SetConditions, TestRequest } from "./services.js";
-export type { ApproveOptions, CredentialSlot, ProposalRequest, ProposalStatus, ProposalsResource, WaitOptions } from "./proposals.js";
-export type { AgentToken, AgentsResource, CreateAgentOptions, RotateAgentOptions, VaultAgentsResource, VaultRole } from "./agents.js";
+export type { ApproveOptions, CredentialSlot, OAuthSlot, ProposalRequest, ProposalStatus, ProposalsResource, WaitOptions } from "./proposals.js";
+export type { AgentsResource, CreateAgentOptions, RotateAgentOptions, VaultAgentsResource, VaultRole } from "./agents.js";
 export type { LogConditions, LogFilter, LogsResource } from "./logs.js";
 export type { AuditFilter, AuditResource } from "./audit.js";
 export type { CreateInviteOptions, InvitesResource, UsersResource, VaultUsersResource } from "./users.js";
 export type { InstanceSettingsChange, InstanceSettingsResource, KeysResource, RateLimitChange, TierChange } from "./instance.js";
-export type { OAuthClient, OAuthConnectRequest, OAuthConnected, OAuthConnecting, OAuthConsent, OAuthResource, OAuthState, OAuthTokens } from "./oauth.js";
-export type { Webhook, WebhookChange, WebhookDelivery, WebhookRequest, WebhookWithSecret, WebhooksResource } from "./webhooks.js";
+export type { OAuthClient, OAuthConnectRequest, OAuthResource, OAuthTokens } from "./oauth.js";
+export type { CredentialStore, StoreResource } from "./stores.js";
+export type { WebhookChange, WebhookRequest, WebhooksResource } from "./webhooks.js";
 export type * from "./models.js";
 export { VERSION } from "./version.js";

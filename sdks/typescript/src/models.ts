@@ -4,6 +4,7 @@ import type { ProposedService, Service } from "./service.js";
 /** An agent in the directory. */
 export interface Agent {
   createdAt: string;
+  /** When its token was last used, by a request through the proxy or to this API. */
   lastUsedAt: string | null;
   name: string;
   revokedAt: string | null;
@@ -17,6 +18,7 @@ export interface Agent {
 /** One agent. */
 export interface AgentDetail {
   createdAt: string;
+  /** When its token was last used, by a request through the proxy or to this API. */
   lastUsedAt: string | null;
   name: string;
   revokedAt: string | null;
@@ -29,6 +31,17 @@ export interface AgentDetail {
   /** Id of the actor that made it. */
   createdBy: string;
   updatedAt: string;
+}
+
+/** A live token of an agent. */
+export interface AgentToken {
+  createdAt: string;
+  /** Absent when it never ends. */
+  expiresAt: string | null;
+  /** Public id, for revocation and for the log's `session` filter. */
+  id: string;
+  label: string | null;
+  lastUsedAt: string | null;
 }
 
 /** A page of records. */
@@ -113,14 +126,31 @@ export interface CreatedInvite {
 
 /** A credential. */
 export interface Credential {
+  accessToken: string | null;
+  authorizationUrl: string | null;
+  clientId: string | null;
+  clientSecret: string | null;
+  /** Since when it has a token; absent while it is not connected. */
+  connectedAt: string | null;
+  lastRefreshError: string | null;
+  lastRefreshedAt: string | null;
+  refreshToken: string | null;
+  scopes: string | null;
+  tokenAuthMethod: string | null;
+  /** When the token ends, where that is known. */
+  tokenExpiresAt: string | null;
+  tokenUrl: string | null;
+  /** From when on it counts as absent. */
   expiresAt: string | null;
   key: string;
-  /** `static` or `oauth`. */
+  /** `static`, `oauth`, or `dynamic`: made by an external store at first use. */
   type: string;
+  /** Present and true where the external store refuses to make it. */
+  unavailable: boolean | null;
   /** Only when revealed, and not empty. */
   value: string | null;
-  /** The version that is served, as request log rows give it. */
-  version: number;
+  /** The version that is served, as request log rows give it; none of what is made on demand. */
+  version: number | null;
 }
 
 /** What happens to a credential. */
@@ -164,6 +194,7 @@ export interface CredentialVersion {
   createdAt: string;
   /** Whether it is the one that is served. */
   current: boolean;
+  /** From when on it counts as absent. */
   expiresAt: string | null;
   /** The version that it was brought back from. */
   restoredFrom: number | null;
@@ -221,10 +252,16 @@ export interface DiscoveredService {
 /** What a vault brokers. */
 export interface Discovery {
   availableCredentials: string[];
+  /** What an external store makes at first use: names, or `<SECRET>_*` while the fields are not known. */
+  dynamicCredentials: string[];
   /** Keys that enabled services use and the vault lacks. */
   missingCredentials: string[];
   /** What an agent's environment holds instead of each brokered key. */
   placeholders: Record<string, string>;
+  /** Requests that the token that asks was given; absent when there is no end. */
+  requestBudget: number | null;
+  /** Those of them that are left. */
+  requestsLeft: number | null;
   services: DiscoveredService[];
   /** Public id of the token that asks, as in the request log. */
   session: string | null;
@@ -377,6 +414,50 @@ export interface Minter {
   type: string;
 }
 
+/** What an upload came to. */
+export interface OAuthConnected {
+  connected: boolean;
+  connectedAt: string;
+  /** When the token ends, where that is known. */
+  expiresAt: string | null;
+  /** Whether the next token is fetched by itself. */
+  refreshable: boolean;
+}
+
+/** A consent that a person can be sent for. */
+export interface OAuthConnecting {
+  /** The provider's page, for the browser that made this request. */
+  authorizationUrl: string;
+  /** Public id of the consent. */
+  consent: string;
+  /** Until when a person may come back. */
+  expiresAt: string;
+  /** A page for any browser, which leads to the provider's. */
+  startUrl: string;
+}
+
+/** How a consent is. */
+export interface OAuthConsent {
+  /** Why it came to nothing. */
+  error: string | null;
+  id: string;
+  /** `pending`, `used`, `done` or `failed`. */
+  status: string;
+}
+
+/** How a credential's grant is. */
+export interface OAuthState {
+  /** Whether it has a token. */
+  connected: boolean;
+  connectedAt: string | null;
+  /** The consent that was asked about, or the newest, for as long as it is kept. */
+  consent: OAuthConsent | null;
+  /** When the token ends, where that is known. */
+  expiresAt: string | null;
+  /** What went wrong last. */
+  lastError: string | null;
+}
+
 /** A proposal in an agent's list. */
 export interface Proposal {
   createdAt: string;
@@ -395,6 +476,7 @@ export interface ProposalDetail {
   message: string;
   /** What the one who decided said. */
   reviewNote: string;
+  /** `null` while nobody has decided. */
   reviewedAt: string | null;
   services: ProposedService[];
   /** `pending`, `applied`, `rejected` or `expired`. On `applied` the next request is decided by it. */
@@ -431,6 +513,7 @@ export interface ProposalReview {
   services: ProposedService[];
   /** `pending`, `applied`, `rejected` or `expired`. */
   status: string;
+  /** While it can be decided. */
   preview: ProposalPreview | null;
   userMessage: string;
   vault: string;
@@ -461,9 +544,24 @@ export interface ProposedCredential {
   /** Whether the agent gave a value. */
   hasValue: boolean | null;
   key: string;
+  /** The client at a provider, for `oauth`. */
+  oauth: ProposedOAuthClient | null;
   obtain: string | null;
   obtainInstructions: string | null;
   type: string;
+}
+
+/** The client that an `oauth` credential of a proposal names. */
+export interface ProposedOAuthClient {
+  /** Where a person consents; absent where tokens are given by hand. */
+  authorizationUrl: string | null;
+  /** Absent where the person says. */
+  clientId: string | null;
+  disablePkce: boolean;
+  scopeSeparator: string;
+  scopes: string | null;
+  tokenAuthMethod: string;
+  tokenUrl: string;
 }
 
 /** A proposal that waits now. */
@@ -516,12 +614,19 @@ export interface ReadinessChecks {
   database: string;
   /** Whether the server has begun to stop. */
   draining: boolean;
+  /**
+   * `none`, `ok`, `failing` if a refresh failed, `stale` if some vault's copies may be out of date, `unknown`. No reason not to be
+   * ready: the last copies are served.
+   */
+  externalStores: string;
   /** `listening`, `not_listening`, or `off` if it was switched off. */
   proxy: string;
 }
 
 /** A person who is gone. */
 export interface RemovedUser {
+  /** Agents that the person had made, whose tokens ended therefore. */
+  agentsRevoked: string[];
   email: string;
   status: string;
 }
@@ -547,10 +652,12 @@ export interface RoleChange {
   oldRole: string;
 }
 
-/** A token that replaced all others. */
+/** A token that replaces all others. */
 export interface RotatedAgent {
   /** Shown once. */
   token: string;
+  /** Until when the former tokens are good at most; absent when they have ended. */
+  formerTokensEndAt: string | null;
   name: string;
   /** Whether a revoked agent became active by this; only owners can do that. */
   reactivated: boolean;
@@ -664,6 +771,7 @@ export interface ServiceTest {
   path: string;
   /** Placeholders that it replaces. */
   replaces: ReplacedPlaceholder[];
+  /** The service that decides. */
   service: MatchedService | null;
   /** Fields that it sets, `{{ KEY }}` standing for values. */
   sets: TestHeader[];
@@ -703,8 +811,52 @@ export interface SessionInfo {
   expiresAt: string | null;
   id: string;
   label: string | null;
+  /** By a request through the proxy or to this API. */
   lastUsedAt: string | null;
+  /** Requests that it was given; absent when there is no end. */
+  requestBudget: number | null;
+  /** Those of them that are left. */
+  requestsLeft: number | null;
+  /** Services that it may use; absent when it may use all. */
+  services: string[] | null;
+  /** Networks that it may be used from; absent when it may be used anywhere. */
+  sources: string[];
   vaultRole: string;
+}
+
+/** Where in Infisical a vault's secrets are. All three are needed. */
+export interface StorePlace {
+  /** The environment's slug. */
+  environment: string | null;
+  projectId: string | null;
+  /** The folder; begins with `/`. */
+  secretPath: string | null;
+}
+
+/** A vault's external store. */
+export interface StoreState {
+  /** For vault admins and instance owners. */
+  config: StorePlace | null;
+  /** `builtin` or `infisical`. */
+  kind: string;
+  /** When the last refresh ended that went well. */
+  lastSuccessAt: string | null;
+  /** Why the last one failed; for vault admins and instance owners. */
+  lastSyncError: string | null;
+  /** How the last refresh ended: `ok` or `error`. */
+  lastSyncStatus: string | null;
+  /** When the last refresh ended. */
+  lastSyncedAt: string | null;
+  pollIntervalSeconds: number | null;
+  /** True once refreshes have failed for so long that the values may be out of date. */
+  stale: boolean | null;
+}
+
+/** A vault's store in a list of vaults. */
+export interface StoreSummary {
+  kind: string;
+  lastSyncStatus: string | null;
+  lastSyncedAt: string | null;
 }
 
 /** Names that were stored. */
@@ -730,6 +882,8 @@ export interface TestMailSent {
 export interface User {
   createdAt: string;
   email: string;
+  /** Stands in paths in the place of the address. */
+  id: string;
   role: string;
   /** For owners only. */
   vaults: VaultGrant[] | null;
@@ -739,6 +893,7 @@ export interface User {
 export interface UserDetail {
   createdAt: string;
   email: string;
+  id: string;
   role: string;
   /** Names of the vaults that they have a role in. */
   vaults: string[];
@@ -753,6 +908,8 @@ export interface UserRole {
 /** A vault that was made. */
 export interface Vault {
   createdAt: string;
+  /** Present where its credentials come from an external store. */
+  credentialStore: StoreState | null;
   id: string;
   name: string;
 }
@@ -768,6 +925,8 @@ export interface VaultAgent {
 
 /** One's role in a vault. */
 export interface VaultContext {
+  /** Present where its credentials come from an external store. */
+  credentialStore: StoreState | null;
   vaultName: string;
   vaultRole: string;
 }
@@ -791,6 +950,7 @@ export interface VaultRoleChange {
 
 /** Settings. */
 export interface VaultSettings {
+  /** Whether one may connect the vault to Infisical here. */
   infisicalAvailable: boolean;
   /** `passthrough` or `deny`. */
   unmatchedHostPolicy: string;
@@ -799,6 +959,8 @@ export interface VaultSettings {
 /** A vault in one's list. */
 export interface VaultSummary {
   createdAt: string;
+  /** Present where its credentials come from an external store. */
+  credentialStore: StoreSummary | null;
   id: string;
   /** `explicit` by a grant, `implicit` for owners without one. */
   membership: string;
@@ -829,4 +991,77 @@ export interface VersionedService {
   vault: string;
   /** Changes with the service and with nothing else; also the `ETag`. */
   version: string;
+}
+
+/** A webhook. */
+export interface Webhook {
+  createdAt: string;
+  /** When it last took something. */
+  deliveredAt: string | null;
+  description: string;
+  /** Events that found its queue full. */
+  dropped: number;
+  /** Empty for all. */
+  events: string[];
+  failingSince: string | null;
+  /** Failed attempts since the last good one. */
+  failures: number;
+  /** Until when the former secret signs too. */
+  formerSecretUntil: string | null;
+  id: string;
+  /** Why the last attempt failed; empty after a good one. */
+  lastError: string;
+  parkedAt: string | null;
+  /** What waits to be sent. */
+  pending: number;
+  /** `active`; `parked` when it did not answer for long; `off`. */
+  state: string;
+  updatedAt: string;
+  url: string;
+}
+
+/** An event for a webhook. */
+export interface WebhookDelivery {
+  attempts: number;
+  createdAt: string;
+  endedAt: string | null;
+  /** Why the last attempt failed; empty when it did not. */
+  error: string;
+  event: string;
+  eventId: string;
+  /** While it is pending. */
+  nextAttemptAt: string | null;
+  /** Status of the last answer, if there was one. */
+  responseStatus: number | null;
+  /** `pending`, `delivered` or `failed`. */
+  status: string;
+}
+
+/** A webhook and its signing secret, which is shown this once. */
+export interface WebhookWithSecret {
+  createdAt: string;
+  /** When it last took something. */
+  deliveredAt: string | null;
+  description: string;
+  /** Events that found its queue full. */
+  dropped: number;
+  /** Empty for all. */
+  events: string[];
+  failingSince: string | null;
+  /** Failed attempts since the last good one. */
+  failures: number;
+  /** Until when the former secret signs too. */
+  formerSecretUntil: string | null;
+  id: string;
+  /** Why the last attempt failed; empty after a good one. */
+  lastError: string;
+  parkedAt: string | null;
+  /** What waits to be sent. */
+  pending: number;
+  /** `active`; `parked` when it did not answer for long; `off`. */
+  state: string;
+  updatedAt: string;
+  url: string;
+  /** `whsec_` and base64. Shown once. */
+  secret: string;
 }

@@ -1,49 +1,6 @@
 import type { CallOptions, HttpClient } from "./http.js";
-import { fields, flag, hide, orNull, text } from "./read.js";
-
-/** What an upload of tokens came to. */
-export interface OAuthConnected {
-  connected: boolean;
-  connectedAt: string;
-  /** When the token ends, where that is known. */
-  expiresAt: string | null;
-  /** Whether the next token is fetched by itself. */
-  refreshable: boolean;
-}
-
-/** A consent that a person can be sent for. */
-export interface OAuthConnecting {
-  /** The provider's page, for the browser that made this request. */
-  authorizationUrl: string;
-  /** A page for any browser, which leads to the provider's. */
-  startUrl: string;
-  /** Public id of the consent. */
-  consent: string;
-  /** Until when a person may come back. */
-  expiresAt: string;
-}
-
-/** How a consent is. */
-export interface OAuthConsent {
-  id: string;
-  /** `pending`, `used`, `done` or `failed`. */
-  status: string;
-  /** Why it came to nothing. */
-  error: string | null;
-}
-
-/** How a credential's grant is. */
-export interface OAuthState {
-  /** Whether it has a token. */
-  connected: boolean;
-  connectedAt: string | null;
-  /** What went wrong last. */
-  lastError: string | null;
-  /** When the token ends, where that is known. */
-  expiresAt: string | null;
-  /** The consent that was asked about, or the newest, for as long as it is kept. */
-  consent: OAuthConsent | null;
-}
+import type { OAuthConnected, OAuthConnecting, OAuthState } from "./models.js";
+import { readOAuthConnected, readOAuthConnecting, readOAuthState } from "./readers.js";
 
 /** A client at a provider. */
 export interface OAuthClient {
@@ -121,44 +78,4 @@ export class OAuthResource {
       token_auth_method: client.tokenAuthMethod,
     };
   }
-}
-
-function readOAuthConnected(value: unknown, path: string): OAuthConnected {
-  const of = fields(value, path);
-  return {
-    connected: of("connected", flag),
-    connectedAt: of("connected_at", text),
-    expiresAt: of("expires_at", orNull(text)),
-    refreshable: of("refreshable", flag),
-  };
-}
-
-function readOAuthConnecting(value: unknown, path: string): OAuthConnecting {
-  const of = fields(value, path);
-  return hide({
-    authorizationUrl: of("authorization_url", text),
-    startUrl: of("start_url", text),
-    consent: of("consent", text),
-    expiresAt: of("expires_at", text),
-  }, "authorizationUrl", "startUrl");
-}
-
-function readOAuthConsent(value: unknown, path: string): OAuthConsent {
-  const of = fields(value, path);
-  return {
-    id: of("id", text),
-    status: of("status", text),
-    error: of("error", orNull(text)),
-  };
-}
-
-function readOAuthState(value: unknown, path: string): OAuthState {
-  const of = fields(value, path);
-  return {
-    connected: of("connected", flag),
-    connectedAt: of("connected_at", orNull(text)),
-    lastError: of("last_error", orNull(text)),
-    expiresAt: of("expires_at", orNull(text)),
-    consent: of("consent", orNull(readOAuthConsent)),
-  };
 }

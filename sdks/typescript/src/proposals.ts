@@ -9,6 +9,23 @@ import type { ProposedService } from "./service.js";
 /** `pending` until somebody decides or nobody has for long. */
 export type ProposalStatus = "pending" | "applied" | "rejected" | "expired";
 
+/** A client at a provider. Its secret comes from the person who connects it. */
+export interface OAuthSlot {
+  /** Where tokens come from: https. */
+  tokenUrl?: string | undefined;
+  /** Where a person consents: https. Without it, a person gives tokens by hand. */
+  authorizationUrl?: string | undefined;
+  clientId?: string | undefined;
+  /** As the provider wants them. */
+  scopes?: string | undefined;
+  /** What stands between scopes; a space when absent. */
+  scopeSeparator?: string | undefined;
+  /** `client_secret_post` or `client_secret_basic`. */
+  tokenAuthMethod?: string | undefined;
+  /** Leaves PKCE (RFC 7636) out. */
+  disablePkce?: boolean | undefined;
+}
+
 /** A credential that is needed, or goes. */
 export interface CredentialSlot {
   action: "set" | "delete";
@@ -21,8 +38,10 @@ export interface CredentialSlot {
   obtainInstructions?: string | undefined;
   /** The value, when the agent has one. Sealed on arrival, never shown. */
   value?: string | undefined;
-  /** Default: `static`. */
+  /** `static` (the default) or `oauth`. */
   type?: string | undefined;
+  /** With `type: "oauth"`, and only then. */
+  oauth?: OAuthSlot | undefined;
 }
 
 /** What an agent asks for: up to 10 services and 10 credentials, at least one. */
@@ -63,7 +82,7 @@ export class ProposalsResource {
 
   /** Asks. `approvalUrl` is for the person who decides. */
   async create(request: ProposalRequest, options: CallOptions = {}): Promise<RaisedProposal> {
-    const credentials = request.credentials?.map(({ obtainInstructions, ...rest }) => ({ ...rest, obtain_instructions: obtainInstructions }));
+    const credentials = request.credentials?.map(slotBody);
     const body = { services: request.services, credentials, message: request.message, user_message: request.userMessage };
     return this.#http.json({ method: "POST", path: "/v1/proposals", body, signal: options.signal }, readRaisedProposal);
   }
@@ -126,4 +145,18 @@ export class ProposalsResource {
     const body = { vault: this.#vault, reason: options.reason };
     return this.#http.json({ method: "POST", path: `/v1/admin/proposals/${id}/reject`, body, signal: options.signal }, readDecision);
   }
+}
+
+/** As it is sent. */
+function slotBody({ obtainInstructions, oauth, ...rest }: CredentialSlot): Record<string, unknown> {
+  const client = oauth && {
+    token_url: oauth.tokenUrl,
+    authorization_url: oauth.authorizationUrl,
+    client_id: oauth.clientId,
+    scopes: oauth.scopes,
+    scope_separator: oauth.scopeSeparator,
+    token_auth_method: oauth.tokenAuthMethod,
+    disable_pkce: oauth.disablePkce,
+  };
+  return { ...rest, obtain_instructions: obtainInstructions, oauth: client };
 }

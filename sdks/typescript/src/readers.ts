@@ -2,6 +2,7 @@
 import type {
   Agent,
   AgentDetail,
+  AgentToken,
   AuditPage,
   AuditRecord,
   AuditVerdict,
@@ -34,12 +35,17 @@ import type {
   MatchedService,
   MintedToken,
   Minter,
+  OAuthConnected,
+  OAuthConnecting,
+  OAuthConsent,
+  OAuthState,
   Proposal,
   ProposalDetail,
   ProposalPreview,
   ProposalReview,
   ProposalToReview,
   ProposedCredential,
+  ProposedOAuthClient,
   RaisedProposal,
   RateLimitTier,
   RateLimits,
@@ -63,6 +69,9 @@ import type {
   ServicesReplaced,
   ServicesSet,
   SessionInfo,
+  StorePlace,
+  StoreState,
+  StoreSummary,
   StoredKeys,
   TestHeader,
   TestMailSent,
@@ -80,6 +89,9 @@ import type {
   VaultUser,
   VaultUserGrant,
   VersionedService,
+  Webhook,
+  WebhookDelivery,
+  WebhookWithSecret,
 } from "./models.js";
 import { fields, flag, hide, list, listOrEmpty, map, mapOrEmpty, number, orNull, text, verbatim } from "./read.js";
 import type { ProposedService, Service } from "./service.js";
@@ -112,6 +124,17 @@ export function readAgentDetail(value: unknown, path: string): AgentDetail {
     activeTokens: of("active_tokens", number),
     createdBy: of("created_by", text),
     updatedAt: of("updated_at", text),
+  };
+}
+
+export function readAgentToken(value: unknown, path: string): AgentToken {
+  const of = fields(value, path);
+  return {
+    createdAt: of("created_at", text),
+    expiresAt: of("expires_at", orNull(text)),
+    id: of("id", text),
+    label: of("label", orNull(text)),
+    lastUsedAt: of("last_used_at", orNull(text)),
   };
 }
 
@@ -191,11 +214,24 @@ export function readCreatedInvite(value: unknown, path: string): CreatedInvite {
 export function readCredential(value: unknown, path: string): Credential {
   const of = fields(value, path);
   return hide({
+    accessToken: of("access_token", orNull(text)),
+    authorizationUrl: of("authorization_url", orNull(text)),
+    clientId: of("client_id", orNull(text)),
+    clientSecret: of("client_secret", orNull(text)),
+    connectedAt: of("connected_at", orNull(text)),
+    lastRefreshError: of("last_refresh_error", orNull(text)),
+    lastRefreshedAt: of("last_refreshed_at", orNull(text)),
+    refreshToken: of("refresh_token", orNull(text)),
+    scopes: of("scopes", orNull(text)),
+    tokenAuthMethod: of("token_auth_method", orNull(text)),
+    tokenExpiresAt: of("token_expires_at", orNull(text)),
+    tokenUrl: of("token_url", orNull(text)),
     expiresAt: of("expires_at", orNull(text)),
     key: of("key", text),
     type: of("type", text),
+    unavailable: of("unavailable", orNull(flag)),
     value: of("value", orNull(text)),
-    version: of("version", number),
+    version: of("version", orNull(number)),
   }, "value");
 }
 
@@ -312,8 +348,11 @@ export function readDiscovery(value: unknown, path: string): Discovery {
   const of = fields(value, path);
   return {
     availableCredentials: of("available_credentials", list(text)),
+    dynamicCredentials: of("dynamic_credentials", listOrEmpty(text)),
     missingCredentials: of("missing_credentials", list(text)),
     placeholders: of("placeholders", map(text)),
+    requestBudget: of("request_budget", orNull(number)),
+    requestsLeft: of("requests_left", orNull(number)),
     services: of("services", list(readDiscoveredService)),
     session: of("session", orNull(text)),
     vault: of("vault", text),
@@ -460,6 +499,46 @@ export function readMinter(value: unknown, path: string): Minter {
   };
 }
 
+export function readOAuthConnected(value: unknown, path: string): OAuthConnected {
+  const of = fields(value, path);
+  return {
+    connected: of("connected", flag),
+    connectedAt: of("connected_at", text),
+    expiresAt: of("expires_at", orNull(text)),
+    refreshable: of("refreshable", flag),
+  };
+}
+
+export function readOAuthConnecting(value: unknown, path: string): OAuthConnecting {
+  const of = fields(value, path);
+  return hide({
+    authorizationUrl: of("authorization_url", text),
+    consent: of("consent", text),
+    expiresAt: of("expires_at", text),
+    startUrl: of("start_url", text),
+  }, "authorizationUrl", "startUrl");
+}
+
+export function readOAuthConsent(value: unknown, path: string): OAuthConsent {
+  const of = fields(value, path);
+  return {
+    error: of("error", orNull(text)),
+    id: of("id", text),
+    status: of("status", text),
+  };
+}
+
+export function readOAuthState(value: unknown, path: string): OAuthState {
+  const of = fields(value, path);
+  return {
+    connected: of("connected", flag),
+    connectedAt: of("connected_at", orNull(text)),
+    consent: of("consent", orNull(readOAuthConsent)),
+    expiresAt: of("expires_at", orNull(text)),
+    lastError: of("last_error", orNull(text)),
+  };
+}
+
 export function readProposal(value: unknown, path: string): Proposal {
   const of = fields(value, path);
   return {
@@ -541,9 +620,23 @@ export function readProposedCredential(value: unknown, path: string): ProposedCr
     description: of("description", orNull(text)),
     hasValue: of("has_value", orNull(flag)),
     key: of("key", text),
+    oauth: of("oauth", orNull(readProposedOAuthClient)),
     obtain: of("obtain", orNull(text)),
     obtainInstructions: of("obtain_instructions", orNull(text)),
     type: of("type", text),
+  };
+}
+
+export function readProposedOAuthClient(value: unknown, path: string): ProposedOAuthClient {
+  const of = fields(value, path);
+  return {
+    authorizationUrl: of("authorization_url", orNull(text)),
+    clientId: of("client_id", orNull(text)),
+    disablePkce: of("disable_pkce", flag),
+    scopeSeparator: of("scope_separator", text),
+    scopes: of("scopes", orNull(text)),
+    tokenAuthMethod: of("token_auth_method", text),
+    tokenUrl: of("token_url", text),
   };
 }
 
@@ -595,6 +688,7 @@ export function readReadinessChecks(value: unknown, path: string): ReadinessChec
   return {
     database: of("database", text),
     draining: of("draining", flag),
+    externalStores: of("external_stores", text),
     proxy: of("proxy", text),
   };
 }
@@ -602,6 +696,7 @@ export function readReadinessChecks(value: unknown, path: string): ReadinessChec
 export function readRemovedUser(value: unknown, path: string): RemovedUser {
   const of = fields(value, path);
   return {
+    agentsRevoked: of("agents_revoked", listOrEmpty(text)),
     email: of("email", text),
     status: of("status", text),
   };
@@ -638,6 +733,7 @@ export function readRotatedAgent(value: unknown, path: string): RotatedAgent {
   const of = fields(value, path);
   return hide({
     token: of("av_agent_token", text),
+    formerTokensEndAt: of("former_tokens_end_at", orNull(text)),
     name: of("name", text),
     reactivated: of("reactivated", flag),
     rotatedAt: of("rotated_at", text),
@@ -790,7 +886,43 @@ export function readSessionInfo(value: unknown, path: string): SessionInfo {
     id: of("id", text),
     label: of("label", orNull(text)),
     lastUsedAt: of("last_used_at", orNull(text)),
+    requestBudget: of("request_budget", orNull(number)),
+    requestsLeft: of("requests_left", orNull(number)),
+    services: of("services", orNull(list(text))),
+    sources: of("sources", listOrEmpty(text)),
     vaultRole: of("vault_role", text),
+  };
+}
+
+export function readStorePlace(value: unknown, path: string): StorePlace {
+  const of = fields(value, path);
+  return {
+    environment: of("environment", orNull(text)),
+    projectId: of("project_id", orNull(text)),
+    secretPath: of("secret_path", orNull(text)),
+  };
+}
+
+export function readStoreState(value: unknown, path: string): StoreState {
+  const of = fields(value, path);
+  return {
+    config: of("config", orNull(readStorePlace)),
+    kind: of("kind", text),
+    lastSuccessAt: of("last_success_at", orNull(text)),
+    lastSyncError: of("last_sync_error", orNull(text)),
+    lastSyncStatus: of("last_sync_status", orNull(text)),
+    lastSyncedAt: of("last_synced_at", orNull(text)),
+    pollIntervalSeconds: of("poll_interval_seconds", orNull(number)),
+    stale: of("stale", orNull(flag)),
+  };
+}
+
+export function readStoreSummary(value: unknown, path: string): StoreSummary {
+  const of = fields(value, path);
+  return {
+    kind: of("kind", text),
+    lastSyncStatus: of("last_sync_status", orNull(text)),
+    lastSyncedAt: of("last_synced_at", orNull(text)),
   };
 }
 
@@ -823,6 +955,7 @@ export function readUser(value: unknown, path: string): User {
   return {
     createdAt: of("created_at", text),
     email: of("email", text),
+    id: of("id", text),
     role: of("role", text),
     vaults: of("vaults", orNull(list(readVaultGrant))),
   };
@@ -833,6 +966,7 @@ export function readUserDetail(value: unknown, path: string): UserDetail {
   return {
     createdAt: of("created_at", text),
     email: of("email", text),
+    id: of("id", text),
     role: of("role", text),
     vaults: of("vaults", list(text)),
   };
@@ -850,6 +984,7 @@ export function readVault(value: unknown, path: string): Vault {
   const of = fields(value, path);
   return {
     createdAt: of("created_at", text),
+    credentialStore: of("credential_store", orNull(readStoreState)),
     id: of("id", text),
     name: of("name", text),
   };
@@ -868,6 +1003,7 @@ export function readVaultAgent(value: unknown, path: string): VaultAgent {
 export function readVaultContext(value: unknown, path: string): VaultContext {
   const of = fields(value, path);
   return {
+    credentialStore: of("credential_store", orNull(readStoreState)),
     vaultName: of("vault_name", text),
     vaultRole: of("vault_role", text),
   };
@@ -908,6 +1044,7 @@ export function readVaultSummary(value: unknown, path: string): VaultSummary {
   const of = fields(value, path);
   return {
     createdAt: of("created_at", text),
+    credentialStore: of("credential_store", orNull(readStoreSummary)),
     id: of("id", text),
     membership: of("membership", text),
     name: of("name", text),
@@ -940,4 +1077,62 @@ export function readVersionedService(value: unknown, path: string): VersionedSer
     vault: of("vault", text),
     version: of("version", text),
   };
+}
+
+export function readWebhook(value: unknown, path: string): Webhook {
+  const of = fields(value, path);
+  return {
+    createdAt: of("created_at", text),
+    deliveredAt: of("delivered_at", orNull(text)),
+    description: of("description", text),
+    dropped: of("dropped", number),
+    events: of("events", list(text)),
+    failingSince: of("failing_since", orNull(text)),
+    failures: of("failures", number),
+    formerSecretUntil: of("former_secret_until", orNull(text)),
+    id: of("id", text),
+    lastError: of("last_error", text),
+    parkedAt: of("parked_at", orNull(text)),
+    pending: of("pending", number),
+    state: of("state", text),
+    updatedAt: of("updated_at", text),
+    url: of("url", text),
+  };
+}
+
+export function readWebhookDelivery(value: unknown, path: string): WebhookDelivery {
+  const of = fields(value, path);
+  return {
+    attempts: of("attempts", number),
+    createdAt: of("created_at", text),
+    endedAt: of("ended_at", orNull(text)),
+    error: of("error", text),
+    event: of("event", text),
+    eventId: of("event_id", text),
+    nextAttemptAt: of("next_attempt_at", orNull(text)),
+    responseStatus: of("response_status", orNull(number)),
+    status: of("status", text),
+  };
+}
+
+export function readWebhookWithSecret(value: unknown, path: string): WebhookWithSecret {
+  const of = fields(value, path);
+  return hide({
+    createdAt: of("created_at", text),
+    deliveredAt: of("delivered_at", orNull(text)),
+    description: of("description", text),
+    dropped: of("dropped", number),
+    events: of("events", list(text)),
+    failingSince: of("failing_since", orNull(text)),
+    failures: of("failures", number),
+    formerSecretUntil: of("former_secret_until", orNull(text)),
+    id: of("id", text),
+    lastError: of("last_error", text),
+    parkedAt: of("parked_at", orNull(text)),
+    pending: of("pending", number),
+    state: of("state", text),
+    updatedAt: of("updated_at", text),
+    url: of("url", text),
+    secret: of("secret", text),
+  }, "secret");
 }

@@ -44,7 +44,7 @@ export async function start() {
     rmSync(folder, { recursive: true, force: true });
   };
   const run = (program, args, env = {}) => {
-    const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("AGENT_VAULT_"));
+    const inherited = Object.entries(process.env).filter(([name]) => !/^(AGENT_VAULT|INFISICAL)_/.test(name));
     const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"], env: { ...Object.fromEntries(inherited), ...env } });
     child.output = "";
     child.stderr.on("data", (data) => (child.output += data));

@@ -4,9 +4,9 @@ import { execFile } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { promisify } from "node:util";
+import { inspect, promisify } from "node:util";
 
-import { AgentVault, ApiError, ConflictError, ForbiddenError, StreamEndedError, VaultClient, VersionConflictError, buildProxyEnv, diffService } from "@infisical/agent-vault-sdk";
+import { AgentVault, ApiError, ConflictError, ForbiddenError, NotFoundError, StreamEndedError, VaultClient, VersionConflictError, buildProxyEnv, diffService } from "@infisical/agent-vault-sdk";
 import { start } from "./server.mjs";
 
 const run = promisify(execFile);
@@ -313,6 +313,123 @@ test("agents come, change and go", async () => {
   assert.ok((await av.agents.list()).find(({ name }) => name === "worker")?.revokedAt);
   await av.agents.delete("worker");
   await assert.rejects(av.agents.get("worker"), (error) => error instanceof ApiError && error.status === 404);
+});
+
+test("a rotation with an overlap leaves the former token good, until it is ended by its id", async () => {
+  const first = await av.agents.create({ name: "overlapping", role: "member", label: "first" });
+  const second = await av.agents.rotate("overlapping", { overlapSeconds: 3600, label: "second" });
+  assert.ok(second.formerTokensEndAt);
+  const tokens = await av.agents.tokens("overlapping");
+  assert.deepEqual(tokens.map(({ label, expiresAt }) => [label, expiresAt !== null]).sort(), [["first", true], ["second", false]]);
+  const former = new AgentVault({ address: server.url, token: first.token });
+  assert.equal((await former.me()).agentName, "overlapping");
+  await av.agents.revokeToken("overlapping", tokens.find(({ label }) => label === "first").id);
+  await assert.rejects(former.me(), (error) => error.status === 401);
+  assert.deepEqual((await av.agents.tokens("overlapping")).map(({ label }) => label), ["second"]);
+});
+
+test("a session has its services, its budget and its sources, and no more", async () => {
+  await av.createVault({ name: "bounded" });
+  const vault = av.vault("bounded");
+  const auth = { type: "passthrough" };
+  await vault.services.set([{ name: "mine", host: server.upstream, path: "/mine/*", auth }, { name: "other", host: server.upstream, path: "/other/*", auth }]);
+  const session = await vault.sessions.create({ services: ["mine"], requestBudget: 2, sources: ["127.0.0.0/8"] });
+  const config = session.containerConfig;
+  assert.equal(await throughTheProxy(config, "/mine/1"), "200 200");
+  const [listed] = await vault.sessions.list();
+  assert.deepEqual([listed.services, listed.requestBudget, listed.requestsLeft, listed.sources], [["mine"], 2, 1, ["127.0.0.0/8"]]);
+  const scoped = new VaultClient({ address: server.url, token: session.token });
+  const discovered = await scoped.discover();
+  assert.deepEqual([discovered.requestBudget, discovered.requestsLeft], [2, 1]);
+  assert.deepEqual(discovered.services.map(({ name }) => name), ["mine"]);
+  assert.equal(await throughTheProxy(config, "/mine/2"), "200 200");
+  assert.equal((await vault.sessions.list())[0].requestsLeft, 0);
+  assert.notEqual(await throughTheProxy(config, "/mine/3"), "200 200");
+
+  const narrow = await vault.sessions.create({ services: ["mine"] });
+  assert.notEqual(await throughTheProxy(narrow.containerConfig, "/other/1"), "200 200");
+  const elsewhere = await vault.sessions.create({ sources: ["192.0.2.0/24"] });
+  assert.notEqual(await throughTheProxy(elsewhere.containerConfig, "/mine/4"), "200 200");
+  assert.deepEqual(server.received().map(({ path }) => path).filter((path) => /^\/(mine|other)\//.test(path)), ["/mine/1", "/mine/2"]);
+  await assert.rejects(vault.sessions.create({ services: ["nothing"] }), (error) => error instanceof ApiError && error.status === 400);
+});
+
+test("a webhook is told, and says what became of it", async () => {
+  await av.createVault({ name: "hooked" });
+  const secrets = [];
+  for (const [path, hooks] of [["/hooks/vault", av.vault("hooked").webhooks], ["/hooks/instance", av.webhooks]]) {
+    const url = `https://${server.upstream}${path}`;
+    const made = await hooks.create({ url, description: "a test's", events: ["limit.hit"] });
+    assert.match(made.secret, /^whsec_/);
+    assert.ok(!inspect(made).includes(made.secret));
+    secrets.push(made.secret);
+    assert.deepEqual((await hooks.list()).map(({ id, url, events, state }) => [id, url, events, state]), [[made.id, url, ["limit.hit"], "active"]]);
+
+    const { eventId } = await hooks.test(made.id);
+    let delivery;
+    for (const end = Date.now() + 60_000; delivery?.status !== "delivered" && Date.now() < end; ) {
+      [delivery] = await hooks.deliveries(made.id, { limit: 1 });
+    }
+    assert.deepEqual([delivery.eventId, delivery.event, delivery.status, delivery.responseStatus], [eventId, "webhook.test", "delivered", 200]);
+    const came = server.received().filter((request) => request.path === path);
+    assert.deepEqual(came.map(({ headers }) => headers["webhook-id"]), [eventId]);
+
+    assert.equal((await hooks.change(made.id, { description: "another", enabled: false })).state, "off");
+    const rotated = await hooks.rotate(made.id, { overlapSeconds: 60 });
+    assert.ok(rotated.formerSecretUntil && !secrets.includes(rotated.secret));
+    assert.equal((await hooks.get(made.id)).description, "another");
+    await hooks.remove(made.id);
+    await assert.rejects(hooks.get(made.id), NotFoundError);
+    await assert.rejects(hooks.create({ url: "http://plain.example.com/" }), (error) => error instanceof ApiError && error.status === 400);
+  }
+});
+
+test("a credential is connected by OAuth: a person's way is prepared, tokens are taken", async () => {
+  await av.createVault({ name: "granted" });
+  const { oauth, credentials } = av.vault("granted");
+  const client = { authorizationUrl: "https://provider.example.com/authorize", tokenUrl: "https://provider.example.com/token", clientId: "client-7" };
+  const connecting = await oauth.connect("PROVIDER", { ...client, clientSecret: "a-client-secret", scopes: "read write" });
+  assert.ok(connecting.startUrl.startsWith(`${server.url}/`));
+  const way = new URL(connecting.authorizationUrl);
+  assert.equal(`${way.origin}${way.pathname}`, client.authorizationUrl);
+  assert.deepEqual(["client_id", "scope", "redirect_uri", "code_challenge_method"].map((name) => way.searchParams.get(name)), ["client-7", "read write", `${server.url}/v1/oauth/callback`, "S256"]);
+  const state = way.searchParams.get("state");
+  assert.ok(state.length >= 32);
+  const shown = inspect(connecting);
+  assert.ok(!shown.includes(state) && !shown.includes(connecting.startUrl));
+  const again = await oauth.connect("PROVIDER");
+  assert.notEqual(new URL(again.authorizationUrl).searchParams.get("state"), state);
+
+  const waiting = await oauth.status("PROVIDER", { consent: again.consent });
+  assert.deepEqual([waiting.connected, waiting.consent.id, waiting.consent.status], [false, again.consent, "pending"]);
+  const connected = await oauth.setTokens("GIVEN", { accessToken: "an-access-token-0123456789" });
+  assert.deepEqual([connected.connected, connected.refreshable], [true, false]);
+  assert.equal((await oauth.status("GIVEN")).connected, true);
+  assert.equal((await credentials.describe()).length, 2);
+  const [described, ...others] = await credentials.describe({ key: "GIVEN" });
+  assert.deepEqual(others, []);
+  assert.equal(described.type, "oauth");
+  assert.ok(described.connectedAt && !JSON.stringify(described).includes("an-access-token"));
+});
+
+test("an agent asks for a credential by OAuth and names the client", async () => {
+  await av.createVault({ name: "wished" });
+  const agent = await av.agents.create({ name: "wisher", vaults: [{ vault: "wished", role: "proxy" }] });
+  const asker = new VaultClient({ address: server.url, token: agent.token, vault: "wished" });
+  const oauth = { authorizationUrl: "https://provider.example.com/authorize", tokenUrl: "https://provider.example.com/token", scopes: "read" };
+  const { id } = await asker.proposals.create({ credentials: [{ action: "set", key: "BY_OAUTH", type: "oauth", oauth }] });
+  const [slot] = (await av.vault("wished").proposals.review(id)).credentials;
+  assert.deepEqual([slot.type, slot.oauth.authorizationUrl, slot.oauth.tokenUrl, slot.oauth.scopes], ["oauth", oauth.authorizationUrl, oauth.tokenUrl, "read"]);
+});
+
+test("a vault without an external store says so", async () => {
+  await av.createVault({ name: "own" });
+  const { store } = av.vault("own");
+  assert.equal(await store.get(), null);
+  const wanted = { kind: "infisical", config: { projectId: "p", environment: "dev", secretPath: "/" } };
+  await assert.rejects(store.connect(wanted), (error) => error instanceof ApiError && error.code === "infisical_not_configured" && error.hint.includes("INFISICAL_URL"));
+  await assert.rejects(store.sync(), (error) => error instanceof ApiError && error.message.includes("no external"));
+  assert.equal(await store.get(), null);
 });
 
 for (const [runtime, ...before] of [[process.execPath], ["deno", "run", "--allow-env", "--allow-net"], ["bun", "run"]]) {

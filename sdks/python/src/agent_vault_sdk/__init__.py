@@ -1,7 +1,6 @@
 """Client of Agent Vault: vaults, credentials, services, sessions, proposals, agents, people, logs; sync and async."""
 
 from . import _models
-from ._agent_token import AgentToken
 from ._async import AsyncAgentVault, AsyncVaultClient
 from ._env import build_proxy_env
 from ._errors import (
@@ -18,10 +17,11 @@ from ._errors import (
     VersionConflictError,
 )
 from ._models import *  # noqa: F403
-from ._oauth import OAuthClient, OAuthConnected, OAuthConnecting, OAuthConsent, OAuthState
+from ._oauth import OAuthClient
 from ._service import (
     CredentialSlot,
     FieldChange,
+    OAuthSlot,
     ProposedService,
     Service,
     ServiceAuth,
@@ -42,14 +42,13 @@ from ._values import (
     ProposalStatus,
     RateLimitChange,
     Session,
+    StorePlaceGiven,
     TierChange,
     VaultRole,
 )
 from ._version import VERSION
-from ._webhooks import Webhook, WebhookDelivery, WebhookWithSecret
 
 __all__ = [
-    "AgentToken",
     "AgentVault",
     "AgentVaultError",
     "ApiError",
@@ -69,10 +68,7 @@ __all__ = [
     "NetworkError",
     "NotFoundError",
     "OAuthClient",
-    "OAuthConnected",
-    "OAuthConnecting",
-    "OAuthConsent",
-    "OAuthState",
+    "OAuthSlot",
     "ProposalStatus",
     "ProposedService",
     "RateLimitChange",
@@ -82,6 +78,7 @@ __all__ = [
     "ServiceScrub",
     "ServiceSelect",
     "Session",
+    "StorePlaceGiven",
     "StreamEndedError",
     "Substitution",
     "TierChange",
@@ -91,9 +88,6 @@ __all__ = [
     "VaultClient",
     "VaultRole",
     "VersionConflictError",
-    "Webhook",
-    "WebhookDelivery",
-    "WebhookWithSecret",
     "build_proxy_env",
     "diff_service",
 ]

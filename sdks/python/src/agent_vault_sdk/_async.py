@@ -10,7 +10,6 @@ import httpx
 
 from . import _calls, _oauth, _stream, _webhooks, _wire
 from . import _models as m
-from ._agent_token import AgentToken
 from ._errors import AgentVaultError
 from ._service import CredentialSlot, ProposedService, Service
 from ._async_http import AsyncConnection
@@ -414,7 +413,7 @@ class AsyncOAuthResource:
         authorization_url: str | None = None,
         disable_pkce: bool | None = None,
         **client: Unpack[_oauth.OAuthClient],
-    ) -> _oauth.OAuthConnecting:
+    ) -> m.OAuthConnecting:
         """Prepares a consent; ``start_url`` is for the person.
 
         What works stays as it is until tokens have come back. What is left out is what is stored already.
@@ -422,7 +421,7 @@ class AsyncOAuthResource:
         call = _oauth.connect(self._vault, key, client, authorization_url, disable_pkce)
         return await self._http.run(call, self._vault)
 
-    async def status(self, key: str, *, consent: str | None = None) -> _oauth.OAuthState:
+    async def status(self, key: str, *, consent: str | None = None) -> m.OAuthState:
         """How the grant is, and the consent of this id, or the newest."""
         return await self._http.run(_oauth.status(self._vault, key, consent), self._vault)
 
@@ -433,7 +432,7 @@ class AsyncOAuthResource:
         access_token: str | None = None,
         refresh_token: str | None = None,
         **client: Unpack[_oauth.OAuthClient],
-    ) -> _oauth.OAuthConnected:
+    ) -> m.OAuthConnected:
         """Connects a credential with tokens that are there already. The refresh token is used at once, to see that it works."""
         call = _oauth.set_tokens(self._vault, key, client, access_token, refresh_token)
         return await self._http.run(call, self._vault)
@@ -447,16 +446,16 @@ class AsyncWebhooksResource:
         self._http = http
         self._path = path
 
-    async def list(self) -> Sequence[_webhooks.Webhook]:
+    async def list(self) -> Sequence[m.Webhook]:
         """Oldest first."""
         return await self._http.run(_webhooks.list_webhooks(self._path))
 
-    async def get(self, id: str) -> _webhooks.Webhook:
+    async def get(self, id: str) -> m.Webhook:
         return await self._http.run(_webhooks.get_webhook(self._path, id))
 
     async def create(
         self, url: str, *, description: str | None = None, events: Sequence[str] | None = None
-    ) -> _webhooks.WebhookWithSecret:
+    ) -> m.WebhookWithSecret:
         """Its signing secret is shown once. All events when ``events`` is absent."""
         return await self._http.run(_webhooks.create_webhook(self._path, url, description, events))
 
@@ -468,7 +467,7 @@ class AsyncWebhooksResource:
         description: str | None = None,
         events: Sequence[str] | None = None,
         enabled: bool | None = None,
-    ) -> _webhooks.Webhook:
+    ) -> m.Webhook:
         """What is absent stays. ``enabled=True`` switches it on, a parked one too, and sends what waits."""
         return await self._http.run(_webhooks.change_webhook(self._path, id, url, description, events, enabled))
 
@@ -476,7 +475,7 @@ class AsyncWebhooksResource:
         """Removes it and what waits for it."""
         await self._http.run(_webhooks.remove_webhook(self._path, id))
 
-    async def rotate(self, id: str, *, overlap_seconds: int | None = None) -> _webhooks.WebhookWithSecret:
+    async def rotate(self, id: str, *, overlap_seconds: int | None = None) -> m.WebhookWithSecret:
         """Puts a new secret in force. The former one signs too for ``overlap_seconds``, a day when absent."""
         return await self._http.run(_webhooks.rotate_webhook(self._path, id, overlap_seconds))
 
@@ -484,9 +483,36 @@ class AsyncWebhooksResource:
         """Sends a test event; what became of it is in ``deliveries`` under this id."""
         return await self._http.run(_webhooks.test_webhook(self._path, id))
 
-    async def deliveries(self, id: str, *, limit: int | None = None) -> Sequence[_webhooks.WebhookDelivery]:
+    async def deliveries(self, id: str, *, limit: int | None = None) -> Sequence[m.WebhookDelivery]:
         """What was sent to it and what waits for it, newest first."""
         return await self._http.run(_webhooks.deliveries(self._path, id, limit))
+
+
+class AsyncStoreResource:
+    """The external store that a vault's credentials come from, where they do."""
+
+    def __init__(self, http: AsyncConnection, vault: str) -> None:
+        self._http = http
+        self._vault = vault
+
+    async def get(self) -> m.StoreState | None:
+        """``None`` where the vault has its credentials itself."""
+        return await self._http.run(_calls.vault_store(self._vault), self._vault)
+
+    async def connect(self, store: CredentialStore) -> m.StoreState:
+        """What was typed in is replaced by what is there.
+
+        Fetches at once: a store that cannot be read is an error, and nothing changes.
+        """
+        return await self._http.run(_calls.choose_store(self._vault, store), self._vault)
+
+    async def disconnect(self) -> m.StoreState:
+        """The last copies stay as the vault's own."""
+        return await self._http.run(_calls.choose_store(self._vault, {"kind": "builtin"}), self._vault)
+
+    async def sync(self) -> m.StoreState:
+        """Fetches now. ``ConflictError`` while that is under way."""
+        return await self._http.run(_calls.sync_store(self._vault), self._vault)
 
 
 class AsyncAgentsResource:
@@ -527,7 +553,7 @@ class AsyncAgentsResource:
         """
         return await self._http.run(_calls.rotate_agent(name, ttl_seconds, overlap_seconds, label))
 
-    async def tokens(self, name: str) -> Sequence[AgentToken]:
+    async def tokens(self, name: str) -> Sequence[m.AgentToken]:
         """Its live tokens, newest first: more than one after a rotation with an overlap."""
         return await self._http.run(_calls.list_agent_tokens(name))
 
@@ -741,6 +767,10 @@ class AsyncVaultClient:
     @property
     def webhooks(self) -> AsyncWebhooksResource:
         return AsyncWebhooksResource(self._http, f"/v1/vaults/{_calls.segment(self._named(), 'a vault')}/webhooks")
+
+    @property
+    def store(self) -> AsyncStoreResource:
+        return AsyncStoreResource(self._http, self._named())
 
     async def discover(self) -> m.Discovery:
         """What the vault brokers."""

@@ -7,7 +7,6 @@ from typing import Any, Generic, Iterable, Mapping, Sequence, TypeVar
 from urllib.parse import quote
 
 from . import _models as m
-from ._agent_token import AgentToken, read_agent_token
 from ._errors import AgentVaultError
 from ._read import Reader, at, fields, items, items_or_empty, nothing, or_none, text
 from ._service import CredentialSlot, ProposedService, Service
@@ -230,8 +229,8 @@ def rotate_agent(
     return Call("POST", f"{_agent(name)}/rotate", m.read_rotated_agent, body=body)
 
 
-def list_agent_tokens(name: str) -> Call[list[AgentToken]]:
-    return Call("GET", f"{_agent(name)}/tokens", at("tokens", items(read_agent_token)))
+def list_agent_tokens(name: str) -> Call[list[m.AgentToken]]:
+    return Call("GET", f"{_agent(name)}/tokens", at("tokens", items(m.read_agent_token)))
 
 
 def revoke_agent_token(name: str, id: str) -> Call[None]:
@@ -268,6 +267,18 @@ def vault_settings(vault: str) -> Call[m.VaultSettings]:
 def set_vault_settings(vault: str, unmatched_host_policy: str | None) -> Call[m.VaultPolicy]:
     body = {"unmatched_host_policy": unmatched_host_policy}
     return Call("PATCH", f"{_vault(vault)}/settings", m.read_vault_policy, body=body)
+
+
+def vault_store(vault: str) -> Call[m.StoreState | None]:
+    return Call("GET", f"{_vault(vault)}/context", at("credential_store", or_none(m.read_store_state)))
+
+
+def choose_store(vault: str, store: CredentialStore) -> Call[m.StoreState]:
+    return Call("PATCH", f"{_vault(vault)}/credential-store", at("credential_store", m.read_store_state), body=store)
+
+
+def sync_store(vault: str) -> Call[m.StoreState]:
+    return Call("POST", f"{_vault(vault)}/sync", at("credential_store", m.read_store_state))
 
 
 def list_vault_agents(vault: str) -> Call[list[m.VaultAgent]]:
@@ -318,8 +329,13 @@ def list_credentials(vault: str | None, reveal: bool, key: str | None) -> Call[C
 
 
 def describe_credentials(vault: str | None, key: str | None) -> Call[list[m.Credential]]:
-    read = at("credentials", items_or_empty(m.read_credential))
-    return Call("GET", "/v1/credentials", read, query={"vault": vault, "key": key})
+    every = at("credentials", items_or_empty(m.read_credential))
+
+    def read(answer: Any, path: str) -> list[m.Credential]:
+        # The server picks one only where it reveals.
+        return [one for one in every(answer, path) if key is None or one.key == key]
+
+    return Call("GET", "/v1/credentials", read, query={"vault": vault})
 
 
 def set_credentials(vault: str | None, values: Mapping[str, str], expires_at: str | None) -> Call[m.StoredKeys]:

@@ -64,12 +64,12 @@ class ApiError(AgentVaultError):
             found = value.get(name)
             return found if isinstance(found, str) else None
 
-        code = text("error")
+        said = text("error")
         candidates = value.get("candidates")
         return _KINDS.get(status, ApiError)(
             status,
-            code or "unknown",
-            text("message") or code or reason or f"HTTP status {status}",
+            text("code") or said or "unknown",
+            text("message") or said or reason or f"HTTP status {status}",
             text("hint"),
             tuple(one for one in candidates if isinstance(one, dict)) if isinstance(candidates, list) else (),
             retry_after,

@@ -11,6 +11,7 @@ from ._service import ProposedService, Service
 __all__ = [
     "Agent",
     "AgentDetail",
+    "AgentToken",
     "AuditPage",
     "AuditRecord",
     "AuditVerdict",
@@ -43,12 +44,17 @@ __all__ = [
     "MatchedService",
     "MintedToken",
     "Minter",
+    "OAuthConnected",
+    "OAuthConnecting",
+    "OAuthConsent",
+    "OAuthState",
     "Proposal",
     "ProposalDetail",
     "ProposalPreview",
     "ProposalReview",
     "ProposalToReview",
     "ProposedCredential",
+    "ProposedOAuthClient",
     "RaisedProposal",
     "RateLimitTier",
     "RateLimits",
@@ -72,6 +78,9 @@ __all__ = [
     "ServicesReplaced",
     "ServicesSet",
     "SessionInfo",
+    "StorePlace",
+    "StoreState",
+    "StoreSummary",
     "StoredKeys",
     "TestHeader",
     "TestMailSent",
@@ -89,6 +98,9 @@ __all__ = [
     "VaultUser",
     "VaultUserGrant",
     "VersionedService",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookWithSecret",
 ]
 
 
@@ -97,6 +109,7 @@ class Agent:
     """An agent in the directory."""
 
     created_at: str
+    #: When its token was last used, by a request through the proxy or to this API.
     last_used_at: str | None
     name: str
     revoked_at: str | None
@@ -126,6 +139,7 @@ class AgentDetail:
     """One agent."""
 
     created_at: str
+    #: When its token was last used, by a request through the proxy or to this API.
     last_used_at: str | None
     name: str
     revoked_at: str | None
@@ -154,6 +168,30 @@ def read_agent_detail(value: Any, path: str) -> AgentDetail:
         active_tokens=of("active_tokens", _read.integer),
         created_by=of("created_by", _read.text),
         updated_at=of("updated_at", _read.text),
+    )
+
+
+@dataclass(frozen=True)
+class AgentToken:
+    """A live token of an agent."""
+
+    created_at: str
+    #: Absent when it never ends.
+    expires_at: str | None
+    #: Public id, for revocation and for the log's `session` filter.
+    id: str
+    label: str | None
+    last_used_at: str | None
+
+
+def read_agent_token(value: Any, path: str) -> AgentToken:
+    of = _read.fields(value, path)
+    return AgentToken(
+        created_at=of("created_at", _read.text),
+        expires_at=of("expires_at", _read.or_none(_read.text)),
+        id=of("id", _read.text),
+        label=of("label", _read.or_none(_read.text)),
+        last_used_at=of("last_used_at", _read.or_none(_read.text)),
     )
 
 
@@ -326,24 +364,54 @@ def read_created_invite(value: Any, path: str) -> CreatedInvite:
 class Credential:
     """A credential."""
 
+    access_token: str | None
+    authorization_url: str | None
+    client_id: str | None
+    client_secret: str | None
+    #: Since when it has a token; absent while it is not connected.
+    connected_at: str | None
+    last_refresh_error: str | None
+    last_refreshed_at: str | None
+    refresh_token: str | None
+    scopes: str | None
+    token_auth_method: str | None
+    #: When the token ends, where that is known.
+    token_expires_at: str | None
+    token_url: str | None
+    #: From when on it counts as absent.
     expires_at: str | None
     key: str
-    #: `static` or `oauth`.
+    #: `static`, `oauth`, or `dynamic`: made by an external store at first use.
     type: str
+    #: Present and true where the external store refuses to make it.
+    unavailable: bool | None
     #: Only when revealed, and not empty.
     value: str | None = field(repr=False)
-    #: The version that is served, as request log rows give it.
-    version: int
+    #: The version that is served, as request log rows give it; none of what is made on demand.
+    version: int | None
 
 
 def read_credential(value: Any, path: str) -> Credential:
     of = _read.fields(value, path)
     return Credential(
+        access_token=of("access_token", _read.or_none(_read.text)),
+        authorization_url=of("authorization_url", _read.or_none(_read.text)),
+        client_id=of("client_id", _read.or_none(_read.text)),
+        client_secret=of("client_secret", _read.or_none(_read.text)),
+        connected_at=of("connected_at", _read.or_none(_read.text)),
+        last_refresh_error=of("last_refresh_error", _read.or_none(_read.text)),
+        last_refreshed_at=of("last_refreshed_at", _read.or_none(_read.text)),
+        refresh_token=of("refresh_token", _read.or_none(_read.text)),
+        scopes=of("scopes", _read.or_none(_read.text)),
+        token_auth_method=of("token_auth_method", _read.or_none(_read.text)),
+        token_expires_at=of("token_expires_at", _read.or_none(_read.text)),
+        token_url=of("token_url", _read.or_none(_read.text)),
         expires_at=of("expires_at", _read.or_none(_read.text)),
         key=of("key", _read.text),
         type=of("type", _read.text),
+        unavailable=of("unavailable", _read.or_none(_read.flag)),
         value=of("value", _read.or_none(_read.text)),
-        version=of("version", _read.integer),
+        version=of("version", _read.or_none(_read.integer)),
     )
 
 
@@ -436,6 +504,7 @@ class CredentialVersion:
     created_at: str
     #: Whether it is the one that is served.
     current: bool
+    #: From when on it counts as absent.
     expires_at: str | None
     #: The version that it was brought back from.
     restored_from: int | None
@@ -580,10 +649,16 @@ class Discovery:
     """What a vault brokers."""
 
     available_credentials: list[str]
+    #: What an external store makes at first use: names, or `<SECRET>_*` while the fields are not known.
+    dynamic_credentials: list[str]
     #: Keys that enabled services use and the vault lacks.
     missing_credentials: list[str]
     #: What an agent's environment holds instead of each brokered key.
     placeholders: dict[str, str]
+    #: Requests that the token that asks was given; absent when there is no end.
+    request_budget: int | None
+    #: Those of them that are left.
+    requests_left: int | None
     services: list[DiscoveredService]
     #: Public id of the token that asks, as in the request log.
     session: str | None
@@ -595,8 +670,11 @@ def read_discovery(value: Any, path: str) -> Discovery:
     of = _read.fields(value, path)
     return Discovery(
         available_credentials=of("available_credentials", _read.items(_read.text)),
+        dynamic_credentials=of("dynamic_credentials", _read.items_or_empty(_read.text)),
         missing_credentials=of("missing_credentials", _read.items(_read.text)),
         placeholders=of("placeholders", _read.entries(_read.text)),
+        request_budget=of("request_budget", _read.or_none(_read.integer)),
+        requests_left=of("requests_left", _read.or_none(_read.integer)),
         services=of("services", _read.items(read_discovered_service)),
         session=of("session", _read.or_none(_read.text)),
         vault=of("vault", _read.text),
@@ -913,6 +991,98 @@ def read_minter(value: Any, path: str) -> Minter:
 
 
 @dataclass(frozen=True)
+class OAuthConnected:
+    """What an upload came to."""
+
+    connected: bool
+    connected_at: str
+    #: When the token ends, where that is known.
+    expires_at: str | None
+    #: Whether the next token is fetched by itself.
+    refreshable: bool
+
+
+def read_oauth_connected(value: Any, path: str) -> OAuthConnected:
+    of = _read.fields(value, path)
+    return OAuthConnected(
+        connected=of("connected", _read.flag),
+        connected_at=of("connected_at", _read.text),
+        expires_at=of("expires_at", _read.or_none(_read.text)),
+        refreshable=of("refreshable", _read.flag),
+    )
+
+
+@dataclass(frozen=True)
+class OAuthConnecting:
+    """A consent that a person can be sent for."""
+
+    #: The provider's page, for the browser that made this request.
+    authorization_url: str = field(repr=False)
+    #: Public id of the consent.
+    consent: str
+    #: Until when a person may come back.
+    expires_at: str
+    #: A page for any browser, which leads to the provider's.
+    start_url: str = field(repr=False)
+
+
+def read_oauth_connecting(value: Any, path: str) -> OAuthConnecting:
+    of = _read.fields(value, path)
+    return OAuthConnecting(
+        authorization_url=of("authorization_url", _read.text),
+        consent=of("consent", _read.text),
+        expires_at=of("expires_at", _read.text),
+        start_url=of("start_url", _read.text),
+    )
+
+
+@dataclass(frozen=True)
+class OAuthConsent:
+    """How a consent is."""
+
+    #: Why it came to nothing.
+    error: str | None
+    id: str
+    #: `pending`, `used`, `done` or `failed`.
+    status: str
+
+
+def read_oauth_consent(value: Any, path: str) -> OAuthConsent:
+    of = _read.fields(value, path)
+    return OAuthConsent(
+        error=of("error", _read.or_none(_read.text)),
+        id=of("id", _read.text),
+        status=of("status", _read.text),
+    )
+
+
+@dataclass(frozen=True)
+class OAuthState:
+    """How a credential's grant is."""
+
+    #: Whether it has a token.
+    connected: bool
+    connected_at: str | None
+    #: The consent that was asked about, or the newest, for as long as it is kept.
+    consent: OAuthConsent | None
+    #: When the token ends, where that is known.
+    expires_at: str | None
+    #: What went wrong last.
+    last_error: str | None
+
+
+def read_oauth_state(value: Any, path: str) -> OAuthState:
+    of = _read.fields(value, path)
+    return OAuthState(
+        connected=of("connected", _read.flag),
+        connected_at=of("connected_at", _read.or_none(_read.text)),
+        consent=of("consent", _read.or_none(read_oauth_consent)),
+        expires_at=of("expires_at", _read.or_none(_read.text)),
+        last_error=of("last_error", _read.or_none(_read.text)),
+    )
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A proposal in an agent's list."""
 
@@ -944,6 +1114,7 @@ class ProposalDetail:
     message: str
     #: What the one who decided said.
     review_note: str
+    #: `null` while nobody has decided.
     reviewed_at: str | None
     services: list[ProposedService]
     #: `pending`, `applied`, `rejected` or `expired`. On `applied` the next request is decided by it.
@@ -1011,6 +1182,7 @@ class ProposalReview:
     services: list[ProposedService]
     #: `pending`, `applied`, `rejected` or `expired`.
     status: str
+    #: While it can be decided.
     preview: ProposalPreview | None
     user_message: str
     vault: str
@@ -1082,6 +1254,8 @@ class ProposedCredential:
     #: Whether the agent gave a value.
     has_value: bool | None
     key: str
+    #: The client at a provider, for `oauth`.
+    oauth: ProposedOAuthClient | None
     obtain: str | None
     obtain_instructions: str | None
     type: str
@@ -1094,9 +1268,38 @@ def read_proposed_credential(value: Any, path: str) -> ProposedCredential:
         description=of("description", _read.or_none(_read.text)),
         has_value=of("has_value", _read.or_none(_read.flag)),
         key=of("key", _read.text),
+        oauth=of("oauth", _read.or_none(read_proposed_oauth_client)),
         obtain=of("obtain", _read.or_none(_read.text)),
         obtain_instructions=of("obtain_instructions", _read.or_none(_read.text)),
         type=of("type", _read.text),
+    )
+
+
+@dataclass(frozen=True)
+class ProposedOAuthClient:
+    """The client that an `oauth` credential of a proposal names."""
+
+    #: Where a person consents; absent where tokens are given by hand.
+    authorization_url: str | None
+    #: Absent where the person says.
+    client_id: str | None
+    disable_pkce: bool
+    scope_separator: str
+    scopes: str | None
+    token_auth_method: str
+    token_url: str
+
+
+def read_proposed_oauth_client(value: Any, path: str) -> ProposedOAuthClient:
+    of = _read.fields(value, path)
+    return ProposedOAuthClient(
+        authorization_url=of("authorization_url", _read.or_none(_read.text)),
+        client_id=of("client_id", _read.or_none(_read.text)),
+        disable_pkce=of("disable_pkce", _read.flag),
+        scope_separator=of("scope_separator", _read.text),
+        scopes=of("scopes", _read.or_none(_read.text)),
+        token_auth_method=of("token_auth_method", _read.text),
+        token_url=of("token_url", _read.text),
     )
 
 
@@ -1203,6 +1406,9 @@ class ReadinessChecks:
     database: str
     #: Whether the server has begun to stop.
     draining: bool
+    #: `none`, `ok`, `failing` if a refresh failed, `stale` if some vault's copies may be out of date, `unknown`. No reason not to be
+    #: ready: the last copies are served.
+    external_stores: str
     #: `listening`, `not_listening`, or `off` if it was switched off.
     proxy: str
 
@@ -1212,6 +1418,7 @@ def read_readiness_checks(value: Any, path: str) -> ReadinessChecks:
     return ReadinessChecks(
         database=of("database", _read.text),
         draining=of("draining", _read.flag),
+        external_stores=of("external_stores", _read.text),
         proxy=of("proxy", _read.text),
     )
 
@@ -1220,6 +1427,8 @@ def read_readiness_checks(value: Any, path: str) -> ReadinessChecks:
 class RemovedUser:
     """A person who is gone."""
 
+    #: Agents that the person had made, whose tokens ended therefore.
+    agents_revoked: list[str]
     email: str
     status: str
 
@@ -1227,6 +1436,7 @@ class RemovedUser:
 def read_removed_user(value: Any, path: str) -> RemovedUser:
     of = _read.fields(value, path)
     return RemovedUser(
+        agents_revoked=of("agents_revoked", _read.items_or_empty(_read.text)),
         email=of("email", _read.text),
         status=of("status", _read.text),
     )
@@ -1288,10 +1498,12 @@ def read_role_change(value: Any, path: str) -> RoleChange:
 
 @dataclass(frozen=True)
 class RotatedAgent:
-    """A token that replaced all others."""
+    """A token that replaces all others."""
 
     #: Shown once.
     token: str = field(repr=False)
+    #: Until when the former tokens are good at most; absent when they have ended.
+    former_tokens_end_at: str | None
     name: str
     #: Whether a revoked agent became active by this; only owners can do that.
     reactivated: bool
@@ -1303,6 +1515,7 @@ def read_rotated_agent(value: Any, path: str) -> RotatedAgent:
     of = _read.fields(value, path)
     return RotatedAgent(
         token=of("av_agent_token", _read.text),
+        former_tokens_end_at=of("former_tokens_end_at", _read.or_none(_read.text)),
         name=of("name", _read.text),
         reactivated=of("reactivated", _read.flag),
         rotated_at=of("rotated_at", _read.text),
@@ -1523,6 +1736,7 @@ class ServiceTest:
     path: str
     #: Placeholders that it replaces.
     replaces: list[ReplacedPlaceholder]
+    #: The service that decides.
     service: MatchedService | None
     #: Fields that it sets, `{{ KEY }}` standing for values.
     sets: list[TestHeader]
@@ -1617,7 +1831,16 @@ class SessionInfo:
     expires_at: str | None
     id: str
     label: str | None
+    #: By a request through the proxy or to this API.
     last_used_at: str | None
+    #: Requests that it was given; absent when there is no end.
+    request_budget: int | None
+    #: Those of them that are left.
+    requests_left: int | None
+    #: Services that it may use; absent when it may use all.
+    services: list[str] | None
+    #: Networks that it may be used from; absent when it may be used anywhere.
+    sources: list[str]
     vault_role: str
 
 
@@ -1630,7 +1853,84 @@ def read_session_info(value: Any, path: str) -> SessionInfo:
         id=of("id", _read.text),
         label=of("label", _read.or_none(_read.text)),
         last_used_at=of("last_used_at", _read.or_none(_read.text)),
+        request_budget=of("request_budget", _read.or_none(_read.integer)),
+        requests_left=of("requests_left", _read.or_none(_read.integer)),
+        services=of("services", _read.or_none(_read.items(_read.text))),
+        sources=of("sources", _read.items_or_empty(_read.text)),
         vault_role=of("vault_role", _read.text),
+    )
+
+
+@dataclass(frozen=True)
+class StorePlace:
+    """Where in Infisical a vault's secrets are. All three are needed."""
+
+    #: The environment's slug.
+    environment: str | None
+    project_id: str | None
+    #: The folder; begins with `/`.
+    secret_path: str | None
+
+
+def read_store_place(value: Any, path: str) -> StorePlace:
+    of = _read.fields(value, path)
+    return StorePlace(
+        environment=of("environment", _read.or_none(_read.text)),
+        project_id=of("project_id", _read.or_none(_read.text)),
+        secret_path=of("secret_path", _read.or_none(_read.text)),
+    )
+
+
+@dataclass(frozen=True)
+class StoreState:
+    """A vault's external store."""
+
+    #: For vault admins and instance owners.
+    config: StorePlace | None
+    #: `builtin` or `infisical`.
+    kind: str
+    #: When the last refresh ended that went well.
+    last_success_at: str | None
+    #: Why the last one failed; for vault admins and instance owners.
+    last_sync_error: str | None
+    #: How the last refresh ended: `ok` or `error`.
+    last_sync_status: str | None
+    #: When the last refresh ended.
+    last_synced_at: str | None
+    poll_interval_seconds: int | None
+    #: True once refreshes have failed for so long that the values may be out of date.
+    stale: bool | None
+
+
+def read_store_state(value: Any, path: str) -> StoreState:
+    of = _read.fields(value, path)
+    return StoreState(
+        config=of("config", _read.or_none(read_store_place)),
+        kind=of("kind", _read.text),
+        last_success_at=of("last_success_at", _read.or_none(_read.text)),
+        last_sync_error=of("last_sync_error", _read.or_none(_read.text)),
+        last_sync_status=of("last_sync_status", _read.or_none(_read.text)),
+        last_synced_at=of("last_synced_at", _read.or_none(_read.text)),
+        poll_interval_seconds=of("poll_interval_seconds", _read.or_none(_read.integer)),
+        stale=of("stale", _read.or_none(_read.flag)),
+    )
+
+
+@dataclass(frozen=True)
+class StoreSummary:
+    """A vault's store in a list of vaults."""
+
+    kind: str
+    last_sync_status: str | None
+    last_synced_at: str | None
+
+
+def read_store_summary(value: Any, path: str) -> StoreSummary:
+    of = _read.fields(value, path)
+    return StoreSummary(
+        kind=of("kind", _read.text),
+        last_sync_status=of("last_sync_status", _read.or_none(_read.text)),
+        last_synced_at=of("last_synced_at", _read.or_none(_read.text)),
     )
 
 
@@ -1689,6 +1989,8 @@ class User:
 
     created_at: str
     email: str
+    #: Stands in paths in the place of the address.
+    id: str
     role: str
     #: For owners only.
     vaults: list[VaultGrant] | None
@@ -1699,6 +2001,7 @@ def read_user(value: Any, path: str) -> User:
     return User(
         created_at=of("created_at", _read.text),
         email=of("email", _read.text),
+        id=of("id", _read.text),
         role=of("role", _read.text),
         vaults=of("vaults", _read.or_none(_read.items(read_vault_grant))),
     )
@@ -1710,6 +2013,7 @@ class UserDetail:
 
     created_at: str
     email: str
+    id: str
     role: str
     #: Names of the vaults that they have a role in.
     vaults: list[str]
@@ -1720,6 +2024,7 @@ def read_user_detail(value: Any, path: str) -> UserDetail:
     return UserDetail(
         created_at=of("created_at", _read.text),
         email=of("email", _read.text),
+        id=of("id", _read.text),
         role=of("role", _read.text),
         vaults=of("vaults", _read.items(_read.text)),
     )
@@ -1746,6 +2051,8 @@ class Vault:
     """A vault that was made."""
 
     created_at: str
+    #: Present where its credentials come from an external store.
+    credential_store: StoreState | None
     id: str
     name: str
 
@@ -1754,6 +2061,7 @@ def read_vault(value: Any, path: str) -> Vault:
     of = _read.fields(value, path)
     return Vault(
         created_at=of("created_at", _read.text),
+        credential_store=of("credential_store", _read.or_none(read_store_state)),
         id=of("id", _read.text),
         name=of("name", _read.text),
     )
@@ -1784,6 +2092,8 @@ def read_vault_agent(value: Any, path: str) -> VaultAgent:
 class VaultContext:
     """One's role in a vault."""
 
+    #: Present where its credentials come from an external store.
+    credential_store: StoreState | None
     vault_name: str
     vault_role: str
 
@@ -1791,6 +2101,7 @@ class VaultContext:
 def read_vault_context(value: Any, path: str) -> VaultContext:
     of = _read.fields(value, path)
     return VaultContext(
+        credential_store=of("credential_store", _read.or_none(read_store_state)),
         vault_name=of("vault_name", _read.text),
         vault_role=of("vault_role", _read.text),
     )
@@ -1846,6 +2157,7 @@ def read_vault_role_change(value: Any, path: str) -> VaultRoleChange:
 class VaultSettings:
     """Settings."""
 
+    #: Whether one may connect the vault to Infisical here.
     infisical_available: bool
     #: `passthrough` or `deny`.
     unmatched_host_policy: str
@@ -1864,6 +2176,8 @@ class VaultSummary:
     """A vault in one's list."""
 
     created_at: str
+    #: Present where its credentials come from an external store.
+    credential_store: StoreSummary | None
     id: str
     #: `explicit` by a grant, `implicit` for owners without one.
     membership: str
@@ -1878,6 +2192,7 @@ def read_vault_summary(value: Any, path: str) -> VaultSummary:
     of = _read.fields(value, path)
     return VaultSummary(
         created_at=of("created_at", _read.text),
+        credential_store=of("credential_store", _read.or_none(read_store_summary)),
         id=of("id", _read.text),
         membership=of("membership", _read.text),
         name=of("name", _read.text),
@@ -1937,4 +2252,141 @@ def read_versioned_service(value: Any, path: str) -> VersionedService:
         service=of("service", _read.verbatim),
         vault=of("vault", _read.text),
         version=of("version", _read.text),
+    )
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A webhook."""
+
+    created_at: str
+    #: When it last took something.
+    delivered_at: str | None
+    description: str
+    #: Events that found its queue full.
+    dropped: int
+    #: Empty for all.
+    events: list[str]
+    failing_since: str | None
+    #: Failed attempts since the last good one.
+    failures: int
+    #: Until when the former secret signs too.
+    former_secret_until: str | None
+    id: str
+    #: Why the last attempt failed; empty after a good one.
+    last_error: str
+    parked_at: str | None
+    #: What waits to be sent.
+    pending: int
+    #: `active`; `parked` when it did not answer for long; `off`.
+    state: str
+    updated_at: str
+    url: str
+
+
+def read_webhook(value: Any, path: str) -> Webhook:
+    of = _read.fields(value, path)
+    return Webhook(
+        created_at=of("created_at", _read.text),
+        delivered_at=of("delivered_at", _read.or_none(_read.text)),
+        description=of("description", _read.text),
+        dropped=of("dropped", _read.integer),
+        events=of("events", _read.items(_read.text)),
+        failing_since=of("failing_since", _read.or_none(_read.text)),
+        failures=of("failures", _read.integer),
+        former_secret_until=of("former_secret_until", _read.or_none(_read.text)),
+        id=of("id", _read.text),
+        last_error=of("last_error", _read.text),
+        parked_at=of("parked_at", _read.or_none(_read.text)),
+        pending=of("pending", _read.integer),
+        state=of("state", _read.text),
+        updated_at=of("updated_at", _read.text),
+        url=of("url", _read.text),
+    )
+
+
+@dataclass(frozen=True)
+class WebhookDelivery:
+    """An event for a webhook."""
+
+    attempts: int
+    created_at: str
+    ended_at: str | None
+    #: Why the last attempt failed; empty when it did not.
+    error: str
+    event: str
+    event_id: str
+    #: While it is pending.
+    next_attempt_at: str | None
+    #: Status of the last answer, if there was one.
+    response_status: int | None
+    #: `pending`, `delivered` or `failed`.
+    status: str
+
+
+def read_webhook_delivery(value: Any, path: str) -> WebhookDelivery:
+    of = _read.fields(value, path)
+    return WebhookDelivery(
+        attempts=of("attempts", _read.integer),
+        created_at=of("created_at", _read.text),
+        ended_at=of("ended_at", _read.or_none(_read.text)),
+        error=of("error", _read.text),
+        event=of("event", _read.text),
+        event_id=of("event_id", _read.text),
+        next_attempt_at=of("next_attempt_at", _read.or_none(_read.text)),
+        response_status=of("response_status", _read.or_none(_read.integer)),
+        status=of("status", _read.text),
+    )
+
+
+@dataclass(frozen=True)
+class WebhookWithSecret:
+    """A webhook and its signing secret, which is shown this once."""
+
+    created_at: str
+    #: When it last took something.
+    delivered_at: str | None
+    description: str
+    #: Events that found its queue full.
+    dropped: int
+    #: Empty for all.
+    events: list[str]
+    failing_since: str | None
+    #: Failed attempts since the last good one.
+    failures: int
+    #: Until when the former secret signs too.
+    former_secret_until: str | None
+    id: str
+    #: Why the last attempt failed; empty after a good one.
+    last_error: str
+    parked_at: str | None
+    #: What waits to be sent.
+    pending: int
+    #: `active`; `parked` when it did not answer for long; `off`.
+    state: str
+    updated_at: str
+    url: str
+    #: `whsec_` and base64. Shown once.
+    secret: str = field(repr=False)
+
+
+def read_webhook_with_secret(value: Any, path: str) -> WebhookWithSecret:
+    of = _read.fields(value, path)
+    return WebhookWithSecret(
+        created_at=of("created_at", _read.text),
+        delivered_at=of("delivered_at", _read.or_none(_read.text)),
+        description=of("description", _read.text),
+        dropped=of("dropped", _read.integer),
+        events=of("events", _read.items(_read.text)),
+        failing_since=of("failing_since", _read.or_none(_read.text)),
+        failures=of("failures", _read.integer),
+        former_secret_until=of("former_secret_until", _read.or_none(_read.text)),
+        id=of("id", _read.text),
+        last_error=of("last_error", _read.text),
+        parked_at=of("parked_at", _read.or_none(_read.text)),
+        pending=of("pending", _read.integer),
+        state=of("state", _read.text),
+        updated_at=of("updated_at", _read.text),
+        url=of("url", _read.text),
+        secret=of("secret", _read.text),
     )

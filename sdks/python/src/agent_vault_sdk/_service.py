@@ -80,13 +80,33 @@ class ProposedService(TypedDict, total=False):
     substitutions: list[Substitution]
 
 
+class OAuthSlot(TypedDict, total=False):
+    """A client at a provider. Its secret comes from the person who connects it."""
+
+    #: Where tokens come from: https.
+    token_url: str
+    #: Where a person consents: https. Without it, a person gives tokens by hand.
+    authorization_url: str
+    client_id: str
+    #: As the provider wants them.
+    scopes: str
+    #: What stands between scopes; a space when absent.
+    scope_separator: str
+    #: ``client_secret_post`` or ``client_secret_basic``.
+    token_auth_method: str
+    #: Leaves PKCE (RFC 7636) out.
+    disable_pkce: bool
+
+
 class CredentialSlot(TypedDict, total=False):
     """A credential that a proposal needs, or that goes. ``action`` and ``key`` are required."""
 
     action: Literal["set", "delete"]
     key: str
-    #: ``static`` when absent.
+    #: ``static``, also when absent, or ``oauth``.
     type: str
+    #: With ``type: oauth``, and only then.
+    oauth: OAuthSlot
     #: What it is, up to 500 bytes.
     description: str
     #: Where a person gets one: an http or https URL, up to 500 bytes.

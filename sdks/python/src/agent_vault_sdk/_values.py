@@ -132,9 +132,22 @@ class LogRetentionChange(TypedDict, total=False):
     max_rows_per_vault: int
 
 
-class CredentialStore(TypedDict, total=False):
-    """Where a new vault's credentials come from. ``kind`` is one of ``credential_stores()``."""
+class StorePlaceGiven(TypedDict):
+    """Where in Infisical a vault's secrets are."""
 
+    project_id: str
+    #: The environment's slug.
+    environment: str
+    #: The folder; begins with ``/``.
+    secret_path: str
+
+
+class CredentialStore(TypedDict, total=False):
+    """Where a vault's credentials come from. ``kind`` is required."""
+
+    #: One of ``credential_stores()``: ``builtin``, the vault's own, or ``infisical``.
     kind: str
-    config: Mapping[str, object]
+    #: For ``infisical``.
+    config: StorePlaceGiven
+    #: Between two refreshes, 10 to 604800; 60 when absent.
     poll_interval_seconds: int
