@@ -1,4 +1,4 @@
-"""A server of the real binary and a TLS upstream, on free ports of loopback and in a temporary folder."""
+"""A server of the real binary, a TLS upstream and an external store, on free ports of loopback and in a temporary folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             *("--ca-out", folder / "ca.pem", "--log", folder / "received.jsonl", "--addr-out", address),
         )
         found = until("the upstream", lambda: (address.read_text().strip() or None) if address.exists() else None)
+        place = folder / "store"
+        run(sys.executable, Path(__file__).parents[2] / "infisical.py", place)
+        store = until("the store", lambda: place.read_text() if place.exists() else None)
         for attempt in range(6):
             port, proxy_port = free_port(), free_port()
             child = run(
@@ -85,6 +89,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                 AGENT_VAULT_NETWORK_ALLOWLIST="127.0.0.0/8,::1",
                 AGENT_VAULT_UPSTREAM_CA=str(folder / "ca.pem"),
                 AGENT_VAULT_RATELIMIT_PROFILE="off",
+                INFISICAL_URL=store,
+                INFISICAL_UNIVERSAL_AUTH_CLIENT_ID="client-1",
+                INFISICAL_UNIVERSAL_AUTH_CLIENT_SECRET="secret-1",
             )
             url = f"http://127.0.0.1:{port}"
 

@@ -444,21 +444,42 @@ def test_an_agent_asks_for_a_credential_by_oauth_and_names_the_client(server: Se
         assert (slot.oauth.token_url, slot.oauth.scopes) == (client["token_url"], "read")
 
 
-def test_a_vault_without_an_external_store_says_so(server: Server) -> None:
+def test_a_vault_has_its_credentials_from_an_external_store_until_it_is_disconnected(server: Server) -> None:
     with AgentVault(server.token, address=server.url) as av:
-        av.create_vault("own")
-        store = av.vault("own").store
+        av.create_vault("external")
+        store, credentials = av.vault("external").store, av.vault("external").credentials
         assert store.get() is None
-        wanted: CredentialStore = {
-            "kind": "infisical",
-            "config": {"project_id": "p", "environment": "dev", "secret_path": "/"},
-        }
-        with pytest.raises(ApiError, match="INFISICAL_URL") as caught:
-            store.connect(wanted)
-        assert caught.value.code == "infisical_not_configured"
         with pytest.raises(ApiError, match="no external"):
             store.sync()
+        wanted: CredentialStore = {
+            "kind": "infisical",
+            "config": {"project_id": "project-1", "environment": "dev", "secret_path": "/"},
+            "poll_interval_seconds": 3600,
+        }
+        elsewhere: CredentialStore = {**wanted, "config": {**wanted["config"], "project_id": "another"}}
+        with pytest.raises(ApiError):
+            store.connect(elsewhere)
         assert store.get() is None
+
+        connected = store.connect(wanted)
+        assert (connected.kind, connected.poll_interval_seconds, connected.last_sync_status) == ("infisical", 3600, "ok")
+        assert connected.config is not None and vars(connected.config) == wanted["config"]
+        assert credentials.list().keys == ["FROM_STORE"]
+        with pytest.raises(ConflictError) as read_only:
+            credentials.set({"MINE": "mine-0123456789"})
+        assert read_only.value.code == "external_credential_store"
+        synced = store.sync()
+        assert synced.last_success_at is not None and connected.last_success_at is not None
+        assert synced.last_success_at >= connected.last_success_at
+        listed = next(v.credential_store for v in av.list_vaults() if v.name == "external")
+        assert listed is not None and listed.kind == "infisical"
+
+        assert store.disconnect().kind == "builtin"
+        assert store.get() is None
+        credentials.set({"MINE": "mine-0123456789"})
+        assert credentials.list().keys == ["FROM_STORE", "MINE"]
+        made = av.create_vault("external-too", credential_store=wanted).credential_store
+        assert made is not None and (made.kind, made.stale) == ("infisical", connected.stale)
 
 
 def test_the_examples_of_the_readme_run(server: Server, tmp_path: Path) -> None:

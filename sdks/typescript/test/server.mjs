@@ -1,4 +1,4 @@
-// A server of the real binary and a TLS upstream, on free ports of loopback and in a temporary folder.
+// A server of the real binary, a TLS upstream and an external store, on free ports of loopback and in a temporary folder.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -57,6 +57,8 @@ export async function start() {
       ...["--addr-out", join(folder, "address")],
     ]);
     const address = await until("the upstream", () => existsSync(join(folder, "address")) && readFileSync(join(folder, "address"), "utf8").trim());
+    run("python3", [fileURLToPath(new URL("../../infisical.py", import.meta.url)), join(folder, "store")]);
+    const store = await until("the store", () => existsSync(join(folder, "store")) && readFileSync(join(folder, "store"), "utf8"));
     const upstream = `localhost:${address.split(":").at(-1)}`;
 
     for (let attempt = 0; ; attempt++) {
@@ -67,6 +69,9 @@ export async function start() {
         AGENT_VAULT_NETWORK_ALLOWLIST: "127.0.0.0/8,::1",
         AGENT_VAULT_UPSTREAM_CA: join(folder, "ca.pem"),
         AGENT_VAULT_RATELIMIT_PROFILE: "off",
+        INFISICAL_URL: store,
+        INFISICAL_UNIVERSAL_AUTH_CLIENT_ID: "client-1",
+        INFISICAL_UNIVERSAL_AUTH_CLIENT_SECRET: "secret-1",
       });
       const url = `http://127.0.0.1:${port}`;
       const up = await until("the server", async () => {

@@ -422,14 +422,32 @@ test("an agent asks for a credential by OAuth and names the client", async () =>
   assert.deepEqual([slot.type, slot.oauth.authorizationUrl, slot.oauth.tokenUrl, slot.oauth.scopes], ["oauth", oauth.authorizationUrl, oauth.tokenUrl, "read"]);
 });
 
-test("a vault without an external store says so", async () => {
-  await av.createVault({ name: "own" });
-  const { store } = av.vault("own");
+test("a vault has its credentials from an external store, until it is disconnected", async () => {
+  await av.createVault({ name: "external" });
+  const { store, credentials } = av.vault("external");
   assert.equal(await store.get(), null);
-  const wanted = { kind: "infisical", config: { projectId: "p", environment: "dev", secretPath: "/" } };
-  await assert.rejects(store.connect(wanted), (error) => error instanceof ApiError && error.code === "infisical_not_configured" && error.hint.includes("INFISICAL_URL"));
   await assert.rejects(store.sync(), (error) => error instanceof ApiError && error.message.includes("no external"));
+  const there = { projectId: "project-1", environment: "dev", secretPath: "/" };
+  const wanted = { kind: "infisical", config: there, pollIntervalSeconds: 3600 };
+  await assert.rejects(store.connect({ ...wanted, config: { ...there, projectId: "another" } }), ApiError);
   assert.equal(await store.get(), null);
+
+  const connected = await store.connect(wanted);
+  assert.deepEqual([connected.kind, connected.config, connected.pollIntervalSeconds, connected.lastSyncStatus], ["infisical", there, 3600, "ok"]);
+  assert.equal((await store.get()).kind, "infisical");
+  assert.deepEqual((await credentials.list()).keys, ["FROM_STORE"]);
+  await assert.rejects(credentials.set({ MINE: "mine-0123456789" }), (error) => error instanceof ConflictError && error.code === "external_credential_store");
+  const synced = await store.sync();
+  assert.ok(synced.lastSuccessAt >= connected.lastSuccessAt);
+  assert.equal((await av.listVaults()).find(({ name }) => name === "external").credentialStore.kind, "infisical");
+
+  assert.equal((await store.disconnect()).kind, "builtin");
+  assert.equal(await store.get(), null);
+  await credentials.set({ MINE: "mine-0123456789" });
+  assert.deepEqual((await credentials.list()).keys, ["FROM_STORE", "MINE"]);
+
+  const made = await av.createVault({ name: "external-too", credentialStore: wanted });
+  assert.deepEqual([made.credentialStore.kind, made.credentialStore.config], ["infisical", there]);
 });
 
 for (const [runtime, ...before] of [[process.execPath], ["deno", "run", "--allow-env", "--allow-net"], ["bun", "run"]]) {
