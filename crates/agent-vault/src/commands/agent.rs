@@ -341,8 +341,8 @@ fn show_token(
     }
     app.ui.field("Token", token)?;
     if !agent.former_tokens_end_at.is_empty() {
-        app.ui
-            .field("Former tokens end", &time(&agent.former_tokens_end_at))?;
+        let end = time(&agent.former_tokens_end_at);
+        app.ui.field("Old tokens", &format!("end {end}"))?;
     }
     app.ui
         .note("the token is shown this once; where the agent runs:");

@@ -151,6 +151,26 @@ impl Scope {
         self.all().segment(id)
     }
 
+    /// Where a person sees what becomes of an event.
+    fn see_deliveries(&self) -> &'static str {
+        match self {
+            Self::Vault(_) => "it is tried again; see `agent-vault vault webhook deliveries`",
+            Self::Instance => "it is tried again; see `agent-vault owner webhook deliveries`",
+        }
+    }
+
+    /// How a parked webhook comes back.
+    fn see_enable(&self) -> &'static str {
+        match self {
+            Self::Vault(_) => {
+                "it did not answer for long; once it does, `agent-vault vault webhook enable` sends what waits"
+            }
+            Self::Instance => {
+                "it did not answer for long; once it does, `agent-vault owner webhook enable` sends what waits"
+            }
+        }
+    }
+
     /// For people.
     fn whose(&self) -> String {
         match self {
@@ -257,7 +277,7 @@ pub(crate) async fn run(
             if output.json {
                 return app.ui.line(reply.text().trim_end());
             }
-            show(app, &reply.json()?)
+            show(app, scope, &reply.json()?)
         }
         WebhookCommand::Edit(args) => edit(app, connection, scope, args).await,
         WebhookCommand::Test { id, output } => test(app, connection, scope, &id, output).await,
@@ -356,7 +376,7 @@ async fn list(app: &App, connection: &Connection, scope: &Scope, output: Output)
     )
 }
 
-fn show(app: &App, hook: &Webhook) -> Result {
+fn show(app: &App, scope: &Scope, hook: &Webhook) -> Result {
     let ui = &app.ui;
     ui.field("Id", &hook.id)?;
     ui.field("URL", &hook.url)?;
@@ -390,7 +410,7 @@ fn show(app: &App, hook: &Webhook) -> Result {
     }
     ui.field("Added", &time(&hook.created_at))?;
     if hook.state == "parked" {
-        ui.note("it did not answer for long; once it does, `webhook enable` sends what waits");
+        ui.note(scope.see_enable());
     }
     Ok(())
 }
@@ -509,13 +529,13 @@ async fn test(
             if let (true, Some(row)) = (output.json, row) {
                 app.ui.line(&row.to_string())?;
             }
-            return outcome(app, &delivery, output.json);
+            return outcome(app, scope, &delivery, output.json);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-fn outcome(app: &App, delivery: &Delivery, json: bool) -> Result {
+fn outcome(app: &App, scope: &Scope, delivery: &Delivery, json: bool) -> Result {
     if delivery.status == "delivered" {
         if json {
             return Ok(());
@@ -534,5 +554,5 @@ fn outcome(app: &App, delivery: &Delivery, json: bool) -> Result {
     } else {
         CliError::new(format!("not delivered: {}", delivery.error))
     };
-    Err(failed.hint("it is tried again; `webhook deliveries` shows what becomes of it"))
+    Err(failed.hint(scope.see_deliveries()))
 }

@@ -273,7 +273,7 @@ async fn connect(app: &App, target: &Target, args: ConnectArgs) -> Result {
             .or(preset.map(|preset| preset.token_auth_method)),
     };
     let call = Call::new(Method::POST, "/v1/credentials/oauth/connect").json(&body);
-    let reply = connection.send(app, call).await?;
+    let reply = connection.send(app, call).await.map_err(with_flag)?;
     let started: OAuthConnecting = reply.json()?;
     let link = clean(&started.start_url);
     if args.no_wait {
@@ -325,6 +325,17 @@ async fn connect(app: &App, target: &Target, args: ConnectArgs) -> Result {
     }
     app.ui
         .success(&format!("connected {key} in vault \"{vault}\""))
+}
+
+/// The server names a field of its own; a person types a flag.
+fn with_flag(error: CliError) -> CliError {
+    match error.message().split_once(':') {
+        Some(("authorization_url" | "token_url", _)) => error.hint(
+            "name a provider with `--provider`, or give `--authorization-url` and `--token-url`",
+        ),
+        Some(("client_id", _)) => error.hint("give it with `--client-id`"),
+        _ => error,
+    }
 }
 
 /// Opens the link in a browser, if there is one. Nobody depends on it: the link is printed.
@@ -455,15 +466,15 @@ async fn status(
     }
     let state: OAuthState = reply.json()?;
     app.ui
-        .field("connected", if state.connected { "yes" } else { "no" })?;
+        .field("Connected", if state.connected { "yes" } else { "no" })?;
     if let Some(at) = &state.connected_at {
-        app.ui.field("since", &time(at))?;
+        app.ui.field("Since", &time(at))?;
     }
     if let Some(end) = &state.expires_at {
-        app.ui.field("token ends", &time(end))?;
+        app.ui.field("Token ends", &time(end))?;
     }
     if let Some(error) = &state.last_error {
-        app.ui.field("last error", &clean(error))?;
+        app.ui.field("Last error", &clean(error))?;
     }
     Ok(())
 }

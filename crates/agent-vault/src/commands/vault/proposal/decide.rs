@@ -133,15 +133,12 @@ async fn confirmed(
         let Some(client) = &slot.oauth else {
             continue;
         };
-        let command = if client.authorization_url.is_empty() {
-            "tokens"
+        let key = clean(&slot.key);
+        app.ui.note(&if client.authorization_url.is_empty() {
+            format!("{key} works once it has tokens: `agent-vault vault credential oauth tokens {key}`")
         } else {
-            "connect"
-        };
-        app.ui.note(&format!(
-            "{key} works once it is connected: `agent-vault vault credential oauth {command} {key}`",
-            key = clean(&slot.key)
-        ));
+            format!("{key} works once it is connected: `agent-vault vault credential oauth connect {key}`")
+        });
     }
     Ok(())
 }
