@@ -34,7 +34,7 @@ impl Mask {
         let lines = lines
             .iter()
             .filter(|line| !is_side_file(line))
-            .map(|line| columns(&words(&signing_secrets(&numbers(&built(line))))));
+            .map(|line| columns(&words(&base64(&numbers(&built(line))))));
         lines.collect::<Vec<_>>().join("\n")
     }
 }
@@ -80,18 +80,23 @@ fn is_side_file(line: &str) -> bool {
     line.ends_with(".db-wal") || line.ends_with(".db-shm")
 }
 
-/// What webhooks sign with: base64, so no word of its own.
-fn signing_secrets(line: &str) -> String {
-    const BEFORE: &str = "whsec_";
-    let mut out = String::new();
-    let mut parts = line.split(BEFORE);
-    out.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        let base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
-        out.push_str("<secret>");
-        out.push_str(part.trim_start_matches(base64));
+/// What is made of chance in base64, so that its looks differ from run to run: what webhooks sign with, what PKCE sends.
+fn base64(line: &str) -> String {
+    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_');
+    let mut line = line.to_owned();
+    for (before, by) in [
+        ("whsec_", "<secret>"),
+        ("code_challenge=", "code_challenge=<challenge>"),
+    ] {
+        let mut parts = line.split(before);
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for behind in parts {
+            out.push_str(by);
+            out.push_str(behind.trim_start_matches(part));
+        }
+        line = out;
     }
-    out
+    line
 }
 
 /// Measured times, process ids and codes.
