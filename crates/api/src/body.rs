@@ -1,4 +1,4 @@
-//! JSON request bodies: bounded in size and time, exact names, no key twice.
+//! JSON request bodies: objects, bounded in size and time, exact names, no key twice.
 
 use std::fmt;
 use std::time::Duration;
@@ -88,6 +88,13 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut names = serde_json::Deserializer::from_slice(bytes);
     OnceOnly.deserialize(&mut names).map_err(invalid)?;
     names.end().map_err(invalid)?;
+    // Read by position, the items of an array would pass for fields.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(
+            ApiError::bad_request("Invalid request body: it must be a JSON object")
+                .hint("`/docs` shows the fields of every body, with an example"),
+        );
+    }
     let mut document = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut document).map_err(|error| {
         let path = error.path().to_string();
@@ -275,7 +282,7 @@ mod tests {
     #[test]
     fn a_key_given_twice_is_named() {
         assert!(error(r#"{"a":{"role":1,"role":2}}"#).contains("`role` is given twice"));
-        assert!(error(r#"[{"b":[{"c":0,"\u0063":1}]}]"#).contains("`c` is given twice"));
+        assert!(error(r#"{"b":[{"c":0,"\u0063":1}]}"#).contains("`c` is given twice"));
         assert!(parse::<serde_json::Value>(br#"{"a":{"b":1},"c":{"b":1}}"#).is_ok());
     }
 
@@ -289,15 +296,20 @@ mod tests {
 
     #[test]
     fn what_was_sent_is_not_repeated() {
-        let refused = parse::<Vec<u32>>(br#"["sk-secret\", expected"]"#).unwrap_err();
+        #[derive(Debug, Deserialize)]
+        struct Numbers {
+            #[expect(dead_code, reason = "only its type matters")]
+            all: Vec<u32>,
+        }
+        let refused = parse::<Numbers>(br#"{"all":["sk-secret\", expected"]}"#).unwrap_err();
         let text = format!("{refused:?}");
         assert!(!text.contains("sk-secret"), "{text}");
         assert!(
-            text.contains("`[0]`: invalid type: string, expected u32"),
+            text.contains("`all[0]`: invalid type: string, expected u32"),
             "{text}"
         );
         let long = format!("{{\"{}\":1}}", "x".repeat(5000));
-        assert!(parse::<Vec<u32>>(long.as_bytes()).is_err());
+        assert!(parse::<Numbers>(long.as_bytes()).is_err());
         assert_eq!(without_text(&"y".repeat(5000)).len(), MAX_ACCOUNT_CHARS);
     }
 
@@ -311,5 +323,19 @@ mod tests {
         }
         assert!(parse::<Named>(br#"{"name":"x"}"#).is_ok());
         assert!(parse::<Named>(br#"{"Name":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn only_an_object_is_a_body() {
+        #[derive(Debug, Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let named: Named = parse(b" \n\t{\"name\":\"x\"} ").unwrap();
+        assert_eq!(named.name, "x");
+        for other in [r#"["x"]"#, " [[]]", "\"x\"", "1", "null", "true"] {
+            let refused = format!("{:?}", parse::<Named>(other.as_bytes()).unwrap_err());
+            assert!(refused.contains("must be a JSON object"), "{refused}");
+        }
     }
 }

@@ -55,7 +55,8 @@ impl NewBounds {
             if names.len() > MAX_SERVICES {
                 return Err(ControlError::invalid(format!(
                     "services must be at most {MAX_SERVICES} names"
-                )));
+                ))
+                .hint("leave it out for a token that may use them all"));
             }
         }
         let budget = match self.requests {
@@ -95,7 +96,8 @@ fn sources(given: Option<Vec<String>>) -> Result<Vec<IpNet>, ControlError> {
     if given.len() > MAX_SOURCES {
         return Err(ControlError::invalid(format!(
             "sources must be at most {MAX_SOURCES} networks"
-        )));
+        ))
+        .hint("wider networks hold more addresses: for example `10.0.0.0/8`"));
     }
     let mut networks = given
         .iter()

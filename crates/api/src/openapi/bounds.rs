@@ -36,6 +36,7 @@ const MEMBER_ROLES: Bound = Word(&["member", "admin"]);
 const PASSWORD: Bound = Length(8, 1024);
 const AGENT_TTL: Bound = Range(300, 315_360_000);
 const COUNT: Bound = Range(0, 100_000);
+const CLIENT_AUTH: Bound = Word(&["client_secret_post", "client_secret_basic", "none", ""]);
 
 /// Schema, field, and what the field may hold.
 const BOUNDS: &[(&str, &str, Bound)] = &[
@@ -59,6 +60,17 @@ const BOUNDS: &[(&str, &str, Bound)] = &[
     ("RotationBody", "ttl_seconds", AGENT_TTL),
     ("NewTokenBody", "label", Length(0, 100)),
     ("NewTokenBody", "ttl_seconds", Range(300, 604_800)),
+    ("NewTokenBody", "services", Entries(200)),
+    ("NewTokenBody", "sources", Entries(32)),
+    ("NewTokenBody", "request_budget", Range(1, 1_000_000_000)),
+    ("StoreWish", "kind", Word(&["builtin", "infisical", ""])),
+    ("StoreWish", "poll_interval_seconds", Range(10, 604_800)),
+    ("OAuthConnect", "token_auth_method", CLIENT_AUTH),
+    ("OAuthTokens", "token_auth_method", CLIENT_AUTH),
+    ("SlotClientWanted", "token_auth_method", CLIENT_AUTH),
+    ("WebhookWanted", "description", Length(0, 200)),
+    ("WebhookChanges", "description", Length(0, 200)),
+    ("SecretRotation", "overlap_seconds", Range(0, 604_800)),
     ("ProposalWanted", "message", Length(0, 2000)),
     ("ProposalWanted", "user_message", Length(0, 5000)),
     ("ProposalWanted", "services", Entries(10)),

@@ -40,11 +40,11 @@ pub(crate) struct CredentialItem {
     /// The grant behind it, where it comes by OAuth.
     #[serde(flatten)]
     #[schema(inline)]
-    grant: Option<GrantItem>,
+    grant: GrantItem,
 }
 
-/// The grant behind a credential. Secrets as dots, where there are any.
-#[derive(Serialize, ToSchema)]
+/// The grant behind a credential; nothing of it for one that does not come by OAuth. Secrets as dots, where there are any.
+#[derive(Default, Serialize, ToSchema)]
 pub(crate) struct GrantItem {
     /// Since when it has a token; absent while it is not connected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +64,8 @@ pub(crate) struct GrantItem {
     client_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scopes: Option<String>,
-    token_auth_method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_auth_method: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_secret: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,7 +90,7 @@ impl GrantItem {
             token_url: filled(view.token_url),
             client_id: filled(view.client_id),
             scopes: filled(view.scopes),
-            token_auth_method: view.token_auth_method,
+            token_auth_method: Some(view.token_auth_method),
         }
     }
 }
@@ -150,7 +151,7 @@ fn item(view: CredentialView) -> Result<CredentialItem, ApiError> {
         unavailable: false,
         expires_at: view.expires_at.map(Stamp),
         value,
-        grant: view.oauth.map(GrantItem::of),
+        grant: view.oauth.map(GrantItem::of).unwrap_or_default(),
     })
 }
 
@@ -164,7 +165,7 @@ fn dynamic_item(view: DynamicView) -> Result<CredentialItem, ApiError> {
         expires_at: None,
         unavailable: view.unavailable,
         value,
-        grant: None,
+        grant: GrantItem::default(),
     })
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct StoreWish {
     /// Where in the store; for `infisical`.
     config: Option<Place>,
     /// Seconds between two refreshes: 10 to 604800, 60 without it.
-    poll_interval_seconds: Option<i64>,
+    poll_interval_seconds: Option<u32>,
 }
 
 /// Where in Infisical a vault's secrets are. All three are needed.
@@ -41,11 +41,6 @@ pub(crate) struct Place {
 }
 
 impl StoreWish {
-    /// Whether the vault is to keep its own credentials.
-    pub(crate) fn is_builtin(&self) -> bool {
-        matches!(self.kind.as_str(), "" | "builtin")
-    }
-
     pub(crate) fn into_choice(self) -> StoreChoice {
         StoreChoice {
             kind: self.kind,

@@ -50,8 +50,7 @@ pub(crate) async fn create(
     JsonBody(body): JsonBody<NewVault>,
 ) -> Outcome<CreatedVault> {
     let control = state.control();
-    let external = body.credential_store.filter(|wish| !wish.is_builtin());
-    let (vault, store) = match external {
+    let (vault, store) = match body.credential_store {
         None => {
             let vault = control.vaults().create(caller.actor(), &body.name).await?;
             (vault, None)

@@ -234,16 +234,30 @@ async fn vaults_from_birth_to_end() {
         (json!({"name": "ok-name", "Name": "x"}), 400),
         (
             json!({"name": "ok-name", "credential_store": {"kind": "vaultish"}}),
-            400,
+            403,
         ),
         (
-            json!({"name": "ok-name", "credential_store": {"kind": "infisical", "config": {}}}),
-            503,
+            json!({"name": "ok-name", "credential_store": {"kind": "builtin", "poll_interval_seconds": 9}}),
+            400,
         ),
     ] {
         world
             .post("/v1/vaults", body)
             .token(&cast.outsider)
+            .send()
+            .await
+            .refused(status);
+    }
+    for (wish, status) in [
+        (json!({"kind": "vaultish"}), 400),
+        (json!({"kind": "infisical", "config": {}}), 503),
+    ] {
+        world
+            .post(
+                "/v1/vaults",
+                json!({"name": "ok-name", "credential_store": wish}),
+            )
+            .token(&cast.owner)
             .send()
             .await
             .refused(status);

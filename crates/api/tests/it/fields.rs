@@ -297,6 +297,44 @@ fn whole(schema: &str) -> Option<(Method, &'static str, Value, &'static str)> {
             "",
         ),
         "NewVault" => post("/v1/vaults", json!({"name": "another"}), ""),
+        "StoreWish" => post(
+            "/v1/vaults",
+            json!({"name": "another", "credential_store": {}}),
+            "/credential_store",
+        ),
+        "OAuthConnect" => post(
+            "/v1/credentials/oauth/connect",
+            json!({"vault": "default", "key": "GRANT", "authorization_url": "https://p.io/a",
+                "token_url": "https://p.io/t", "client_id": "id"}),
+            "",
+        ),
+        "OAuthTokens" => post(
+            "/v1/credentials/oauth/tokens",
+            json!({"vault": "default", "key": "GRANT", "access_token": "token"}),
+            "",
+        ),
+        "SlotClientWanted" => post(
+            "/v1/proposals?vault=default",
+            json!({"credentials": [{"action": "set", "key": "GRANT", "type": "oauth", "oauth": {
+                "authorization_url": "https://p.io/a", "token_url": "https://p.io/t"}}]}),
+            "/credentials/0/oauth",
+        ),
+        "WebhookWanted" => post(
+            "/v1/vaults/default/webhooks",
+            json!({"url": "https://hooks.x.com/"}),
+            "",
+        ),
+        "WebhookChanges" => Some((
+            Method::PATCH,
+            "/v1/vaults/default/webhooks/{webhook}",
+            json!({}),
+            "",
+        )),
+        "SecretRotation" => post(
+            "/v1/vaults/default/webhooks/{webhook}/rotate",
+            json!({}),
+            "",
+        ),
         "NameBody" => post("/v1/agents/bot/rename", json!({"name": "another"}), ""),
         "NewAgentBody" => post("/v1/agents", json!({"name": "another"}), ""),
         "RotationBody" => post("/v1/agents/bot/rotate", json!({}), ""),
@@ -397,6 +435,8 @@ fn beyond(schema: &Value) -> Vec<Value> {
 fn entry(schema: &str, field: &str, number: usize) -> Value {
     match (schema, field) {
         ("ServiceTestBody", "headers") => json!({"name": "X-A", "value": "b"}),
+        ("NewTokenBody", "services") => json!("one"),
+        ("NewTokenBody", "sources") => json!("10.0.0.0/8"),
         ("SettingsWanted", "allowed_email_domains") => json!(format!("d{number}.example.com")),
         ("ProposalWanted", "services") => {
             json!({"action": "set", "name": format!("name-{number}"), "host": format!("h{number}.x.com"), "auth": {"type": "passthrough"}})
@@ -433,6 +473,16 @@ async fn whatever_lies_beyond_a_bound_is_a_400_that_names_field_rule_and_example
             used.push(name.clone());
         }
     }
+    let hook = world
+        .post(
+            "/v1/vaults/default/webhooks",
+            json!({"url": "https://hooks.x.com/"}),
+        )
+        .token(&cast.owner)
+        .send()
+        .await
+        .expect(StatusCode::CREATED);
+    let hook = hook["id"].as_str().unwrap().to_owned();
     let mut wrong = Vec::new();
     let mut tried = 0;
     for name in used {
@@ -457,8 +507,9 @@ async fn whatever_lies_beyond_a_bound_is_a_400_that_names_field_rule_and_example
                 }
                 let mut body = base.clone();
                 body.pointer_mut(at).unwrap()[field] = value.clone();
-                let mut call = world.call(method.clone(), path).json(body);
-                if let Some(token) = token(path, &cast) {
+                let path = path.replace("{webhook}", &hook);
+                let mut call = world.call(method.clone(), &path).json(body);
+                if let Some(token) = token(&path, &cast) {
                     call = call.token(token);
                 }
                 let reply = call.send().await;

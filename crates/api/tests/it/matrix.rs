@@ -247,7 +247,6 @@ fn cases() -> Vec<Case> {
         ),
         post("/v1/credentials/oauth/tokens", MEMBER)
             .with(json!({"vault": "default", "key": "TOKENS", "access_token": "token"})),
-        get("/v1/oauth/callback", [302; 9]),
         get("/v1/vaults/default/services", ACCESS),
         get(
             "/v1/vaults/default/services/credential-usage?key=KEY",
@@ -372,6 +371,7 @@ fn open_cases() -> Vec<Case> {
         get("/v1/mitm/ca.pem", 200),
         get("/v1/service-catalog", 200),
         get("/v1/skills/cli", 200),
+        get("/v1/oauth/callback", 302),
         post("/v1/auth/register", 400),
         post("/v1/auth/login", 400),
         post("/v1/auth/verify", 400),

@@ -130,6 +130,7 @@ async fn a_vault_is_made_on_a_store_or_says_what_is_wrong() {
         ),
         with("poll_interval_seconds", json!(9)),
         with("poll_interval_seconds", json!(-1)),
+        with("poll_interval_seconds", json!(604_801)),
     ] {
         create(&cast.owner, bad)
             .await

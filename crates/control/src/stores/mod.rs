@@ -144,10 +144,10 @@ impl Stores<'_> {
             .collect())
     }
 
-    /// Makes a vault whose credentials come from an external store.
+    /// Makes a vault with a choice of store. Whoever may make vaults may make one that keeps its own credentials.
     ///
     /// # Errors
-    /// Unless an owner asks; `Unavailable` without a store; `Invalid` for a bad name or place; `Conflict` for a taken name;
+    /// For an external store unless an owner asks; `Unavailable` without a store; `Invalid` for a bad name or place; `Conflict` for a taken name;
     /// `Upstream` when nothing can be fetched.
     pub async fn create_vault(
         &self,
@@ -155,6 +155,10 @@ impl Stores<'_> {
         name: &str,
         choice: StoreChoice,
     ) -> Result<(VaultView, Option<StoreView>), ControlError> {
+        if choice.is_builtin() {
+            choice.check()?;
+            return Ok((self.0.vaults().create(actor, name).await?, None));
+        }
         let mut rows = self.0.store().clone();
         let target = format!("vault:{}", access::shown(name));
         let owner = access::instance::<InstanceOwner>(&mut rows, actor).await;
@@ -188,6 +192,7 @@ impl Stores<'_> {
         let mut rows = self.0.store().clone();
         let target = format!("vault:{}", access::shown(vault));
         if choice.is_builtin() {
+            choice.check()?;
             let mut write = self.0.begin(actor, "store.disconnect", target).await?;
             let outcome = disconnect(&mut write, actor, vault).await;
             write.finish(outcome).await?;
@@ -270,6 +275,7 @@ impl Stores<'_> {
     }
 
     fn chosen(&self, choice: StoreChoice) -> Result<Chosen, ControlError> {
+        choice.check()?;
         if !choice.is_builtin() && !self.is_configured() {
             return Err(not_configured());
         }

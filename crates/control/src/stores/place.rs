@@ -22,7 +22,7 @@ pub struct StoreChoice {
     /// Project, environment and path, where a `config` was sent.
     pub place: Option<StorePlace>,
     /// Seconds between two refreshes.
-    pub poll_interval_seconds: Option<i64>,
+    pub poll_interval_seconds: Option<u32>,
 }
 
 /// A place and how often to look there, checked.
@@ -45,15 +45,32 @@ impl StoreChoice {
         matches!(self.kind.as_str(), "" | "builtin")
     }
 
-    pub(super) fn parse(self) -> Result<Chosen, ControlError> {
-        match self.kind.as_str() {
-            "" | "builtin" => return Ok(Chosen::Builtin),
-            "infisical" => {}
-            _ => {
-                return Err(ControlError::invalid(
-                    "credential_store.kind must be one of: builtin, infisical",
-                ));
+    /// Checks what can be said of a choice on any server, connected to a store or not.
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown kind and for too short or too long a time between refreshes.
+    pub(super) fn check(&self) -> Result<(), ControlError> {
+        if !matches!(self.kind.as_str(), "" | "builtin" | "infisical") {
+            return Err(ControlError::invalid(
+                "credential_store.kind must be one of: builtin, infisical",
+            )
+            .hint("for example `builtin`: the vault keeps its own credentials"));
+        }
+        match self.poll_interval_seconds {
+            Some(seconds) if !(MIN_POLL_SECONDS..=MAX_POLL_SECONDS).contains(&seconds) => {
+                Err(ControlError::invalid(format!(
+                    "credential_store.poll_interval_seconds must be {MIN_POLL_SECONDS} to {MAX_POLL_SECONDS}"
+                ))
+                .hint(format!("for example {DEFAULT_POLL_SECONDS}")))
             }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn parse(self) -> Result<Chosen, ControlError> {
+        self.check()?;
+        if self.is_builtin() {
+            return Ok(Chosen::Builtin);
         }
         let Some(place) = self.place else {
             return Err(ControlError::invalid("credential_store.config is required")
@@ -70,21 +87,9 @@ impl StoreChoice {
             )
             .hint("for example `/` or `/agents/ci`"));
         }
-        let poll = match self.poll_interval_seconds {
-            None => DEFAULT_POLL_SECONDS,
-            Some(seconds) => u32::try_from(seconds)
-                .ok()
-                .filter(|seconds| (MIN_POLL_SECONDS..=MAX_POLL_SECONDS).contains(seconds))
-                .ok_or_else(|| {
-                    ControlError::invalid(format!(
-                        "credential_store.poll_interval_seconds must be {MIN_POLL_SECONDS} to {MAX_POLL_SECONDS}"
-                    ))
-                    .hint(format!("for example {DEFAULT_POLL_SECONDS}"))
-                })?,
-        };
         Ok(Chosen::Infisical(StoreConfig {
             place,
-            poll_interval_seconds: poll,
+            poll_interval_seconds: self.poll_interval_seconds.unwrap_or(DEFAULT_POLL_SECONDS),
         }))
     }
 }
@@ -191,7 +196,15 @@ mod tests {
         assert!(broken(&|c| c.kind = "vault".into()).contains("kind"));
         assert!(broken(&|c| c.place = None).contains("config"));
         assert!(broken(&|c| c.poll_interval_seconds = Some(9)).contains("poll_interval_seconds"));
-        assert!(broken(&|c| c.poll_interval_seconds = Some(-60)).contains("poll_interval_seconds"));
+        let week = MAX_POLL_SECONDS;
+        assert!(
+            broken(&|c| c.poll_interval_seconds = Some(week + 1)).contains("poll_interval_seconds")
+        );
+        let own = StoreChoice {
+            poll_interval_seconds: Some(0),
+            ..StoreChoice::default()
+        };
+        assert!(own.parse().is_err());
         let place = |edit: fn(&mut StorePlace)| {
             broken(&move |c: &mut StoreChoice| {
                 if let Some(place) = &mut c.place {
